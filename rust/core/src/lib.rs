@@ -1,0 +1,16 @@
+//! The engine of outhaul: what runs next, what is sent, what is durable. No Python here.
+//!
+//! Layers, top to bottom; each uses only what stands below it:
+//!
+//! ```text
+//! runtime                    threads, the one clock, group commit, completions
+//! engine                     every rule of a task's life, without I/O
+//! store | schedule | transfer
+//! body ─ multipart · progress · source
+//! model                      the words, the state machine, the errors
+//! ```
+//!
+//! **Architecture invariants.** Only `runtime` reads a clock or owns a thread. `engine` opens
+//! nothing and awaits nothing. `store` knows SQL and no rules; `engine` knows rules and no SQL.
+
+pub mod model;

@@ -1,0 +1,191 @@
+//! What the user asked for, as it is stored: the wire form of `outhaul.model.TaskSpec`.
+//!
+//! Python checks types and shape and encodes it as MessagePack; these Structs read it. The stored
+//! bytes never change, so a retry re-runs exactly what was enqueued. Durations are milliseconds.
+
+use serde::{Deserialize, Serialize};
+
+use super::clock::UnixMillis;
+
+/// One task as the user described it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskSpec {
+    /// The user's id, unique among live tasks; `None` lets outhaul make one.
+    pub task_id: Option<String>,
+    /// What does the work.
+    pub worker: WorkerSpec,
+    /// When.
+    pub trigger: TriggerSpec,
+    /// Under which conditions.
+    pub constraints: ConstraintsSpec,
+    /// What to do when the id is taken by a live task.
+    pub existing_policy: ExistingPolicy,
+    /// What to do when an attempt fails.
+    pub retry: RetrySpec,
+    /// A label shared by related tasks.
+    pub tag: Option<String>,
+    /// Larger goes first among ready tasks of a lane.
+    pub priority: i32,
+}
+
+/// What does the work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum WorkerSpec {
+    /// Sends a file over HTTP, natively.
+    HttpUpload(HttpUploadSpec),
+    /// Runs a registered Python callback.
+    Python(PythonSpec),
+}
+
+/// A file upload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HttpUploadSpec {
+    /// Where to: `https://…`, or `http://…` where that is allowed.
+    pub url: String,
+    /// What: an absolute path.
+    pub file_path: String,
+    /// `POST` or `PUT`.
+    pub method: UploadMethod,
+    /// How the file travels.
+    pub body: BodyKind,
+    /// The form field that carries the file.
+    pub field_name: String,
+    /// The name told to the server; `None` is the file's own base name.
+    pub file_name: Option<String>,
+    /// The media type told to the server; `None` is guessed from the name.
+    pub mime_type: Option<String>,
+    /// Request headers, in order.
+    pub headers: Vec<(String, HeaderValueSpec)>,
+    /// Form fields sent before the file, in order.
+    pub fields: Vec<(String, String)>,
+    /// At most this long for a connection.
+    pub connect_timeout_ms: u64,
+    /// At most this long without a byte moving while the body is sent.
+    pub stall_timeout_ms: u64,
+    /// At most this long from the last byte sent to the answer.
+    pub response_timeout_ms: u64,
+}
+
+/// The HTTP method of an upload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum UploadMethod {
+    /// `POST`.
+    Post,
+    /// `PUT`.
+    Put,
+}
+
+/// How the file travels in the request body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BodyKind {
+    /// `multipart/form-data` (RFC 7578), with the extra fields.
+    Multipart,
+    /// The bytes of the file and nothing else.
+    Raw,
+}
+
+/// A header's value: text, or a reference to a secret that is resolved for each attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum HeaderValueSpec {
+    /// Stored as it is.
+    Text(String),
+    /// Only the reference is stored.
+    Secret(SecretRef),
+}
+
+/// Where a secret's value is found, never the value.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SecretRef {
+    /// Where it lives.
+    pub source: SecretSource,
+    /// The variable, the file, or the name the provider is asked for.
+    pub name: String,
+    /// Put before the value, e.g. `"Bearer "`.
+    pub prefix: String,
+}
+
+/// Where a secret lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SecretSource {
+    /// An environment variable.
+    Env,
+    /// A file's contents, without a trailing newline.
+    File,
+    /// A callable given to the manager.
+    Provider,
+}
+
+/// A Python callback.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PythonSpec {
+    /// The name it is registered under.
+    pub callback_id: String,
+    /// Its argument, encoded by Python; opaque here.
+    #[serde(with = "serde_bytes")]
+    pub input: Vec<u8>,
+}
+
+/// When a task runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum TriggerSpec {
+    /// Once, after a delay.
+    OneTime {
+        /// Counted from the enqueue.
+        initial_delay_ms: i64,
+    },
+}
+
+impl TriggerSpec {
+    /// When the task is due, counted from `now`.
+    pub fn due(&self, now: UnixMillis) -> UnixMillis {
+        match self {
+            Self::OneTime { initial_delay_ms } => now.saturating_add(*initial_delay_ms),
+        }
+    }
+}
+
+/// Under which conditions a task runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConstraintsSpec {
+    /// The network it needs; `None` is the worker's default: `connected` for HTTP, none otherwise.
+    pub network_type: Option<NetworkType>,
+}
+
+/// A kind of network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NetworkType {
+    /// Runs without one.
+    NotRequired,
+    /// Any network.
+    Connected,
+}
+
+/// What to do when the id is taken by a live task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExistingPolicy {
+    /// Leave the stored task exactly as it is.
+    Keep,
+    /// Cancel it and store the new one.
+    Replace,
+}
+
+/// What to do when an attempt fails.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RetrySpec {
+    /// Retries after the first attempt; 0 is none.
+    pub max_retries: u32,
+    /// The wait before the first retry.
+    pub initial_delay_ms: i64,
+    /// What each further wait is multiplied by; at least 1.
+    pub multiplier: f64,
+    /// No wait is longer than this, unless the server asks for it.
+    pub max_delay_ms: i64,
+}
