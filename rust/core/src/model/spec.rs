@@ -157,6 +157,9 @@ pub struct ConstraintsSpec {
     pub network_type: Option<NetworkType>,
 }
 
+/// The constraint bit of [`NetworkType::Connected`].
+pub const CONNECTED: u32 = 1;
+
 /// A kind of network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

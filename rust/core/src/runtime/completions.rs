@@ -1,0 +1,180 @@
+//! What Python has to be told, gathered into batches, and the descriptor that wakes it.
+//!
+//! Rust threads only ever push here. The first push after a drain makes the descriptor readable;
+//! however many follow, there is one wake-up.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::engine::StopReason;
+use crate::model::spec::SecretRef;
+use crate::model::{Fault, FaultCode, TaskKey};
+
+/// The number of a call that waits for its answer. Given by the caller, ascending.
+pub type Ticket = u64;
+
+/// The answer to a call: an encoded value, or why not.
+pub type Reply = Result<Vec<u8>, Fault>;
+
+/// A registered callback is to be run.
+#[derive(Clone, Debug)]
+pub struct CallbackRequest {
+    /// For which task.
+    pub key: TaskKey,
+    /// Which attempt of it.
+    pub attempt: u32,
+    /// Which callback.
+    pub callback_id: String,
+    /// Its encoded argument.
+    pub input: Vec<u8>,
+    /// The task's id, as the user knows it.
+    pub task_id: String,
+}
+
+/// Secrets are to be resolved for one attempt.
+#[derive(Clone, Debug)]
+pub struct SecretRequest {
+    /// Of which task.
+    pub key: TaskKey,
+    /// Which attempt of it.
+    pub attempt: u32,
+    /// Which secrets; they are given back in this order.
+    pub secrets: Vec<SecretRef>,
+}
+
+/// Everything since the last drain.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// Answers to calls.
+    pub replies: Vec<(Ticket, Reply)>,
+    /// Callbacks to run.
+    pub callbacks: Vec<CallbackRequest>,
+    /// Secrets to resolve.
+    pub secrets: Vec<SecretRequest>,
+    /// Callbacks to stop.
+    pub stops: Vec<(TaskKey, u32, StopReason)>,
+}
+
+impl Batch {
+    fn is_empty(&self) -> bool {
+        self.replies.is_empty()
+            && self.callbacks.is_empty()
+            && self.secrets.is_empty()
+            && self.stops.is_empty()
+    }
+}
+
+/// The queue to Python.
+#[derive(Clone, Debug)]
+pub struct Completions {
+    batch: Arc<Mutex<Batch>>,
+    wake: Arc<Wake>,
+}
+
+impl Completions {
+    /// An empty queue.
+    pub fn new() -> Result<Self, Fault> {
+        Ok(Self { batch: Arc::default(), wake: Arc::new(Wake::new()?) })
+    }
+
+    /// Readable while there is something to drain.
+    pub fn descriptor(&self) -> RawFd {
+        self.wake.reader().as_raw_fd()
+    }
+
+    /// Adds to the batch; wakes Python if it was empty.
+    pub fn push(&self, add: impl FnOnce(&mut Batch)) {
+        let mut batch = self.lock();
+        let was_empty = batch.is_empty();
+        add(&mut batch);
+        let wake = was_empty && !batch.is_empty();
+        drop(batch);
+        if wake {
+            self.wake.set();
+        }
+    }
+
+    /// Answers one call.
+    pub fn reply(&self, ticket: Ticket, reply: Reply) {
+        self.push(|batch| batch.replies.push((ticket, reply)));
+    }
+
+    /// Takes everything; the descriptor is quiet until the next push.
+    pub fn drain(&self) -> Batch {
+        // Cleared first: a push in between leaves the descriptor readable, never the reverse.
+        self.wake.clear();
+        std::mem::take(&mut *self.lock())
+    }
+
+    // LOCKING: held for a push or a swap, never across a call.
+    fn lock(&self) -> MutexGuard<'_, Batch> {
+        self.batch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An eventfd, or a pipe where there is none.
+#[derive(Debug)]
+struct Wake {
+    reader: OwnedFd,
+    #[cfg(not(target_os = "linux"))]
+    writer: OwnedFd,
+}
+
+impl Wake {
+    #[cfg(target_os = "linux")]
+    fn new() -> Result<Self, Fault> {
+        use rustix::event::{EventfdFlags, eventfd};
+        let reader = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(no_wake)?;
+        Ok(Self { reader })
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn new() -> Result<Self, Fault> {
+        let (reader, writer) = rustix::pipe::pipe().map_err(no_wake)?;
+        rustix::io::ioctl_fionbio(&reader, true).map_err(no_wake)?;
+        rustix::io::ioctl_fionbio(&writer, true).map_err(no_wake)?;
+        Ok(Self { reader, writer })
+    }
+
+    fn reader(&self) -> &OwnedFd {
+        &self.reader
+    }
+
+    fn writer(&self) -> impl AsFd {
+        #[cfg(target_os = "linux")]
+        return &self.reader;
+        #[cfg(not(target_os = "linux"))]
+        return &self.writer;
+    }
+
+    /// Makes it readable. Fails only when it is so already.
+    fn set(&self) {
+        drop(rustix::io::write(self.writer(), &1_u64.to_ne_bytes()));
+    }
+
+    /// Makes it unreadable. Fails only when it is so already.
+    fn clear(&self) {
+        let mut bytes = [0; 64];
+        drop(rustix::io::read(&self.reader, &mut bytes));
+    }
+}
+
+fn no_wake(error: rustix::io::Errno) -> Fault {
+    Fault::new(FaultCode::StoreUnavailable, "", format!("no descriptor left to be woken by: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_pushes_are_one_batch_in_order() {
+        let completions = Completions::new().unwrap();
+        for ticket in 0..5 {
+            completions.reply(ticket, Ok(Vec::new()));
+        }
+        let tickets: Vec<Ticket> = completions.drain().replies.iter().map(|(t, _)| *t).collect();
+        assert_eq!(tickets, [0, 1, 2, 3, 4]);
+        assert!(completions.drain().is_empty());
+    }
+}

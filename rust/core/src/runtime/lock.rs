@@ -1,0 +1,41 @@
+//! The lock that elects the one process that runs tasks. The kernel drops it when the process dies.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+
+use crate::model::{Fault, FaultCode};
+
+/// Held by the runner of a store.
+#[derive(Debug)]
+pub struct RunnerLock {
+    // Closing the descriptor is what drops the lock.
+    _file: File,
+}
+
+impl RunnerLock {
+    /// Tries to become the runner; `None` if another process is.
+    pub fn try_take(store: &Path) -> Result<Option<Self>, Fault> {
+        let path = lock_path(store);
+        let mut options = OpenOptions::new();
+        options.create(true).truncate(false).write(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let unusable = |error: &dyn std::fmt::Display| {
+            let message = format!("the lock {} cannot be used: {error}", path.display());
+            Fault::new(FaultCode::StoreUnavailable, "path", message)
+        };
+        let file = options.open(&path).map_err(|error| unusable(&error))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Self { _file: file })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(unusable(&error)),
+        }
+    }
+}
+
+/// Where the lock of a store is.
+fn lock_path(store: &Path) -> PathBuf {
+    let mut path = store.as_os_str().to_owned();
+    path.push(".runner");
+    path.into()
+}

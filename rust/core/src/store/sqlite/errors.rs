@@ -1,0 +1,32 @@
+//! What SQLite says, in our words.
+
+use rusqlite::ffi::ErrorCode as Code;
+
+use super::super::StoreError;
+
+/// Our word for an error of SQLite's. `what` is the path, or what was being done.
+pub(super) fn explain(error: &rusqlite::Error, what: &str) -> StoreError {
+    let text = format!("{what}: {error}");
+    match error.sqlite_error_code() {
+        Some(Code::NotADatabase) => StoreError::Foreign(what.to_owned()),
+        Some(Code::DatabaseCorrupt) => StoreError::Corrupt(text),
+        Some(Code::DiskFull) => StoreError::Full(text),
+        Some(
+            Code::CannotOpen
+            | Code::ReadOnly
+            | Code::PermissionDenied
+            | Code::SystemIoFailure
+            | Code::DatabaseBusy
+            | Code::FileLockingProtocolFailed,
+        ) => StoreError::Unavailable(format!(
+            "the store cannot be used ({text}); check that the directory exists and can be written"
+        )),
+        _ => StoreError::Internal(text),
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        explain(&error, "store")
+    }
+}

@@ -1,0 +1,14 @@
+//! The store in one SQLite file. Linked once, statically: nobody opens the file with another SQLite.
+
+mod checkpoint;
+mod errors;
+mod open;
+mod reader;
+mod rows;
+mod schema;
+mod writer;
+
+pub use checkpoint::{Checkpointer, checkpoint_due, wal_pages};
+pub use open::Durability;
+pub use reader::{EventFilter, Reader, Situation, TaskFilter};
+pub use writer::SqliteStore;

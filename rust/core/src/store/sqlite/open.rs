@@ -1,0 +1,119 @@
+//! Opening the file: its mode, its place, its settings.
+
+use std::fs::OpenOptions;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::super::StoreError;
+use super::errors::explain;
+use super::schema::migrate;
+
+/// How much of what was committed survives what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// Every commit is on disk before it is acknowledged: survives power loss.
+    Fsync,
+    /// Every commit is with the operating system: survives `kill -9`.
+    Os,
+}
+
+/// How long a writer waits for another process's transaction.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+const SETTINGS: &str = "
+    PRAGMA temp_store=MEMORY; PRAGMA cache_size=-8192; PRAGMA mmap_size=0; PRAGMA fullfsync=1;
+    PRAGMA journal_size_limit=67108864; PRAGMA wal_autocheckpoint=0;
+";
+
+/// The write connection: makes the file (mode 0600) and its tables where they are missing.
+pub(super) fn open_writer(path: &Path, durability: Durability) -> Result<Connection, StoreError> {
+    let shown = path.display().to_string();
+    create_private(path)?;
+    refuse_network_filesystem(path)?;
+    let mut connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let synchronous = match durability {
+        Durability::Fsync => "FULL",
+        Durability::Os => "NORMAL",
+    };
+    // The vacuum mode has no effect once the file has a page, so it is set first.
+    let set_up = format!(
+        "PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL; PRAGMA synchronous={synchronous};"
+    );
+    connection.execute_batch(&set_up).map_err(|e| explain(&e, &shown))?;
+    connection.execute_batch(SETTINGS).map_err(|e| explain(&e, &shown))?;
+    migrate(&mut connection, &shown)?;
+    Ok(connection)
+}
+
+/// A connection that cannot write.
+pub(super) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
+    let connection = open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    connection.execute_batch("PRAGMA cache_size=-2048; PRAGMA mmap_size=0;")?;
+    Ok(connection)
+}
+
+/// A connection that only moves the WAL into the file.
+pub(super) fn open_checkpointer(path: &Path) -> Result<Connection, StoreError> {
+    let connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    connection.execute_batch("PRAGMA wal_autocheckpoint=0; PRAGMA fullfsync=1;")?;
+    Ok(connection)
+}
+
+fn open(path: &Path, access: OpenFlags) -> Result<Connection, StoreError> {
+    let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_EXRESCODE;
+    let shown = path.display().to_string();
+    let connection = Connection::open_with_flags(path, flags).map_err(|e| explain(&e, &shown))?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}
+
+/// Makes the file with mode 0600 unless it is there. SQLite gives its WAL the mode of the file.
+///
+/// Only ever *creates*: an existing store must not be opened and closed by hand, since closing any
+/// descriptor of a file drops the locks that SQLite holds on it.
+fn create_private(path: &Path) -> Result<(), StoreError> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match options.open(path) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(StoreError::Unavailable(format!(
+            "the store {} cannot be made ({error}); check that its directory exists and can be \
+             written",
+            path.display()
+        ))),
+    }
+}
+
+/// SQLite's WAL needs shared memory, which network file systems do not give.
+#[cfg(target_os = "linux")]
+fn refuse_network_filesystem(path: &Path) -> Result<(), StoreError> {
+    const NETWORK: [(u64, &str); 5] = [
+        (0x6969, "NFS"),
+        (0xff53_4d42, "CIFS"),
+        (0xfe53_4d42, "SMB"),
+        (0x0102_1997, "9p"),
+        (0x00c3_6400, "Ceph"),
+    ];
+    let Ok(stat) = rustix::fs::statfs(path) else { return Ok(()) };
+    let magic = u64::try_from(stat.f_type).unwrap_or_default() & 0xffff_ffff;
+    match NETWORK.iter().find(|(number, _)| *number == magic) {
+        Some((_, name)) => Err(StoreError::Unavailable(format!(
+            "the store {} is on a network file system ({name}), where SQLite's WAL does not work; \
+             put it on a local disk",
+            path.display()
+        ))),
+        None => Ok(()),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn refuse_network_filesystem(_: &Path) -> Result<(), StoreError> {
+    Ok(())
+}

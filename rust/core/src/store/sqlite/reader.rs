@@ -1,0 +1,329 @@
+//! The read side: a connection of its own, so that a query never waits for a commit.
+
+use std::path::Path;
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
+
+use super::super::record::{Counts, EventRecord, TaskRecord};
+use super::super::{StoreError, generated_id, key_of_generated_id};
+use super::open::open_reader;
+use super::rows::{key_at, sql_key, unpack};
+use crate::model::event::EventDetail;
+use crate::model::spec::{CONNECTED, TaskSpec, WorkerSpec};
+use crate::model::{EventKind, TaskKey, TaskStatus, UnixMillis};
+
+/// Which tasks are asked for.
+#[derive(Clone, Debug, Default)]
+pub struct TaskFilter {
+    /// Those that stand here; empty means everywhere.
+    pub statuses: Vec<TaskStatus>,
+    /// Those with this tag.
+    pub tag: Option<String>,
+    /// Those with a key above this.
+    pub after: TaskKey,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// Which events are asked for.
+#[derive(Clone, Debug, Default)]
+pub struct EventFilter {
+    /// Those of one task.
+    pub key: Option<TaskKey>,
+    /// Those of tasks with this id.
+    pub task_id: Option<String>,
+    /// Those of tasks with this tag.
+    pub tag: Option<String>,
+    /// Those of tasks whose id begins so.
+    pub prefix: Option<String>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// What a pending task is judged by.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Situation {
+    /// The time.
+    pub now_ms: UnixMillis,
+    /// The constraint bits that do not hold.
+    pub unmet: u32,
+}
+
+/// A connection that only reads.
+pub struct Reader {
+    connection: Connection,
+}
+
+const TASK_COLUMNS: &str = "t.key, t.task_id, t.tag, t.created_at, t.spec, \
+    l.status, l.attempt, l.run_at, l.needs, d.status, d.attempt, d.finished_at, d.success, d.failure";
+
+const EVENT_COLUMNS: &str =
+    "e.seq, e.at, e.kind, e.key, e.detail, t.task_id, t.tag, d.success";
+
+const TERMINAL_KINDS: &str = "(5, 6, 7, 8)";
+
+impl Reader {
+    /// A connection to an open store.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        Ok(Self { connection: open_reader(path)? })
+    }
+
+    /// The newest task with that id.
+    pub fn key_of(&self, task_id: &str) -> Result<Option<TaskKey>, StoreError> {
+        if let Some(key) = key_of_generated_id(task_id) {
+            return Ok(Some(key));
+        }
+        let mut query = self.connection.prepare_cached("SELECT key FROM name WHERE task_id=?1")?;
+        Ok(query.query_row([task_id], |row| key_at(row, 0)).optional()?)
+    }
+
+    /// One task.
+    pub fn task(&self, key: TaskKey, now: Situation) -> Result<Option<TaskRecord>, StoreError> {
+        let sql = format!(
+            "SELECT {TASK_COLUMNS} FROM task t LEFT JOIN live l USING(key) \
+             LEFT JOIN done d USING(key) WHERE t.key=?1"
+        );
+        let mut query = self.connection.prepare_cached(&sql)?;
+        let mut rows = query.query([sql_key(key)?])?;
+        rows.next()?.map(|row| task_record(row, now)).transpose()
+    }
+
+    /// The tasks that match, oldest first.
+    pub fn tasks(&self, want: &TaskFilter, now: Situation) -> Result<Vec<TaskRecord>, StoreError> {
+        let mut sql = format!(
+            "SELECT {TASK_COLUMNS} FROM task t LEFT JOIN live l USING(key) \
+             LEFT JOIN done d USING(key) WHERE t.key > ?"
+        );
+        let mut values = vec![Value::Integer(sql_key(want.after)?)];
+        if let Some(tag) = &want.tag {
+            sql.push_str(" AND t.tag = ?");
+            values.push(Value::Text(tag.clone()));
+        }
+        if !want.statuses.is_empty() {
+            let codes: Vec<String> =
+                want.statuses.iter().map(|status| status.code().to_string()).collect();
+            let list = codes.join(",");
+            sql.push_str(" AND coalesce(l.status, d.status) IN (");
+            sql.push_str(&list);
+            sql.push(')');
+        }
+        sql.push_str(" ORDER BY t.key LIMIT ?");
+        values.push(Value::Integer(i64::from(want.limit)));
+        let mut query = self.connection.prepare_cached(&sql)?;
+        let mut rows = query.query(params_from_iter(values))?;
+        let mut records = Vec::new();
+        while let Some(row) = rows.next()? {
+            records.push(task_record(row, now)?);
+        }
+        Ok(records)
+    }
+
+    /// Every tag that a stored task has, sorted.
+    pub fn tags(&self) -> Result<Vec<String>, StoreError> {
+        // Walks the index from tag to tag: the cost is the number of tags, not of tasks.
+        let mut query = self.connection.prepare_cached(
+            "WITH RECURSIVE tags(tag) AS ( \
+                SELECT min(tag) FROM task WHERE tag IS NOT NULL \
+                UNION ALL \
+                SELECT (SELECT min(tag) FROM task WHERE tag IS NOT NULL AND tag > tags.tag) \
+                FROM tags WHERE tags.tag IS NOT NULL) \
+             SELECT tag FROM tags WHERE tag IS NOT NULL",
+        )?;
+        let rows = query.query_map([], |row| row.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// The events after `after` that match, and how far the log was looked through.
+    pub fn events(
+        &self,
+        after: u64,
+        want: &EventFilter,
+    ) -> Result<(Vec<EventRecord>, u64), StoreError> {
+        let last = self.last_event()?;
+        let from = match want.key {
+            Some(key) => after.max(self.first_event(key)?.saturating_sub(1)),
+            None => after,
+        };
+        let (sql, values) = event_query(from, last, want)?;
+        let mut query = self.connection.prepare_cached(&sql)?;
+        let mut rows = query.query(params_from_iter(values))?;
+        let mut events = Vec::new();
+        while let Some(row) = rows.next()? {
+            events.push(event_record(row)?);
+        }
+        let full = u32::try_from(events.len()).unwrap_or(u32::MAX) >= want.limit;
+        let seen = events.last().filter(|_| full).map_or(last, |event| event.seq);
+        Ok((events, seen.max(after)))
+    }
+
+    /// The event that ended a task, if it has ended.
+    pub fn last_word(&self, key: TaskKey) -> Result<Option<EventRecord>, StoreError> {
+        let sql = format!(
+            "SELECT {EVENT_COLUMNS} FROM done d JOIN task t USING(key) \
+             JOIN event e ON e.key = d.key AND e.seq >= t.first_seq AND e.kind IN {TERMINAL_KINDS} \
+             WHERE d.key = ?1 LIMIT 1"
+        );
+        let mut query = self.connection.prepare_cached(&sql)?;
+        let mut rows = query.query([sql_key(key)?])?;
+        rows.next()?.map(event_record).transpose()
+    }
+
+    /// How many tasks stand where.
+    pub fn counts(&self) -> Result<Counts, StoreError> {
+        let mut query = self.connection.prepare_cached(
+            "SELECT status, count(*) FROM live GROUP BY status \
+             UNION ALL SELECT status, count(*) FROM done GROUP BY status",
+        )?;
+        let mut counts = Counts { last_event: self.last_event()?, ..Counts::default() };
+        let mut rows = query.query([])?;
+        while let Some(row) = rows.next()? {
+            let number = u64::try_from(row.get::<_, i64>(1)?).unwrap_or_default();
+            match TaskStatus::from_code(row.get(0)?) {
+                Some(TaskStatus::Pending) => counts.pending = number,
+                Some(TaskStatus::Running) => counts.running = number,
+                Some(TaskStatus::Paused) => counts.paused = number,
+                Some(TaskStatus::Blocked) => counts.blocked = number,
+                Some(TaskStatus::Completed) => counts.completed = number,
+                Some(TaskStatus::Failed) => counts.failed = number,
+                Some(TaskStatus::Cancelled) => counts.cancelled = number,
+                Some(TaskStatus::Expired) => counts.expired = number,
+                None => {}
+            }
+        }
+        Ok(counts)
+    }
+
+    fn last_event(&self) -> Result<u64, StoreError> {
+        let mut query = self.connection.prepare_cached("SELECT max(seq) FROM event")?;
+        let seq: Option<i64> = query.query_row([], |row| row.get(0))?;
+        Ok(seq.and_then(|seq| u64::try_from(seq).ok()).unwrap_or_default())
+    }
+
+    fn first_event(&self, key: TaskKey) -> Result<u64, StoreError> {
+        let mut query = self.connection.prepare_cached("SELECT first_seq FROM task WHERE key=?1")?;
+        let seq: Option<i64> = query.query_row([sql_key(key)?], |row| row.get(0)).optional()?;
+        Ok(seq.and_then(|seq| u64::try_from(seq).ok()).unwrap_or_default())
+    }
+}
+
+fn event_query(
+    from: u64,
+    last: u64,
+    want: &EventFilter,
+) -> Result<(String, Vec<Value>), StoreError> {
+    let mut sql = format!(
+        "SELECT {EVENT_COLUMNS} FROM event e JOIN task t USING(key) \
+         LEFT JOIN done d ON d.key = e.key AND e.kind IN {TERMINAL_KINDS} \
+         WHERE e.seq > ? AND e.seq <= ?"
+    );
+    let mut values = vec![Value::Integer(sql_key(from)?), Value::Integer(sql_key(last)?)];
+    if let Some(key) = want.key {
+        sql.push_str(" AND e.key = ?");
+        values.push(Value::Integer(sql_key(key)?));
+    }
+    if let Some(task_id) = &want.task_id {
+        match key_of_generated_id(task_id) {
+            Some(key) => {
+                sql.push_str(" AND e.key = ?");
+                values.push(Value::Integer(sql_key(key)?));
+            }
+            None => {
+                sql.push_str(" AND t.task_id = ?");
+                values.push(Value::Text(task_id.clone()));
+            }
+        }
+    }
+    if let Some(tag) = &want.tag {
+        sql.push_str(" AND t.tag = ?");
+        values.push(Value::Text(tag.clone()));
+    }
+    if let Some(prefix) = &want.prefix {
+        sql.push_str(" AND substr(t.task_id, 1, length(?)) = ?");
+        values.push(Value::Text(prefix.clone()));
+        values.push(Value::Text(prefix.clone()));
+    }
+    sql.push_str(" ORDER BY e.seq LIMIT ?");
+    values.push(Value::Integer(i64::from(want.limit)));
+    Ok((sql, values))
+}
+
+fn shown_id(task_id: Option<String>, key: TaskKey) -> String {
+    task_id.unwrap_or_else(|| generated_id(key))
+}
+
+fn status_at(row: &Row<'_>, column: usize) -> Result<Option<TaskStatus>, StoreError> {
+    Ok(row.get::<_, Option<u8>>(column)?.and_then(TaskStatus::from_code))
+}
+
+fn packed_at<T: for<'a> serde::Deserialize<'a>>(
+    row: &Row<'_>,
+    column: usize,
+) -> Result<Option<T>, StoreError> {
+    row.get_ref(column)?
+        .as_blob_or_null()
+        .map_err(|error| StoreError::Corrupt(error.to_string()))?
+        .map(unpack)
+        .transpose()
+}
+
+fn task_record(row: &Row<'_>, now: Situation) -> Result<TaskRecord, StoreError> {
+    let key = key_at(row, 0)?;
+    let spec: TaskSpec = unpack(row.get_ref(4)?.as_blob().unwrap_or_default())?;
+    let live = status_at(row, 5)?;
+    let status = live
+        .or(status_at(row, 9)?)
+        .ok_or_else(|| StoreError::Corrupt(format!("task {key} is neither live nor done")))?;
+    let attempt = row.get::<_, Option<u32>>(6)?.or(row.get(10)?).unwrap_or_default();
+    let run_at: Option<UnixMillis> = row.get(7)?;
+    let needs: u32 = row.get::<_, Option<u32>>(8)?.unwrap_or_default();
+    let waiting_on = run_at
+        .filter(|_| live == Some(TaskStatus::Pending))
+        .map(|run_at| waiting_on(run_at, attempt, needs, now));
+    Ok(TaskRecord {
+        task_id: shown_id(row.get(1)?, key),
+        key,
+        status: status.name(),
+        tag: row.get(2)?,
+        worker: match spec.worker {
+            WorkerSpec::HttpUpload(_) => "http_upload".to_owned(),
+            WorkerSpec::Python(_) => "python".to_owned(),
+        },
+        priority: spec.priority,
+        attempt,
+        created_at: row.get(3)?,
+        run_at,
+        waiting_on,
+        finished_at: row.get(11)?,
+        success: packed_at(row, 12)?,
+        failure: packed_at(row, 13)?,
+    })
+}
+
+/// What a pending task waits for (spec/store.md, section 4).
+fn waiting_on(run_at: UnixMillis, attempt: u32, needs: u32, now: Situation) -> &'static str {
+    if run_at > now.now_ms {
+        if attempt > 0 { "retry" } else { "time" }
+    } else if needs & now.unmet & CONNECTED != 0 {
+        "network"
+    } else {
+        "limit"
+    }
+}
+
+fn event_record(row: &Row<'_>) -> Result<EventRecord, StoreError> {
+    let code: u8 = row.get(2)?;
+    let kind = EventKind::from_code(code)
+        .ok_or_else(|| StoreError::Corrupt(format!("event kind {code} is unknown")))?;
+    let key = key_at(row, 3)?;
+    Ok(EventRecord {
+        seq: key_at(row, 0)?,
+        at: row.get(1)?,
+        kind,
+        key,
+        detail: packed_at::<EventDetail>(row, 4)?.unwrap_or_default(),
+        task_id: shown_id(row.get(5)?, key),
+        tag: row.get(6)?,
+        result: packed_at(row, 7)?,
+    })
+}

@@ -1,0 +1,69 @@
+//! Rows to values and back.
+
+use rusqlite::{Row, Statement, params};
+
+use crate::engine::Live;
+use crate::model::{TaskKey, TaskStatus};
+
+use super::super::StoreError;
+
+/// The columns of `live`, in the order of [`live_row`] and [`bind_live`].
+pub(super) const LIVE_COLUMNS: &str = "key, status, priority, run_at, attempt, attempts_max, \
+    crashes, epoch, lane, needs, native, mark_percent";
+
+pub(super) fn live_row(row: &Row<'_>) -> rusqlite::Result<Live> {
+    let code: u8 = row.get(1)?;
+    let status = TaskStatus::from_code(code)
+        .ok_or_else(|| rusqlite::Error::IntegralValueOutOfRange(1, i64::from(code)))?;
+    Ok(Live {
+        key: key_at(row, 0)?,
+        status,
+        priority: row.get(2)?,
+        run_at: row.get(3)?,
+        attempt: row.get(4)?,
+        attempts_max: row.get(5)?,
+        crashes: row.get(6)?,
+        epoch: row.get(7)?,
+        lane: row.get(8)?,
+        needs: row.get(9)?,
+        native: row.get(10)?,
+        mark_percent: row.get(11)?,
+    })
+}
+
+pub(super) fn write_live(statement: &mut Statement<'_>, live: &Live) -> Result<(), StoreError> {
+    statement.execute(params![
+        sql_key(live.key)?,
+        live.status.code(),
+        live.priority,
+        live.run_at,
+        live.attempt,
+        live.attempts_max,
+        live.crashes,
+        live.epoch,
+        live.lane,
+        live.needs,
+        live.native,
+        live.mark_percent,
+    ])?;
+    Ok(())
+}
+
+/// SQLite's integers are signed; keys never reach the last bit.
+pub(super) fn sql_key(key: TaskKey) -> Result<i64, StoreError> {
+    i64::try_from(key).map_err(|_| StoreError::Internal(format!("key {key} is out of range")))
+}
+
+pub(super) fn key_at(row: &Row<'_>, column: usize) -> rusqlite::Result<TaskKey> {
+    let key: i64 = row.get(column)?;
+    u64::try_from(key).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, key))
+}
+
+/// MessagePack, for columns that SQL never looks into.
+pub(super) fn pack<T: serde::Serialize>(value: &T) -> Result<Vec<u8>, StoreError> {
+    rmp_serde::to_vec_named(value).map_err(|error| StoreError::Internal(error.to_string()))
+}
+
+pub(super) fn unpack<'a, T: serde::Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, StoreError> {
+    rmp_serde::from_slice(bytes).map_err(|error| StoreError::Corrupt(error.to_string()))
+}

@@ -1,0 +1,300 @@
+//! The write side: effects to rows, one transaction a batch.
+//!
+//! Narrow rows are gathered while a transaction is open and written at its end, so a task that is
+//! stored, claimed and finished within one batch touches each table once.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::super::{Body, RunnerInfo, Selection, Store, StoreError, key_of_generated_id};
+use super::checkpoint::count_pages;
+use super::open::{Durability, open_writer};
+use super::rows::{LIVE_COLUMNS, key_at, live_row, pack, sql_key, write_live};
+use crate::engine::{Effect, End, Live, NewTask};
+use crate::model::event::EventDetail;
+use crate::model::{Epoch, EventKind, TaskKey, TaskStatus, UnixMillis};
+
+/// What a transaction does to one narrow row.
+enum Change {
+    /// There is none on disk yet.
+    Insert(Live),
+    /// There is one on disk.
+    Update(Live),
+    /// There is one on disk, and it goes.
+    Delete,
+}
+
+/// The write side of a store in one SQLite file.
+pub struct SqliteStore {
+    connection: Connection,
+    path: PathBuf,
+    changes: BTreeMap<TaskKey, Change>,
+    /// The last event that we have seen, or written and committed.
+    seen_seq: i64,
+    /// The last event, with those of the open transaction.
+    last_seq: i64,
+}
+
+impl SqliteStore {
+    /// Opens the file, or makes it with mode 0600, and brings it to the newest version.
+    pub fn open(path: &Path, durability: Durability) -> Result<Self, StoreError> {
+        let connection = open_writer(path, durability)?;
+        connection.wal_hook(Some(count_pages));
+        let mut store = Self {
+            connection,
+            path: path.to_owned(),
+            changes: BTreeMap::new(),
+            seen_seq: 0,
+            last_seq: 0,
+        };
+        store.seen_seq = store.max_seq()?;
+        store.last_seq = store.seen_seq;
+        Ok(store)
+    }
+
+    /// Where the file is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A number that changes whenever another connection has committed. Costs no disk access.
+    pub fn data_version(&self) -> Result<i64, StoreError> {
+        let mut statement = self.connection.prepare_cached("PRAGMA data_version")?;
+        Ok(statement.query_row([], |row| row.get(0))?)
+    }
+
+    fn max_seq(&self) -> Result<i64, StoreError> {
+        let mut statement = self.connection.prepare_cached("SELECT max(seq) FROM event")?;
+        Ok(statement.query_row([], |row| row.get::<_, Option<i64>>(0))?.unwrap_or(0))
+    }
+
+    fn insert(&mut self, live: &Live, task: &NewTask, at: UnixMillis) -> Result<(), StoreError> {
+        let key = sql_key(live.key)?;
+        self.connection
+            .prepare_cached(
+                "INSERT INTO task(key, task_id, tag, created_at, first_seq, spec, admitted) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            )?
+            .execute(params![
+                key,
+                task.task_id.as_deref(),
+                task.tag.as_deref(),
+                at,
+                self.last_seq + 1,
+                &*task.spec,
+                &*task.admitted
+            ])?;
+        if let Some(task_id) = task.task_id.as_deref() {
+            self.connection
+                .prepare_cached("INSERT OR REPLACE INTO name(task_id, key) VALUES (?1, ?2)")?
+                .execute(params![task_id, key])?;
+        }
+        self.changes.insert(live.key, Change::Insert(live.clone()));
+        Ok(())
+    }
+
+    fn update(&mut self, live: &Live) {
+        let change = match self.changes.get(&live.key) {
+            Some(Change::Insert(_)) => Change::Insert(live.clone()),
+            _ => Change::Update(live.clone()),
+        };
+        self.changes.insert(live.key, change);
+    }
+
+    fn finish(
+        &mut self,
+        key: TaskKey,
+        status: TaskStatus,
+        at: UnixMillis,
+        attempt: u32,
+        end: &End,
+    ) -> Result<(), StoreError> {
+        if let Some(Change::Insert(_)) = self.changes.get(&key) {
+            self.changes.remove(&key);
+        } else {
+            self.changes.insert(key, Change::Delete);
+        }
+        let (success, failure) = match end {
+            End::Success(success) => (Some(pack(success)?), None),
+            End::Failure(failure) => (None, Some(pack(failure)?)),
+        };
+        self.connection
+            .prepare_cached(
+                "INSERT INTO done(key, status, finished_at, attempt, success, failure) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
+            .execute(params![sql_key(key)?, status.code(), at, attempt, success, failure])?;
+        Ok(())
+    }
+
+    fn record(
+        &mut self,
+        at: UnixMillis,
+        kind: EventKind,
+        key: TaskKey,
+        detail: &EventDetail,
+    ) -> Result<(), StoreError> {
+        let packed = if *detail == EventDetail::default() { None } else { Some(pack(detail)?) };
+        self.last_seq += 1;
+        self.connection
+            .prepare_cached(
+                "INSERT INTO event(seq, at, kind, key, detail) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?
+            .execute(params![self.last_seq, at, kind.code(), sql_key(key)?, packed])?;
+        Ok(())
+    }
+
+    /// Writes the narrow rows that the transaction has gathered.
+    fn flush(&mut self) -> Result<(), StoreError> {
+        const VALUES: &str = "VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)";
+        let mut insert = self
+            .connection
+            .prepare_cached(&format!("INSERT OR REPLACE INTO live({LIVE_COLUMNS}) {VALUES}"))?;
+        let mut delete = self.connection.prepare_cached("DELETE FROM live WHERE key=?1")?;
+        for (key, change) in std::mem::take(&mut self.changes) {
+            match change {
+                Change::Insert(live) | Change::Update(live) => write_live(&mut insert, &live)?,
+                Change::Delete => {
+                    delete.execute([sql_key(key)?])?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn keys(&self, sql: &str, argument: &str) -> Result<Vec<TaskKey>, StoreError> {
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let rows = statement.query_map([argument], |row| key_at(row, 0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+}
+
+impl Store for SqliteStore {
+    fn begin(&mut self) -> Result<(), StoreError> {
+        self.changes.clear();
+        self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        self.last_seq = self.max_seq()?;
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Result<(), StoreError> {
+        self.flush()?;
+        self.connection.prepare_cached("COMMIT")?.execute([])?;
+        self.seen_seq = self.last_seq;
+        Ok(())
+    }
+
+    fn rollback(&mut self) {
+        self.changes.clear();
+        if !self.connection.is_autocommit() {
+            // Fails only where SQLite has rolled back by itself, which is what is wanted.
+            drop(self.connection.execute_batch("ROLLBACK"));
+        }
+    }
+
+    fn apply(&mut self, effects: &[Effect]) -> Result<(), StoreError> {
+        for effect in effects {
+            match effect {
+                Effect::Insert { live, task, at } => self.insert(live, task, *at)?,
+                Effect::Update(live) => self.update(live),
+                Effect::Finish { key, status, at, attempt, end } => {
+                    self.finish(*key, *status, *at, *attempt, end)?;
+                }
+                Effect::Record { at, kind, key, detail } => self.record(*at, *kind, *key, detail)?,
+                Effect::Start { .. } | Effect::Stop { .. } => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn foreign_changes(&mut self) -> Result<Vec<TaskKey>, StoreError> {
+        if self.last_seq == self.seen_seq {
+            return Ok(Vec::new());
+        }
+        let mut statement = self.connection.prepare_cached(
+            "SELECT DISTINCT key FROM event WHERE seq > ?1 AND seq <= ?2 ORDER BY key",
+        )?;
+        let rows = statement.query_map([self.seen_seq, self.last_seq], |row| key_at(row, 0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    fn begin_epoch(&mut self, runner: &RunnerInfo) -> Result<Epoch, StoreError> {
+        self.connection.execute(
+            "INSERT INTO runner(host, pid, started_at) VALUES (?1, ?2, ?3)",
+            params![runner.host, runner.pid, runner.at],
+        )?;
+        Ok(self.connection.last_insert_rowid())
+    }
+
+    fn end_epoch(&mut self, epoch: Epoch, at: UnixMillis) -> Result<(), StoreError> {
+        self.connection
+            .execute("UPDATE runner SET ended_at=?2 WHERE epoch=?1", params![epoch, at])?;
+        Ok(())
+    }
+
+    fn last_key(&mut self) -> Result<TaskKey, StoreError> {
+        let mut statement = self.connection.prepare_cached("SELECT max(key) FROM task")?;
+        let key: Option<i64> = statement.query_row([], |row| row.get(0))?;
+        Ok(key.and_then(|key| u64::try_from(key).ok()).unwrap_or_default())
+    }
+
+    fn newest(&mut self, task_id: &str) -> Result<Option<TaskKey>, StoreError> {
+        if let Some(key) = key_of_generated_id(task_id) {
+            return Ok(Some(key));
+        }
+        let mut statement = self.connection.prepare_cached("SELECT key FROM name WHERE task_id=?1")?;
+        Ok(statement.query_row([task_id], |row| key_at(row, 0)).optional()?)
+    }
+
+    fn live(&mut self, key: TaskKey) -> Result<Option<Live>, StoreError> {
+        match self.changes.get(&key) {
+            Some(Change::Insert(live) | Change::Update(live)) => return Ok(Some(live.clone())),
+            Some(Change::Delete) => return Ok(None),
+            None => {}
+        }
+        let mut statement = self
+            .connection
+            .prepare_cached(&format!("SELECT {LIVE_COLUMNS} FROM live WHERE key=?1"))?;
+        Ok(statement.query_row([sql_key(key)?], live_row).optional()?)
+    }
+
+    fn each_live(&mut self, take: &mut dyn FnMut(Live)) -> Result<(), StoreError> {
+        self.flush()?;
+        let mut statement =
+            self.connection.prepare(&format!("SELECT {LIVE_COLUMNS} FROM live ORDER BY key"))?;
+        for live in statement.query_map([], live_row)? {
+            take(live?);
+        }
+        Ok(())
+    }
+
+    fn select(&mut self, selection: &Selection) -> Result<Vec<TaskKey>, StoreError> {
+        self.flush()?;
+        match selection {
+            Selection::Key(key) => Ok(vec![*key]),
+            Selection::TaskId(task_id) => Ok(self.newest(task_id)?.into_iter().collect()),
+            Selection::Tag(tag) => self.keys(
+                "SELECT task.key FROM task JOIN live USING(key) WHERE tag=?1 ORDER BY task.key",
+                tag,
+            ),
+            Selection::All => self.keys("SELECT key FROM live WHERE ?1='' ORDER BY key", ""),
+        }
+    }
+
+    fn body(&mut self, key: TaskKey) -> Result<Option<Body>, StoreError> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT task_id, tag, spec, admitted FROM task WHERE key=?1")?;
+        let row = statement.query_row([sql_key(key)?], |row| {
+            Ok(Body {
+                task_id: row.get::<_, Option<String>>(0)?.map(Into::into),
+                tag: row.get::<_, Option<String>>(1)?.map(Into::into),
+                spec: row.get::<_, Vec<u8>>(2)?.into(),
+                admitted: row.get::<_, Vec<u8>>(3)?.into(),
+            })
+        });
+        Ok(row.optional()?)
+    }
+}
