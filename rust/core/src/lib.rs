@@ -14,3 +14,4 @@
 //! nothing and awaits nothing. `store` knows SQL and no rules; `engine` knows rules and no SQL.
 
 pub mod model;
+pub mod schedule;
