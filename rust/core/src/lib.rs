@@ -6,7 +6,7 @@
 //! runtime                    threads, the one clock, group commit, completions
 //! engine                     every rule of a task's life, without I/O
 //! store | schedule | transfer
-//! body ─ multipart · progress · source
+//! multipart · progress · source
 //! model                      the words, the state machine, the errors
 //! ```
 //!
@@ -14,3 +14,6 @@
 //! nothing and awaits nothing. `store` knows SQL and no rules; `engine` knows rules and no SQL.
 
 pub mod model;
+pub mod multipart;
+pub mod progress;
+pub mod source;
