@@ -6,12 +6,17 @@
 //! runtime                    threads, the one clock, group commit, completions
 //! engine                     every rule of a task's life, without I/O
 //! store | schedule | transfer
-//! body ─ multipart · progress · source
+//! multipart · progress · source
 //! model                      the words, the state machine, the errors
 //! ```
 //!
 //! **Architecture invariants.** Only `runtime` reads a clock or owns a thread. `engine` opens
 //! nothing and awaits nothing. `store` knows SQL and no rules; `engine` knows rules and no SQL.
 
+pub mod engine;
 pub mod model;
+pub mod multipart;
+pub mod progress;
 pub mod schedule;
+pub mod source;
+pub mod store;

@@ -1,10 +1,9 @@
 //! The narrow, hot record of a task that has not ended, and the table of them.
 
-use std::collections::HashMap;
-use std::hash::BuildHasherDefault;
+use rustc_hash::FxHashMap;
 
 use crate::model::{Epoch, TaskKey, TaskStatus, UnixMillis};
-use crate::schedule::{Entry, KeyHasher, LaneId, Needs};
+use crate::schedule::{Entry, LaneId, Needs};
 
 /// What changes about a task while it lives. The body (what to do) is elsewhere and never changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +50,7 @@ impl Live {
 /// Every task that has not ended, by key.
 #[derive(Debug, Default)]
 pub struct LiveTable {
-    rows: HashMap<TaskKey, Live, BuildHasherDefault<KeyHasher>>,
+    rows: FxHashMap<TaskKey, Live>,
 }
 
 impl LiveTable {

@@ -259,8 +259,9 @@ impl Engine {
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
+        let dice = self.dice.roll();
         let Some(live) = self.fenced(key, attempt) else { return };
-        match after_attempt(live, outcome, retry, self.dice.roll(), now.wall_ms) {
+        match after_attempt(live, outcome, retry, dice, now.wall_ms) {
             Next::Complete(success) => self.complete(key, success, now, effects),
             Next::Fail(failure) => self.fail(key, failure, now, effects),
             Next::Retry { at, failure } => self.retry(key, at, &failure, now, effects),

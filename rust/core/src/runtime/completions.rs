@@ -53,6 +53,8 @@ pub struct Batch {
     pub secrets: Vec<SecretRequest>,
     /// Callbacks to stop.
     pub stops: Vec<(TaskKey, u32, StopReason)>,
+    /// What went wrong without anybody having asked: for the log.
+    pub errors: Vec<String>,
 }
 
 impl Batch {
@@ -61,6 +63,7 @@ impl Batch {
             && self.callbacks.is_empty()
             && self.secrets.is_empty()
             && self.stops.is_empty()
+            && self.errors.is_empty()
     }
 }
 

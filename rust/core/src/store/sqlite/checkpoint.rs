@@ -1,11 +1,8 @@
 //! Moves the WAL into the file, off the writer's thread.
 
-use std::cell::Cell;
-use std::ffi::c_int;
 use std::path::Path;
 
 use rusqlite::Connection;
-use rusqlite::hooks::Wal;
 
 use super::super::StoreError;
 use super::open::open_checkpointer;
@@ -15,24 +12,6 @@ const PASSIVE_PAGES: i32 = 4 * 1024;
 
 /// Past this many pages (64 MiB) the WAL is also begun anew, for which readers pause for a moment.
 const RESTART_PAGES: i32 = 16 * 1024;
-
-thread_local! {
-    /// The length of the WAL after the last commit of this thread. SQLite's hook takes a plain
-    /// function, and a write connection never leaves its thread.
-    static WAL_PAGES: Cell<i32> = const { Cell::new(0) };
-}
-
-/// Keeps count of the WAL's pages for [`wal_pages`].
-#[expect(clippy::unnecessary_wraps, reason = "the signature of SQLite's hook")]
-pub(super) fn count_pages(_: &Wal, pages: c_int) -> rusqlite::Result<()> {
-    WAL_PAGES.set(pages);
-    Ok(())
-}
-
-/// How long the WAL was after the last commit of this thread, in pages of 4 KiB.
-pub fn wal_pages() -> i32 {
-    WAL_PAGES.get()
-}
 
 /// Whether a checkpoint is worth while.
 pub const fn checkpoint_due(pages: i32) -> bool {

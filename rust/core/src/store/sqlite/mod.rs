@@ -8,7 +8,7 @@ mod rows;
 mod schema;
 mod writer;
 
-pub use checkpoint::{Checkpointer, checkpoint_due, wal_pages};
+pub use checkpoint::{Checkpointer, checkpoint_due};
 pub use open::Durability;
 pub use reader::{EventFilter, Reader, Situation, TaskFilter};
 pub use writer::SqliteStore;

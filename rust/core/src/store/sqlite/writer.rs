@@ -5,11 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
 
+use rusqlite::hooks::Wal;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::super::{Body, RunnerInfo, Selection, Store, StoreError, key_of_generated_id};
-use super::checkpoint::count_pages;
 use super::open::{Durability, open_writer};
 use super::rows::{LIVE_COLUMNS, key_at, live_row, pack, sql_key, write_live};
 use crate::engine::{Effect, End, Live, NewTask};
@@ -30,6 +32,8 @@ enum Change {
 pub struct SqliteStore {
     connection: Connection,
     path: PathBuf,
+    /// How long the WAL was after the last commit, in pages of 4 KiB.
+    wal_pages: Arc<AtomicI32>,
     changes: BTreeMap<TaskKey, Change>,
     /// The last event that we have seen, or written and committed.
     seen_seq: i64,
@@ -40,11 +44,17 @@ pub struct SqliteStore {
 impl SqliteStore {
     /// Opens the file, or makes it with mode 0600, and brings it to the newest version.
     pub fn open(path: &Path, durability: Durability) -> Result<Self, StoreError> {
-        let connection = open_writer(path, durability)?;
-        connection.wal_hook(Some(count_pages));
+        let mut connection = open_writer(path, durability)?;
+        let wal_pages = Arc::new(AtomicI32::new(0));
+        let counter = Arc::clone(&wal_pages);
+        connection.wal_hook(Some(move |_: &mut Wal, pages| {
+            counter.store(pages, Ordering::Relaxed);
+            Ok(())
+        }))?;
         let mut store = Self {
             connection,
             path: path.to_owned(),
+            wal_pages,
             changes: BTreeMap::new(),
             seen_seq: 0,
             last_seq: 0,
@@ -57,6 +67,11 @@ impl SqliteStore {
     /// Where the file is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// How long the WAL was after the last commit, in pages of 4 KiB.
+    pub fn wal_pages(&self) -> i32 {
+        self.wal_pages.load(Ordering::Relaxed)
     }
 
     /// A number that changes whenever another connection has committed. Costs no disk access.

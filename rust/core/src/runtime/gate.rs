@@ -1,0 +1,141 @@
+//! The admission thread: calls pass through it in the order they were made, so that a cancel never
+//! overtakes the enqueue before it.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::admission::Admission;
+use super::completions::{Completions, Ticket};
+use super::engine_loop::closed;
+use super::inbox::{Inbox, Op};
+use super::readers::no_thread;
+use super::situation::SharedSituation;
+use crate::engine::NewTask;
+use crate::model::{Fault, FaultCode};
+
+/// At most this many tasks wait for admission; one more is refused.
+const BACKLOG_MAX: usize = 1_000_000;
+
+/// A call on its way to the engine loop.
+enum Call {
+    Enqueue(Ticket, Vec<Vec<u8>>),
+    Pass(Op),
+}
+
+/// Which Python callbacks may be named by a task.
+#[derive(Debug, Default)]
+pub struct KnownCallbacks {
+    names: HashSet<String>,
+    elsewhere: bool,
+}
+
+impl KnownCallbacks {
+    /// These; or any, where another process runs them.
+    pub fn new(names: impl IntoIterator<Item = String>, elsewhere: bool) -> Self {
+        Self { names: names.into_iter().collect(), elsewhere }
+    }
+}
+
+/// The admission thread, from outside.
+pub(super) struct Gate {
+    calls: Sender<Call>,
+    backlog: Arc<AtomicUsize>,
+    callbacks: Arc<RwLock<KnownCallbacks>>,
+    completions: Completions,
+}
+
+impl Gate {
+    pub(super) fn start(
+        admission: Admission,
+        callbacks: KnownCallbacks,
+        inbox: Arc<Inbox>,
+        completions: Completions,
+        situation: Arc<SharedSituation>,
+    ) -> Result<Self, Fault> {
+        let (calls, arrivals) = channel();
+        let backlog = Arc::new(AtomicUsize::new(0));
+        let callbacks = Arc::new(RwLock::new(callbacks));
+        let desk = Desk {
+            admission,
+            callbacks: Arc::clone(&callbacks),
+            inbox,
+            completions: completions.clone(),
+            situation,
+            backlog: Arc::clone(&backlog),
+        };
+        std::thread::Builder::new()
+            .name("outhaul-admit".to_owned())
+            .spawn(move || desk.run(&arrivals))
+            .map_err(|error| no_thread(&error))?;
+        Ok(Self { calls, backlog, callbacks, completions })
+    }
+
+    pub(super) fn enqueue(&self, ticket: Ticket, specs: Vec<Vec<u8>>) {
+        let number = specs.len();
+        let waiting = self.backlog.fetch_add(number, Ordering::Relaxed);
+        if waiting.saturating_add(number) > BACKLOG_MAX {
+            self.backlog.fetch_sub(number, Ordering::Relaxed);
+            let message = format!("{waiting} tasks wait to be stored; await some of them first");
+            return self.completions.reply(ticket, Err(Fault::new(FaultCode::QueueFull, "", message)));
+        }
+        if self.calls.send(Call::Enqueue(ticket, specs)).is_err() {
+            self.completions.reply(ticket, Err(closed()));
+        }
+    }
+
+    /// An op that must not overtake the enqueues before it. Lost only once the loop has ended, whose
+    /// calls are refused by the manager.
+    pub(super) fn pass(&self, op: Op) {
+        drop(self.calls.send(Call::Pass(op)));
+    }
+
+    pub(super) fn register(&self, callback_id: &str) {
+        let mut callbacks = self.callbacks.write().unwrap_or_else(PoisonError::into_inner);
+        callbacks.names.insert(callback_id.to_owned());
+    }
+}
+
+/// The admission thread, from inside.
+struct Desk {
+    admission: Admission,
+    callbacks: Arc<RwLock<KnownCallbacks>>,
+    inbox: Arc<Inbox>,
+    completions: Completions,
+    situation: Arc<SharedSituation>,
+    backlog: Arc<AtomicUsize>,
+}
+
+impl Desk {
+    fn run(self, calls: &Receiver<Call>) {
+        for call in calls {
+            match call {
+                Call::Enqueue(ticket, specs) => {
+                    self.backlog.fetch_sub(specs.len(), Ordering::Relaxed);
+                    match self.admit_all(&specs) {
+                        Ok(tasks) => self.inbox.push(Op::Enqueue { ticket, tasks }),
+                        Err(fault) => self.completions.reply(ticket, Err(fault)),
+                    }
+                }
+                Call::Pass(op) => self.inbox.push(op),
+            }
+        }
+    }
+
+    /// All of them, or the first refusal.
+    fn admit_all(&self, specs: &[Vec<u8>]) -> Result<Vec<NewTask>, Fault> {
+        let now_ms = self.situation.now().wall_ms;
+        let callbacks = self.callbacks.read().unwrap_or_else(PoisonError::into_inner);
+        let known = |name: &str| callbacks.elsewhere || callbacks.names.contains(name);
+        let admit = |(at, spec): (usize, &Vec<u8>)| {
+            self.admission.admit(spec, &known, now_ms).map_err(|mut fault| {
+                if specs.len() > 1 {
+                    fault.argument = format!("tasks[{at}].{}", fault.argument);
+                }
+                fault
+            })
+        };
+        specs.iter().enumerate().map(admit).collect()
+    }
+}

@@ -1,0 +1,379 @@
+//! Begins and stops attempts: native ones on tokio, Python ones by asking the bridge.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime as Tokio};
+use tokio::task::AbortHandle;
+
+use super::admission::{AdmittedUpload, encoder, file_name, media_type};
+use super::completions::{CallbackRequest, Completions, SecretRequest};
+use super::inbox::{Inbox, Op};
+use super::progress_board::ProgressBoard;
+use super::situation::SharedSituation;
+use crate::engine::StopReason;
+use crate::model::spec::{BodyKind, HeaderValueSpec, HttpUploadSpec, SecretRef, TaskSpec, WorkerSpec};
+use crate::model::{ErrorCode, Failure, Fault, FaultCode, Outcome, TaskKey};
+use crate::progress::{INTERVAL_MIN_MS_DEFAULT, Meter};
+use crate::source::{PathPolicy, Source};
+use crate::store::Body;
+use crate::transfer::{
+    AddressPolicy, Config, Observer, ResolvedHeader, Target, Timeouts, Transfers, Upload,
+};
+
+/// Threads that move bytes. Two saturate what the loopback of a small host can carry; more hosts
+/// than that are waited for, not computed for.
+const TRANSFER_THREADS_MAX: usize = 4;
+
+/// One attempt that is to begin.
+pub(super) struct Attempt {
+    pub(super) key: TaskKey,
+    pub(super) number: u32,
+    pub(super) mark_percent: u8,
+    pub(super) task_id: String,
+    pub(super) spec: TaskSpec,
+    pub(super) body: Body,
+}
+
+/// What the transfers of a manager have in common.
+pub(super) struct TransferOptions {
+    pub(super) addresses: AddressPolicy,
+    pub(super) allow_http: bool,
+    pub(super) paths: Arc<PathPolicy>,
+    pub(super) config: Config,
+}
+
+/// Begins and stops attempts.
+pub(super) struct Launcher {
+    shared: Arc<Shared>,
+    /// Made by the first native attempt: a manager that only queues starts no threads.
+    tokio: OnceLock<Tokio>,
+    native: Mutex<HashMap<(TaskKey, u32), Native>>,
+}
+
+/// What an attempt under way needs.
+struct Shared {
+    options: TransferOptions,
+    client: OnceLock<Result<Transfers, Fault>>,
+    board: Arc<ProgressBoard>,
+    inbox: Arc<Inbox>,
+    completions: Completions,
+    situation: Arc<SharedSituation>,
+}
+
+enum Native {
+    /// Waits for the bridge to resolve its secrets.
+    Waiting(Box<Attempt>),
+    /// On tokio.
+    Underway(AbortHandle),
+}
+
+impl Launcher {
+    pub(super) fn new(
+        options: TransferOptions,
+        board: Arc<ProgressBoard>,
+        inbox: Arc<Inbox>,
+        completions: Completions,
+        situation: Arc<SharedSituation>,
+    ) -> Self {
+        let client = OnceLock::new();
+        let shared = Shared { options, client, board, inbox, completions, situation };
+        Self { shared: Arc::new(shared), tokio: OnceLock::new(), native: Mutex::default() }
+    }
+
+    /// Begins an attempt. Its outcome arrives in the inbox.
+    pub(super) fn start(&self, attempt: Attempt) {
+        match &attempt.spec.worker {
+            WorkerSpec::Python(python) => {
+                let request = CallbackRequest {
+                    key: attempt.key,
+                    attempt: attempt.number,
+                    callback_id: python.callback_id.clone(),
+                    input: python.input.clone(),
+                    task_id: attempt.task_id,
+                };
+                self.shared.completions.push(|batch| batch.callbacks.push(request));
+            }
+            WorkerSpec::HttpUpload(upload) => {
+                let secrets = secrets_of(upload);
+                if secrets.is_empty() {
+                    return self.launch(attempt, Vec::new());
+                }
+                let (key, number) = (attempt.key, attempt.number);
+                self.lock().insert((key, number), Native::Waiting(Box::new(attempt)));
+                let request = SecretRequest { key, attempt: number, secrets };
+                self.shared.completions.push(|batch| batch.secrets.push(request));
+            }
+        }
+    }
+
+    /// The bridge has resolved the secrets of an attempt, or says why it could not.
+    pub(super) fn provide(&self, key: TaskKey, number: u32, secrets: Result<Vec<String>, String>) {
+        let waiting = self.lock().remove(&(key, number));
+        let Some(Native::Waiting(attempt)) = waiting else { return };
+        match secrets {
+            Ok(values) => self.launch(*attempt, values),
+            Err(message) => {
+                let failure = Failure::new(ErrorCode::SecretUnavailable, message);
+                self.shared.ended(key, number, Outcome::Failed(failure));
+            }
+        }
+    }
+
+    /// Stops an attempt; nobody waits for its outcome any more.
+    pub(super) fn stop(&self, key: TaskKey, number: u32, native: bool, why: StopReason) {
+        if !native {
+            return self.shared.completions.push(|batch| batch.stops.push((key, number, why)));
+        }
+        if let Some(Native::Underway(handle)) = self.lock().remove(&(key, number)) {
+            handle.abort();
+        }
+    }
+
+    /// The attempt has ended by itself.
+    pub(super) fn forget(&self, key: TaskKey, number: u32) {
+        self.lock().remove(&(key, number));
+    }
+
+    fn launch(&self, attempt: Attempt, secrets: Vec<String>) {
+        let (key, number) = (attempt.key, attempt.number);
+        let tokio = match self.tokio() {
+            Ok(tokio) => tokio,
+            Err(fault) => return self.shared.ended(key, number, failed(&fault)),
+        };
+        let shared = Arc::clone(&self.shared);
+        let work = tokio.spawn(async move { shared.transfer(attempt, secrets).await });
+        self.lock().insert((key, number), Native::Underway(work.abort_handle()));
+        let shared = Arc::clone(&self.shared);
+        tokio.spawn(async move {
+            match work.await {
+                Ok(outcome) => shared.ended(key, number, outcome),
+                Err(error) if error.is_panic() => {
+                    let failure = Failure::new(ErrorCode::Unknown, "Unknown error: a mistake of \
+                        outhaul's own ended the transfer; see the standard error stream");
+                    shared.ended(key, number, Outcome::Failed(failure));
+                }
+                Err(_) => {} // Stopped by us.
+            }
+        });
+    }
+
+    fn tokio(&self) -> Result<&Tokio, Fault> {
+        if let Some(tokio) = self.tokio.get() {
+            return Ok(tokio);
+        }
+        let threads = std::thread::available_parallelism().map_or(2, usize::from);
+        let tokio = Builder::new_multi_thread()
+            .worker_threads(threads.clamp(1, TRANSFER_THREADS_MAX))
+            .thread_name("outhaul-transfer")
+            .enable_all()
+            .build()
+            .map_err(|error| super::readers::no_thread(&error))?;
+        Ok(self.tokio.get_or_init(|| tokio))
+    }
+
+    // LOCKING: held for look-ups in memory, never across a call.
+    fn lock(&self) -> MutexGuard<'_, HashMap<(TaskKey, u32), Native>> {
+        self.native.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Launcher {
+    /// Ends the threads of the transfers; what they still do is given up.
+    fn drop(&mut self) {
+        if let Some(tokio) = self.tokio.take() {
+            tokio.shutdown_background();
+        }
+    }
+}
+
+impl Shared {
+    fn ended(&self, key: TaskKey, attempt: u32, outcome: Outcome) {
+        self.inbox.push(Op::Outcome { key, attempt, outcome });
+    }
+
+    /// One native attempt, from opening the file to the server's answer.
+    async fn transfer(self: Arc<Self>, attempt: Attempt, secrets: Vec<String>) -> Outcome {
+        let WorkerSpec::HttpUpload(upload) = &attempt.spec.worker else {
+            let message = "a worker that is not native was started as one";
+            return Outcome::Failed(Failure::new(ErrorCode::Unknown, message));
+        };
+        let job = match self.prepare(&attempt, upload, secrets).await {
+            Ok(job) => job,
+            Err(outcome) => return outcome,
+        };
+        let client = self.client.get_or_init(|| Transfers::new(self.options.config.clone()));
+        let progress = Arc::clone(&job.progress);
+        let outcome = match client {
+            Ok(client) => client.upload(job.upload).await,
+            Err(fault) => failed(fault),
+        };
+        if matches!(outcome, Outcome::Succeeded(_)) {
+            progress.answered();
+        }
+        outcome
+    }
+
+    async fn prepare(
+        self: &Arc<Self>,
+        attempt: &Attempt,
+        upload: &HttpUploadSpec,
+        secrets: Vec<String>,
+    ) -> Result<Job, Outcome> {
+        let admitted: AdmittedUpload = rmp_serde::from_slice(&attempt.body.admitted)
+            .map_err(|error| unreadable(&error.to_string()))?;
+        let encoder = Arc::new(encoder(upload, &admitted).map_err(|fault| failed(&fault))?);
+        let target = Target::parse(&upload.url, self.options.allow_http, &self.options.addresses)
+            .map_err(|fault| failed(&fault))?;
+        let source = self.open(upload, &admitted).await?;
+        let progress = Arc::new(Progress::begin(Arc::clone(self), attempt, encoder.content_length()));
+        let observer: Arc<dyn Observer> = Arc::<Progress>::clone(&progress);
+        let upload = Upload {
+            method: upload.method,
+            target,
+            headers: resolve(upload, secrets).map_err(|fault| failed(&fault))?,
+            encoder,
+            source: Arc::new(source),
+            fingerprint: admitted.fingerprint,
+            idempotency_key: admitted.idempotency_key,
+            timeouts: Timeouts {
+                connect: Duration::from_millis(upload.connect_timeout_ms),
+                stall: Duration::from_millis(upload.stall_timeout_ms),
+                response: Duration::from_millis(upload.response_timeout_ms),
+            },
+            observer,
+        };
+        Ok(Job { upload, progress })
+    }
+
+    /// Opens the file under the path policy and checks that it is the one that was enqueued.
+    async fn open(
+        &self,
+        upload: &HttpUploadSpec,
+        admitted: &AdmittedUpload,
+    ) -> Result<Source, Outcome> {
+        let path = std::path::PathBuf::from(&upload.file_path);
+        let (paths, fingerprint) = (Arc::clone(&self.options.paths), admitted.fingerprint);
+        let opened = tokio::task::spawn_blocking(move || {
+            let source = Source::open(&path, &paths)?;
+            source.verify(&fingerprint)?;
+            Ok::<_, crate::source::SourceError>(source)
+        });
+        match opened.await {
+            Ok(Ok(source)) => Ok(source),
+            Ok(Err(error)) => {
+                Err(Outcome::Failed(Failure::new(error.code(), error.to_string())))
+            }
+            Err(error) => Err(unreadable(&error.to_string())),
+        }
+    }
+}
+
+struct Job {
+    upload: Upload,
+    progress: Arc<Progress>,
+}
+
+/// Carries a transfer's byte counts to the board, at about one update a percent.
+struct Progress {
+    shared: Arc<Shared>,
+    key: TaskKey,
+    attempt: u32,
+    task_id: String,
+    tag: Option<Arc<str>>,
+    meter: Mutex<Meter>,
+    /// Below this count nothing is due: compared without the lock.
+    gate: AtomicU64,
+}
+
+impl Progress {
+    fn begin(shared: Arc<Shared>, attempt: &Attempt, total: u64) -> Self {
+        let mut meter = Meter::new(total, attempt.mark_percent, INTERVAL_MIN_MS_DEFAULT);
+        let first = meter.begin(shared.situation.now().mono_ms);
+        let progress = Self {
+            shared,
+            key: attempt.key,
+            attempt: attempt.number,
+            task_id: attempt.task_id.clone(),
+            tag: attempt.body.tag.clone(),
+            gate: AtomicU64::new(meter.next_gate()),
+            meter: Mutex::new(meter),
+        };
+        progress.post(first);
+        progress
+    }
+
+    fn answered(&self) {
+        let now_ms = self.shared.situation.now().mono_ms;
+        let last = self.meter.lock().unwrap_or_else(PoisonError::into_inner).answered(now_ms);
+        self.post(last);
+    }
+
+    fn post(&self, update: crate::progress::Update) {
+        self.shared.board.post(self.key, self.attempt, &self.task_id, self.tag.as_deref(), update);
+    }
+}
+
+impl Observer for Progress {
+    fn sent(&self, body_bytes_so_far: u64) {
+        if body_bytes_so_far < self.gate.load(Ordering::Relaxed) {
+            return;
+        }
+        let now_ms = self.shared.situation.now().mono_ms;
+        let mut meter = self.meter.lock().unwrap_or_else(PoisonError::into_inner);
+        let update = meter.sent(body_bytes_so_far, now_ms);
+        self.gate.store(meter.next_gate(), Ordering::Relaxed);
+        drop(meter);
+        if let Some(update) = update {
+            self.post(update);
+        }
+    }
+}
+
+fn secrets_of(upload: &HttpUploadSpec) -> Vec<SecretRef> {
+    let secret = |(_, value): &(String, HeaderValueSpec)| match value {
+        HeaderValueSpec::Secret(secret) => Some(secret.clone()),
+        HeaderValueSpec::Text(_) => None,
+    };
+    upload.headers.iter().filter_map(secret).collect()
+}
+
+/// The headers of an attempt. The secrets stand in the order of [`secrets_of`].
+fn resolve(upload: &HttpUploadSpec, secrets: Vec<String>) -> Result<Vec<ResolvedHeader>, Fault> {
+    let mut secrets = secrets.into_iter();
+    let mut headers = Vec::with_capacity(upload.headers.len() + 1);
+    for (name, value) in &upload.headers {
+        headers.push(match value {
+            HeaderValueSpec::Text(text) => ResolvedHeader::text(name, text),
+            HeaderValueSpec::Secret(secret) => {
+                let value = secrets.next().ok_or_else(|| {
+                    Fault::new(FaultCode::Internal, name, "its secret was not resolved")
+                })?;
+                ResolvedHeader::sensitive(name, &format!("{}{value}", secret.prefix))
+            }
+        });
+    }
+    let typed = headers.iter().any(|header| header.name().eq_ignore_ascii_case("content-type"));
+    if upload.body == BodyKind::Raw && !typed {
+        let media_type = media_type(upload, &file_name(upload)?);
+        headers.push(ResolvedHeader::text("Content-Type", &media_type));
+    }
+    Ok(headers)
+}
+
+fn failed(fault: &Fault) -> Outcome {
+    let code = match fault.code {
+        FaultCode::FileNotFound => ErrorCode::FileNotFound,
+        FaultCode::PermissionDenied => ErrorCode::PermissionDenied,
+        FaultCode::SecurityViolation => ErrorCode::SecurityViolation,
+        _ => ErrorCode::Unknown,
+    };
+    Outcome::Failed(Failure::new(code, fault.to_string()))
+}
+
+fn unreadable(what: &str) -> Outcome {
+    let message = format!("Unknown error: the stored task cannot be read ({what})");
+    Outcome::Failed(Failure::new(ErrorCode::Unknown, message))
+}

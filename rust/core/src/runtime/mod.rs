@@ -1,0 +1,254 @@
+//! The threads, the clock, the queues: where decisions meet the world.
+//!
+//! ```text
+//! calls ──▶ gate (admission) ──▶ inbox ──▶ engine loop ──▶ store (one fsync a batch)
+//!                                  ▲             │
+//!                    launcher ─────┘◀────────────┤ starts, stops
+//!                    (tokio)                     ▼
+//! questions ──▶ readers ───────────────▶ completions ──▶ eventfd ──▶ Python
+//! ```
+
+mod admission;
+mod checkpoints;
+mod clock;
+mod completions;
+mod engine_loop;
+mod gate;
+mod inbox;
+mod launcher;
+mod lock;
+mod progress_board;
+mod readers;
+mod situation;
+
+use std::os::fd::RawFd;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, TryLockError};
+use std::time::Duration;
+
+use crate::engine::Limits;
+use crate::model::{Clock, Fault, Outcome, TaskKey};
+use crate::schedule::Needs;
+use crate::source::PathPolicy;
+use crate::store::sqlite::{Durability, Reader, SqliteStore};
+use crate::store::{RunnerInfo, Selection};
+use crate::transfer::{AddressPolicy, Config};
+use admission::Admission;
+use checkpoints::Checkpoints;
+use engine_loop::{EngineLoop, Parts};
+use gate::Gate;
+use inbox::{Inbox, Op};
+use launcher::{Launcher, TransferOptions};
+use lock::RunnerLock;
+use readers::Readers;
+use situation::SharedSituation;
+
+pub use clock::{ManualClock, SystemClock};
+pub use completions::{Batch, CallbackRequest, Completions, Reply, SecretRequest, Ticket};
+pub use gate::KnownCallbacks;
+pub use progress_board::{ProgressBoard, ProgressFilter};
+pub use readers::Query;
+
+/// How a manager is opened.
+pub struct Options {
+    /// Where the store is.
+    pub path: PathBuf,
+    /// What a commit survives.
+    pub durability: Durability,
+    /// The bounds.
+    pub limits: Limits,
+    /// Whether this process runs tasks, as soon as no other does.
+    pub run: bool,
+    /// Where files may lie; empty means anywhere.
+    pub allowed_roots: Vec<PathBuf>,
+    /// Where bytes may go.
+    pub addresses: AddressPolicy,
+    /// Whether `http://` may leave the host.
+    pub allow_http: bool,
+    /// Certificates to trust beside the system's.
+    pub ca_file: Option<PathBuf>,
+    /// The callbacks that tasks may name.
+    pub callbacks: KnownCallbacks,
+    /// Of these, the ones registered here.
+    pub registered: Vec<String>,
+    /// The constraint bits that do not hold now.
+    pub unmet: Needs,
+    /// Where the time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// This process, for people who read the store.
+    pub runner: RunnerInfo,
+}
+
+/// An open manager, as its binding sees it. Every method returns at once; answers are completions.
+pub struct Runtime {
+    gate: Gate,
+    inbox: Arc<Inbox>,
+    readers: Arc<Readers>,
+    launcher: Arc<Launcher>,
+    board: Arc<ProgressBoard>,
+    situation: Arc<SharedSituation>,
+    completions: Completions,
+    lock: Arc<Mutex<Option<RunnerLock>>>,
+}
+
+impl Runtime {
+    /// Opens the store, takes up what it has, and starts the threads. Blocks on the disk.
+    pub fn open(options: Options) -> Result<Self, Fault> {
+        let store = SqliteStore::open(&options.path, options.durability)?;
+        let reader = Reader::open(&options.path)?;
+        let completions = Completions::new()?;
+        let inbox = Arc::new(Inbox::default());
+        let board = Arc::new(ProgressBoard::new(completions.clone()));
+        let situation = Arc::new(SharedSituation::new(options.clock, options.unmet));
+        let paths = Arc::new(path_policy(options.allowed_roots)?);
+        let readers = Readers::start(reader, Arc::clone(&situation), completions.clone())?;
+        let readers = Arc::new(readers);
+        let config = Config {
+            addresses: options.addresses.clone(),
+            ca_file: options.ca_file,
+            ..Config::default()
+        };
+        let transfers = TransferOptions {
+            addresses: options.addresses.clone(),
+            allow_http: options.allow_http,
+            paths: Arc::clone(&paths),
+            config,
+        };
+        let launcher = Arc::new(Launcher::new(
+            transfers,
+            Arc::clone(&board),
+            Arc::clone(&inbox),
+            completions.clone(),
+            Arc::clone(&situation),
+        ));
+        let lock = Arc::new(Mutex::new(None));
+        let engine_loop = EngineLoop::open(Parts {
+            store,
+            checkpoints: Checkpoints::new(options.path.clone()),
+            path: options.path,
+            limits: options.limits,
+            seed: u64::try_from(situation.now().wall_ms).unwrap_or_default(),
+            run: options.run,
+            runner: options.runner,
+            callbacks: options.registered,
+            inbox: Arc::clone(&inbox),
+            completions: completions.clone(),
+            readers: Arc::clone(&readers),
+            launcher: Arc::clone(&launcher),
+            board: Arc::clone(&board),
+            situation: Arc::clone(&situation),
+            lock: Arc::clone(&lock),
+        })?;
+        std::thread::Builder::new()
+            .name("outhaul-engine".to_owned())
+            .spawn(move || engine_loop.run())
+            .map_err(|error| readers::no_thread(&error))?;
+        let admission =
+            Admission { paths, addresses: options.addresses, allow_http: options.allow_http };
+        let gate = Gate::start(
+            admission,
+            options.callbacks,
+            Arc::clone(&inbox),
+            completions.clone(),
+            Arc::clone(&situation),
+        )?;
+        Ok(Self { gate, inbox, readers, launcher, board, situation, completions, lock })
+    }
+
+    /// Readable while there are completions.
+    pub fn descriptor(&self) -> RawFd {
+        self.completions.descriptor()
+    }
+
+    /// Takes all completions.
+    pub fn drain_completions(&self) -> Batch {
+        self.completions.drain()
+    }
+
+    /// Stores tasks, all or none. Answer: a list of (key, accepted, id).
+    pub fn enqueue(&self, ticket: Ticket, specs: Vec<Vec<u8>>) {
+        self.gate.enqueue(ticket, specs);
+    }
+
+    /// Ends tasks. Answer: how many.
+    pub fn cancel(&self, ticket: Ticket, selection: Selection) {
+        self.gate.pass(Op::Cancel { ticket, selection });
+    }
+
+    /// Asks the store.
+    pub fn ask(&self, ticket: Ticket, query: Query) {
+        self.readers.ask(ticket, query);
+    }
+
+    /// Asks for progress newer than a version, as soon as there is any.
+    pub fn progress(&self, ticket: Ticket, after: u64, want: ProgressFilter) {
+        self.board.wait(ticket, after, want);
+    }
+
+    /// Nobody waits for this answer any more.
+    pub fn abandon(&self, ticket: Ticket) {
+        self.board.abandon(ticket);
+        self.readers.abandon(ticket);
+    }
+
+    /// A callback has ended.
+    pub fn finish(&self, key: TaskKey, attempt: u32, outcome: Outcome) {
+        self.inbox.push(Op::Outcome { key, attempt, outcome });
+    }
+
+    /// The secrets of an attempt, in the order they were asked for, or why not.
+    pub fn provide(&self, key: TaskKey, attempt: u32, secrets: Result<Vec<String>, String>) {
+        self.launcher.provide(key, attempt, secrets);
+    }
+
+    /// These constraint bits do not hold now; all others do.
+    pub fn set_unmet(&self, unmet: Needs) {
+        self.situation.set_unmet(unmet);
+        self.inbox.push(Op::Signals { unmet });
+    }
+
+    /// A callback is registered now.
+    pub fn register(&self, callback_id: &str) {
+        self.gate.register(callback_id);
+        self.inbox.push(Op::Register { callback_id: callback_id.to_owned() });
+    }
+
+    /// Claims no more; answers when nothing runs.
+    pub fn drain(&self, ticket: Ticket) {
+        self.gate.pass(Op::Drain { ticket });
+    }
+
+    /// Answers when nothing runs and nothing is due.
+    pub fn wait_idle(&self, ticket: Ticket) {
+        self.gate.pass(Op::WaitIdle { ticket });
+    }
+
+    /// Stops everything within the grace period; the answer is the last one.
+    pub fn close(&self, ticket: Ticket, grace: Duration) {
+        self.gate.pass(Op::Close { ticket, grace });
+    }
+
+    /// Somebody has moved the clock.
+    pub fn poke(&self) {
+        self.inbox.push(Op::Poke);
+    }
+
+    /// In a forked child: lets go of the lock, which the parent keeps. No other method may follow.
+    pub fn after_fork(&self) {
+        match self.lock.try_lock() {
+            Ok(mut lock) => *lock = None,
+            Err(TryLockError::Poisoned(lock)) => *lock.into_inner() = None,
+            // A thread of the parent held it at the fork; the child exits or execs with it.
+            Err(TryLockError::WouldBlock) => {}
+        }
+    }
+}
+
+fn path_policy(roots: Vec<PathBuf>) -> Result<PathPolicy, Fault> {
+    if roots.is_empty() {
+        return Ok(PathPolicy::anywhere());
+    }
+    PathPolicy::beneath(roots).map_err(|error| {
+        Fault::invalid("allowed_roots", format!("cannot be opened: {error}; give directories"))
+    })
+}

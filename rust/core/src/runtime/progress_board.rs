@@ -1,0 +1,198 @@
+//! The newest progress of every transfer, and the calls that wait for it.
+//!
+//! One value a task, never a queue: a slow reader skips. A finished transfer stays on the board
+//! until [`DONE_KEPT`] later ones have finished, so that a reader who comes late sees its 100 %.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
+
+use super::completions::{Completions, Ticket};
+use crate::model::TaskKey;
+use crate::progress::Update;
+
+/// How many finished transfers stay on the board.
+const DONE_KEPT: usize = 1024;
+
+/// Whose progress is asked for.
+#[derive(Clone, Debug, Default)]
+pub struct ProgressFilter {
+    /// That of one task.
+    pub key: Option<TaskKey>,
+    /// That of tasks with this tag.
+    pub tag: Option<String>,
+}
+
+#[derive(Debug)]
+struct Line {
+    version: u64,
+    task_id: String,
+    tag: Option<String>,
+    update: Update,
+}
+
+impl Line {
+    fn matches(&self, key: TaskKey, want: &ProgressFilter) -> bool {
+        want.key.is_none_or(|wanted| wanted == key)
+            && want.tag.as_ref().is_none_or(|tag| self.tag.as_ref() == Some(tag))
+    }
+}
+
+#[derive(Debug)]
+struct Parked {
+    ticket: Ticket,
+    after: u64,
+    want: ProgressFilter,
+}
+
+#[derive(Debug, Default)]
+struct Board {
+    version: u64,
+    lines: HashMap<TaskKey, Line>,
+    done: VecDeque<TaskKey>,
+    parked: Vec<Parked>,
+    marks: HashMap<TaskKey, (u32, u8)>,
+}
+
+/// The board, shared by the transfers that write it and the calls that read it.
+#[derive(Debug)]
+pub struct ProgressBoard {
+    board: Mutex<Board>,
+    completions: Completions,
+}
+
+/// What a call for progress is answered: the newest values, and where the next call goes on.
+#[derive(Serialize)]
+struct News<'a> {
+    version: u64,
+    updates: Vec<Item<'a>>,
+}
+
+#[derive(Serialize)]
+struct Item<'a> {
+    key: TaskKey,
+    task_id: &'a str,
+    percent: u8,
+    bytes_sent: u64,
+    bytes_acknowledged: u64,
+    bytes_total: u64,
+    rate_bytes_per_s: f64,
+    remaining_ms: Option<u64>,
+}
+
+impl ProgressBoard {
+    /// An empty board.
+    pub fn new(completions: Completions) -> Self {
+        Self { board: Mutex::default(), completions }
+    }
+
+    /// Puts up the newest progress of a task.
+    pub fn post(&self, key: TaskKey, attempt: u32, task_id: &str, tag: Option<&str>, update: Update) {
+        let mut board = self.lock();
+        board.version += 1;
+        let version = board.version;
+        board.marks.insert(key, (attempt, update.percent));
+        let line = Line {
+            version,
+            task_id: task_id.to_owned(),
+            tag: tag.map(str::to_owned),
+            update,
+        };
+        board.lines.insert(key, line);
+        let ready = board.take_ready();
+        drop(board);
+        for (ticket, reply) in ready {
+            self.completions.reply(ticket, Ok(reply));
+        }
+    }
+
+    /// The task has ended: its line goes once enough others have ended after it.
+    pub fn retire(&self, key: TaskKey) {
+        let mut board = self.lock();
+        board.marks.remove(&key);
+        if !board.lines.contains_key(&key) {
+            return;
+        }
+        board.done.push_back(key);
+        if board.done.len() > DONE_KEPT
+            && let Some(oldest) = board.done.pop_front()
+        {
+            board.lines.remove(&oldest);
+        }
+    }
+
+    /// The percentages posted since the last call, for the store to remember: key, attempt, percent.
+    pub fn take_marks(&self) -> Vec<(TaskKey, u32, u8)> {
+        let marks = std::mem::take(&mut self.lock().marks);
+        marks.into_iter().map(|(key, (attempt, percent))| (key, attempt, percent)).collect()
+    }
+
+    /// Answers with everything newer than `after` that matches, as soon as there is any.
+    pub fn wait(&self, ticket: Ticket, after: u64, want: ProgressFilter) {
+        let mut board = self.lock();
+        board.parked.push(Parked { ticket, after, want });
+        let ready = board.take_ready();
+        drop(board);
+        for (ticket, reply) in ready {
+            self.completions.reply(ticket, Ok(reply));
+        }
+    }
+
+    /// Takes back a call that nobody waits for any more.
+    pub fn abandon(&self, ticket: Ticket) {
+        self.lock().parked.retain(|parked| parked.ticket != ticket);
+    }
+
+    // LOCKING: held for look-ups in memory, never across a call.
+    fn lock(&self) -> MutexGuard<'_, Board> {
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Board {
+    /// The calls that can be answered, with their answers.
+    fn take_ready(&mut self) -> Vec<(Ticket, Vec<u8>)> {
+        let mut ready = Vec::new();
+        let parked = std::mem::take(&mut self.parked);
+        for call in parked {
+            match self.news(&call) {
+                Some(reply) => ready.push((call.ticket, reply)),
+                None => self.parked.push(call),
+            }
+        }
+        ready
+    }
+
+    fn news(&self, call: &Parked) -> Option<Vec<u8>> {
+        let newer = |(key, line): (&TaskKey, &Line)| {
+            line.version > call.after && line.matches(*key, &call.want)
+        };
+        let mut lines: Vec<(TaskKey, &Line)> = match call.want.key {
+            Some(key) => {
+                self.lines.get(&key).into_iter().map(|line| (key, line)).collect()
+            }
+            None => self.lines.iter().map(|(key, line)| (*key, line)).collect(),
+        };
+        lines.retain(|(key, line)| newer((key, line)));
+        if lines.is_empty() {
+            return None;
+        }
+        lines.sort_unstable_by_key(|(_, line)| line.version);
+        let updates = lines.iter().map(|(key, line)| item(*key, line)).collect();
+        rmp_serde::to_vec_named(&News { version: self.version, updates }).ok()
+    }
+}
+
+fn item(key: TaskKey, line: &Line) -> Item<'_> {
+    Item {
+        key,
+        task_id: &line.task_id,
+        percent: line.update.percent,
+        bytes_sent: line.update.bytes_sent,
+        bytes_acknowledged: line.update.bytes_acknowledged,
+        bytes_total: line.update.bytes_total,
+        rate_bytes_per_s: line.update.rate_bytes_per_s,
+        remaining_ms: line.update.remaining_ms,
+    }
+}

@@ -1,0 +1,141 @@
+//! The file that is sent: opened under the path policy, known by its fingerprint.
+
+mod error;
+mod policy;
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+pub use error::SourceError;
+pub use policy::PathPolicy;
+
+/// What tells one state of a file from another. Taken at enqueue, compared at every attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Fingerprint {
+    /// The device it lives on.
+    pub dev: u64,
+    /// Its number there.
+    pub ino: u64,
+    /// Its length in bytes.
+    pub size: u64,
+    /// When it was last written, in nanoseconds since the Unix epoch.
+    pub mtime_ns: i64,
+}
+
+/// An open regular file, read by offset. Never written.
+///
+/// It holds the file, not the path: when another file is renamed over the path, this one still
+/// reads the bytes of the one that was opened.
+#[derive(Debug)]
+pub struct Source {
+    file: File,
+    path: PathBuf,
+}
+
+impl Source {
+    /// Opens `path` for reading, if `policy` allows it now. Does not block on a pipe or a device.
+    ///
+    /// Call it again for every attempt: the policy judges what is opened, not what was once named.
+    pub fn open(path: &Path, policy: &PathPolicy) -> Result<Self, SourceError> {
+        let file = policy.open(path)?;
+        let kind = file.metadata().map_err(|error| SourceError::from_io(path, &error))?;
+        if !kind.is_file() {
+            return Err(SourceError::NotAFile { path: path.to_owned() });
+        }
+        Ok(Self { file, path: path.to_owned() })
+    }
+
+    /// The path it was opened by.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What the open file is now.
+    pub fn fingerprint(&self) -> io::Result<Fingerprint> {
+        let now = self.file.metadata()?;
+        let seconds_ns = now.mtime().saturating_mul(1_000_000_000);
+        let mtime_ns = seconds_ns.saturating_add(now.mtime_nsec());
+        Ok(Fingerprint { dev: now.dev(), ino: now.ino(), size: now.size(), mtime_ns })
+    }
+
+    /// Errors with [`SourceError::Changed`] unless the open file is exactly `expected`.
+    pub fn verify(&self, expected: &Fingerprint) -> Result<(), SourceError> {
+        let now = self.fingerprint().map_err(|error| SourceError::from_io(&self.path, &error))?;
+        match difference(expected, &now) {
+            None => Ok(()),
+            Some(how) => Err(SourceError::Changed { path: self.path.clone(), how }),
+        }
+    }
+
+    /// Reads from `offset` until `buf` is full or the file ends; says how many bytes.
+    pub fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        let mut filled = 0;
+        while let Some(rest) = buf.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            let at = offset.saturating_add(u64::try_from(filled).unwrap_or(u64::MAX));
+            match self.file.read_at(rest, at) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(filled)
+    }
+
+    /// Reads what the kernel has in memory at `offset`, possibly less than `buf`; `Some(0)` is the
+    /// end of the file. `None`: it would have to wait for the disk, or cannot tell; then read it
+    /// with [`Self::read_at`] where waiting is allowed.
+    pub fn read_at_nowait(&self, offset: u64, buf: &mut [u8]) -> io::Result<Option<usize>> {
+        #[cfg(target_os = "linux")]
+        {
+            use rustix::io::{Errno, ReadWriteFlags, preadv2};
+            let buf = &mut [io::IoSliceMut::new(buf)];
+            match preadv2(&self.file, buf, offset, ReadWriteFlags::NOWAIT) {
+                Ok(read) => Ok(Some(read)),
+                Err(
+                    Errno::AGAIN
+                    | Errno::INTR
+                    | Errno::NOSYS
+                    | Errno::OPNOTSUPP
+                    | Errno::INVAL
+                    | Errno::PERM,
+                ) => Ok(None),
+                Err(error) => Err(error.into()),
+            }
+        }
+        #[cfg(not(target_os = "linux"))]
+        {
+            let _ = (offset, buf);
+            Ok(None)
+        }
+    }
+
+    /// Tells the kernel that the file is about to be read from front to back. Best effort.
+    pub fn advise_sequential(&self) {
+        #[cfg(target_os = "linux")]
+        {
+            use rustix::fs::{Advice, fadvise};
+            // Advice that is not taken costs speed and nothing else.
+            let _ = fadvise(&self.file, 0, None, Advice::Sequential);
+        }
+    }
+}
+
+/// How `now` differs from `expected`, for people.
+fn difference(expected: &Fingerprint, now: &Fingerprint) -> Option<String> {
+    if (now.dev, now.ino) != (expected.dev, expected.ino) {
+        return Some("it was replaced by another file".to_owned());
+    }
+    let (before, after) = (expected.size, now.size);
+    if after > before {
+        return Some(format!("it grew from {before} to {after} bytes"));
+    }
+    if after < before {
+        return Some(format!("it shrank from {before} to {after} bytes"));
+    }
+    (now.mtime_ns != expected.mtime_ns).then(|| "it was rewritten with the same size".to_owned())
+}

@@ -1,0 +1,192 @@
+//! Which files may be opened. Judged on what is opened, so that no swap after a check gets through.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
+
+use super::SourceError;
+
+/// Which files may be opened: all, or those beneath certain directories.
+#[derive(Debug)]
+pub struct PathPolicy {
+    /// `None` is everywhere.
+    roots: Option<Vec<Root>>,
+}
+
+/// A directory beneath which files may be opened.
+#[derive(Debug)]
+struct Root {
+    /// As the caller spells it, absolute.
+    given: PathBuf,
+    /// Without links.
+    canonical: PathBuf,
+    /// What the kernel resolves from, whatever the names mean by then.
+    #[cfg(target_os = "linux")]
+    directory: File,
+}
+
+/// A pipe or a device must not hang us (`NONBLOCK`) nor become our terminal (`NOCTTY`); a child
+/// process must not get it (`CLOEXEC`).
+const READ_ONLY: OFlags =
+    OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
+
+impl PathPolicy {
+    /// Any file that the process may read.
+    pub const fn anywhere() -> Self {
+        Self { roots: None }
+    }
+
+    /// Only files beneath `roots`, which are opened here, once. No roots allow nothing.
+    ///
+    /// Links are followed as long as they stay beneath a root. Errors where a root is not a
+    /// directory that can be opened.
+    pub fn beneath(roots: Vec<PathBuf>) -> io::Result<Self> {
+        let roots = roots.iter().map(|root| Root::open(root)).collect::<io::Result<_>>()?;
+        Ok(Self { roots: Some(roots) })
+    }
+
+    /// Opens `path` for reading if it is allowed. It may turn out to be no regular file.
+    pub(super) fn open(&self, path: &Path) -> Result<File, SourceError> {
+        match &self.roots {
+            None => {
+                open_anywhere(path, READ_ONLY).map_err(|error| SourceError::from_io(path, &error))
+            }
+            Some(roots) => open_beneath(path, roots),
+        }
+    }
+}
+
+impl Root {
+    fn open(given: &Path) -> io::Result<Self> {
+        let canonical = given.canonicalize()?;
+        // It need only be searched, not listed.
+        #[cfg(target_os = "linux")]
+        let directory =
+            open_anywhere(&canonical, OFlags::PATH | OFlags::CLOEXEC | OFlags::DIRECTORY)?;
+        #[cfg(not(target_os = "linux"))]
+        std::fs::read_dir(&canonical)?;
+        Ok(Self {
+            given: std::path::absolute(given)?,
+            canonical,
+            #[cfg(target_os = "linux")]
+            directory,
+        })
+    }
+
+    /// The path as seen from this root, if it is spelled as beneath it: by whole components, so
+    /// that `/data-old` is not beneath `/data`. It may still climb out by `..` or a link.
+    #[cfg(target_os = "linux")]
+    fn relative<'a>(&self, path: &'a Path) -> Option<&'a Path> {
+        path.strip_prefix(&self.canonical).or_else(|_| path.strip_prefix(&self.given)).ok()
+    }
+}
+
+fn open_anywhere(path: &Path, flags: OFlags) -> io::Result<File> {
+    Ok(File::from(rustix::fs::open(path, flags, Mode::empty())?))
+}
+
+/// Opens `path` beneath one of `roots`: by the kernel's own judgement where it has one.
+#[cfg(target_os = "linux")]
+fn open_beneath(path: &Path, roots: &[Root]) -> Result<File, SourceError> {
+    let outside = || SourceError::Outside { path: path.to_owned() };
+    let spelled = std::path::absolute(path).map_err(|_| outside())?;
+    let mut resolved = None;
+    for candidate in [Some(spelled), path.canonicalize().ok()].into_iter().flatten() {
+        for root in roots {
+            let Some(relative) = root.relative(&candidate) else { continue };
+            match openat2(&root.directory, relative) {
+                Ok(Verdict::Opened(file)) => return Ok(file),
+                Ok(Verdict::Outside) => {}
+                Ok(Verdict::Unable) => return open_judged(path, roots, Path::canonicalize),
+                Err(error) => resolved = Some(SourceError::from_io(path, &error)),
+            }
+        }
+    }
+    Err(resolved.unwrap_or_else(outside))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open_beneath(path: &Path, roots: &[Root]) -> Result<File, SourceError> {
+    open_judged(path, roots, Path::canonicalize)
+}
+
+/// What the kernel says of a path beneath a directory.
+#[cfg(target_os = "linux")]
+enum Verdict {
+    Opened(File),
+    /// It climbs out, by `..`, an absolute link or a link of `/proc`.
+    Outside,
+    /// This kernel, or a sandbox, has no such call.
+    Unable,
+}
+
+/// Lets the kernel open `relative` and refuse whatever leaves `directory` on the way. No race.
+#[cfg(target_os = "linux")]
+fn openat2(directory: &File, relative: &Path) -> io::Result<Verdict> {
+    use rustix::fs::ResolveFlags;
+    use rustix::io::Errno;
+
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    // `AGAIN`: something was renamed while `..` was resolved. Whoever does that on purpose must not
+    // keep us here.
+    for _ in 0..OPEN_TRIES_MAX {
+        match rustix::fs::openat2(directory, relative, READ_ONLY, Mode::empty(), resolve) {
+            Ok(opened) => return Ok(Verdict::Opened(File::from(opened))),
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(Errno::XDEV | Errno::LOOP) => return Ok(Verdict::Outside),
+            Err(Errno::NOSYS | Errno::PERM) => return Ok(Verdict::Unable),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(Verdict::Outside)
+}
+
+/// How often an open is tried again when renames get in its way.
+#[cfg(target_os = "linux")]
+const OPEN_TRIES_MAX: usize = 16;
+
+/// Opens `path` where the kernel cannot judge: by its name without links, and then asks the
+/// descriptor where it is, since the name may have changed its meaning in between.
+fn open_judged(
+    path: &Path,
+    roots: &[Root],
+    resolve: impl FnOnce(&Path) -> io::Result<PathBuf>,
+) -> Result<File, SourceError> {
+    let outside = || SourceError::Outside { path: path.to_owned() };
+    let beneath = |path: &Path| roots.iter().any(|root| path.starts_with(&root.canonical));
+    let named_beneath = |path: &Path| roots.iter().any(|root| path.starts_with(&root.given));
+    let name = match resolve(path) {
+        Ok(name) => name,
+        // Whether a file exists outside the roots is nobody's business.
+        Err(error) if beneath(path) || named_beneath(path) => {
+            return Err(SourceError::from_io(path, &error));
+        }
+        Err(_) => return Err(outside()),
+    };
+    if !beneath(&name) {
+        return Err(outside());
+    }
+    let file = open_anywhere(&name, READ_ONLY | OFlags::NOFOLLOW)
+        .map_err(|error| SourceError::from_io(path, &error))?;
+    match path_of(&file) {
+        Ok(opened) if beneath(&opened) => Ok(file),
+        _ => Err(outside()),
+    }
+}
+
+/// Where an open file is, according to the kernel.
+#[cfg(target_os = "linux")]
+fn path_of(file: &File) -> io::Result<PathBuf> {
+    use std::os::fd::AsRawFd;
+    std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))
+}
+
+/// Where an open file is, according to the kernel.
+#[cfg(target_vendor = "apple")]
+fn path_of(file: &File) -> io::Result<PathBuf> {
+    use std::os::unix::ffi::OsStringExt;
+    let path = rustix::fs::getpath(file)?;
+    Ok(PathBuf::from(std::ffi::OsString::from_vec(path.into_bytes())))
+}
