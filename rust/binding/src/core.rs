@@ -1,0 +1,311 @@
+//! `Core`: a manager's native half. Calls carry a ticket; the answer comes out of `poll`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use outhaul_core::engine::{Limits, StopReason};
+use outhaul_core::model::spec::{SecretRef, SecretSource};
+use outhaul_core::model::{
+    Clock, ErrorCode, Failure, Fault, InterruptReason, Outcome, Success, TaskKey, TaskStatus,
+};
+use outhaul_core::runtime::{
+    Batch, KnownCallbacks, Options, ProgressFilter, Query, Reply, Runtime, SystemClock, Ticket,
+};
+use outhaul_core::store::sqlite::{Durability, EventFilter, TaskFilter};
+use outhaul_core::store::{RunnerInfo, Selection};
+use outhaul_core::transfer::AddressPolicy;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::clock::PyManualClock;
+use crate::error::{name, raise_fault};
+
+/// `(ticket, answer, None)` or `(ticket, None, (code, argument, message))`.
+type PyReply = (Ticket, Option<Py<PyBytes>>, Option<(&'static str, String, String)>);
+/// `(key, attempt, callback_id, input, task_id)`.
+type PyCallback = (TaskKey, u32, String, Py<PyBytes>, String);
+/// `(key, attempt, [(source, name), ...])`.
+type PySecrets = (TaskKey, u32, Vec<(&'static str, String)>);
+/// `(key, attempt, reason)`.
+type PyStop = (TaskKey, u32, &'static str);
+
+#[pyclass(frozen, name = "Core", module = "outhaul._core")]
+pub(crate) struct PyCore(Runtime);
+
+#[pymethods]
+impl PyCore {
+    #[new]
+    #[pyo3(signature = (path, *, durability, running_max, per_host_max, pending_max, run,
+        allowed_roots, allow_http, ca_file, strict_addresses, allow_addresses, callbacks,
+        callbacks_elsewhere, unmet, host, pid, clock))]
+    #[expect(clippy::too_many_arguments, reason = "keyword arguments of one constructor")]
+    fn new(
+        py: Python<'_>,
+        path: PathBuf,
+        durability: &str,
+        running_max: usize,
+        per_host_max: usize,
+        pending_max: usize,
+        run: bool,
+        allowed_roots: Vec<PathBuf>,
+        allow_http: bool,
+        ca_file: Option<PathBuf>,
+        strict_addresses: bool,
+        allow_addresses: Vec<String>,
+        callbacks: Vec<String>,
+        callbacks_elsewhere: bool,
+        unmet: u32,
+        host: String,
+        pid: u32,
+        clock: Option<&PyManualClock>,
+    ) -> PyResult<Self> {
+        let clock: Arc<dyn Clock> = match clock {
+            Some(manual) => manual.0.clone(),
+            None => Arc::new(SystemClock::new()),
+        };
+        let durability = self::durability(durability).map_err(|fault| raise_fault(py, fault))?;
+        let policy =
+            if strict_addresses { AddressPolicy::strict() } else { AddressPolicy::permissive() };
+        let addresses =
+            policy.allow(&allow_addresses).map_err(|fault| raise_fault(py, fault))?;
+        let runner = RunnerInfo { host, pid, at: clock.now().wall_ms };
+        let options = Options {
+            path,
+            durability,
+            limits: Limits { running_max, per_host_max, pending_max },
+            run,
+            allowed_roots,
+            addresses,
+            allow_http,
+            ca_file,
+            callbacks: KnownCallbacks::new(callbacks.clone(), callbacks_elsewhere),
+            registered: callbacks,
+            unmet,
+            clock,
+            runner,
+        };
+        let opened = py.detach(|| Runtime::open(options));
+        opened.map(Self).map_err(|fault| raise_fault(py, fault))
+    }
+
+    fn fileno(&self) -> i32 {
+        self.0.descriptor()
+    }
+
+    fn poll(
+        &self,
+        py: Python<'_>,
+    ) -> (Vec<PyReply>, Vec<PyCallback>, Vec<PySecrets>, Vec<PyStop>, Vec<String>) {
+        let Batch { replies, callbacks, secrets, stops, errors } =
+            py.detach(|| self.0.drain_completions());
+        let bytes = |bytes: &[u8]| PyBytes::new(py, bytes).unbind();
+        let reply = |(ticket, reply): (Ticket, Reply)| match reply {
+            Ok(answer) => (ticket, Some(bytes(&answer)), None),
+            Err(Fault { code, argument, message }) => {
+                (ticket, None, Some((name(code), argument, message)))
+            }
+        };
+        let callback = |request: outhaul_core::runtime::CallbackRequest| {
+            let input = bytes(&request.input);
+            (request.key, request.attempt, request.callback_id, input, request.task_id)
+        };
+        (
+            replies.into_iter().map(reply).collect(),
+            callbacks.into_iter().map(callback).collect(),
+            secrets
+                .into_iter()
+                .map(|wanted| {
+                    let named = wanted.secrets.into_iter().map(secret).collect();
+                    (wanted.key, wanted.attempt, named)
+                })
+                .collect(),
+            stops.into_iter().map(|(key, attempt, why)| (key, attempt, stop_reason(why))).collect(),
+            errors,
+        )
+    }
+
+    fn enqueue(&self, py: Python<'_>, ticket: Ticket, specs: Vec<Bound<'_, PyBytes>>) {
+        let specs = specs.iter().map(|spec| spec.as_bytes().to_vec()).collect();
+        py.detach(|| self.0.enqueue(ticket, specs));
+    }
+
+    #[pyo3(signature = (ticket, *, key=None, task_id=None, tag=None))]
+    fn cancel(
+        &self,
+        py: Python<'_>,
+        ticket: Ticket,
+        key: Option<TaskKey>,
+        task_id: Option<String>,
+        tag: Option<String>,
+    ) {
+        let selection = match (key, task_id, tag) {
+            (Some(key), _, _) => Selection::Key(key),
+            (_, Some(task_id), _) => Selection::TaskId(task_id),
+            (_, _, Some(tag)) => Selection::Tag(tag),
+            (None, None, None) => Selection::All,
+        };
+        py.detach(|| self.0.cancel(ticket, selection));
+    }
+
+    #[pyo3(signature = (ticket, *, key=None, task_id=None))]
+    fn ask_task(
+        &self,
+        py: Python<'_>,
+        ticket: Ticket,
+        key: Option<TaskKey>,
+        task_id: Option<String>,
+    ) {
+        let query = match (key, task_id) {
+            (Some(key), _) => Query::Task(key),
+            (None, task_id) => Query::TaskById(task_id.unwrap_or_default()),
+        };
+        py.detach(|| self.0.ask(ticket, query));
+    }
+
+    #[pyo3(signature = (ticket, *, statuses, tag, after, limit))]
+    fn ask_tasks(
+        &self,
+        py: Python<'_>,
+        ticket: Ticket,
+        statuses: Vec<String>,
+        tag: Option<String>,
+        after: TaskKey,
+        limit: u32,
+    ) {
+        let statuses = TaskStatus::ALL
+            .into_iter()
+            .filter(|status| statuses.iter().any(|name| name == status.name()))
+            .collect();
+        let want = TaskFilter { statuses, tag, after, limit };
+        py.detach(|| self.0.ask(ticket, Query::Tasks(want)));
+    }
+
+    fn ask_tags(&self, py: Python<'_>, ticket: Ticket) {
+        py.detach(|| self.0.ask(ticket, Query::Tags));
+    }
+
+    fn ask_counts(&self, py: Python<'_>, ticket: Ticket) {
+        py.detach(|| self.0.ask(ticket, Query::Counts));
+    }
+
+    #[pyo3(signature = (ticket, *, after, key, task_id, tag, prefix, limit, follow))]
+    #[expect(clippy::too_many_arguments, reason = "keyword arguments of one call")]
+    fn ask_events(
+        &self,
+        py: Python<'_>,
+        ticket: Ticket,
+        after: u64,
+        key: Option<TaskKey>,
+        task_id: Option<String>,
+        tag: Option<String>,
+        prefix: Option<String>,
+        limit: u32,
+        follow: bool,
+    ) {
+        let want = EventFilter { key, task_id, tag, prefix, limit };
+        py.detach(|| self.0.ask(ticket, Query::Events { after, want, follow }));
+    }
+
+    fn ask_last_word(&self, py: Python<'_>, ticket: Ticket, key: TaskKey) {
+        py.detach(|| self.0.ask(ticket, Query::LastWord(key)));
+    }
+
+    #[pyo3(signature = (ticket, *, after, key, tag))]
+    fn ask_progress(
+        &self,
+        py: Python<'_>,
+        ticket: Ticket,
+        after: u64,
+        key: Option<TaskKey>,
+        tag: Option<String>,
+    ) {
+        py.detach(|| self.0.progress(ticket, after, ProgressFilter { key, tag }));
+    }
+
+    fn abandon(&self, py: Python<'_>, ticket: Ticket) {
+        py.detach(|| self.0.abandon(ticket));
+    }
+
+    fn succeeded(&self, py: Python<'_>, key: TaskKey, attempt: u32, result: &[u8]) {
+        let success = Success { body: result.to_vec(), ..Success::default() };
+        py.detach(|| self.0.finish(key, attempt, Outcome::Succeeded(success)));
+    }
+
+    #[pyo3(signature = (key, attempt, message, *, retry))]
+    fn failed(&self, py: Python<'_>, key: TaskKey, attempt: u32, message: String, retry: bool) {
+        let failure = Failure::new(ErrorCode::WorkerException, message);
+        let outcome = if retry { Outcome::Retry(failure) } else { Outcome::Failed(failure) };
+        py.detach(|| self.0.finish(key, attempt, outcome));
+    }
+
+    fn interrupted(&self, py: Python<'_>, key: TaskKey, attempt: u32) {
+        let outcome = Outcome::Interrupted(InterruptReason::Shutdown);
+        py.detach(|| self.0.finish(key, attempt, outcome));
+    }
+
+    fn provide(&self, py: Python<'_>, key: TaskKey, attempt: u32, secrets: Vec<String>) {
+        py.detach(|| self.0.provide(key, attempt, Ok(secrets)));
+    }
+
+    fn withhold(&self, py: Python<'_>, key: TaskKey, attempt: u32, message: String) {
+        py.detach(|| self.0.provide(key, attempt, Err(message)));
+    }
+
+    fn set_unmet(&self, py: Python<'_>, unmet: u32) {
+        py.detach(|| self.0.set_unmet(unmet));
+    }
+
+    fn register(&self, py: Python<'_>, callback_id: &str) {
+        py.detach(|| self.0.register(callback_id));
+    }
+
+    fn drain(&self, py: Python<'_>, ticket: Ticket) {
+        py.detach(|| self.0.drain(ticket));
+    }
+
+    fn wait_idle(&self, py: Python<'_>, ticket: Ticket) {
+        py.detach(|| self.0.wait_idle(ticket));
+    }
+
+    fn close(&self, py: Python<'_>, ticket: Ticket, grace_ms: u64) {
+        py.detach(|| self.0.close(ticket, Duration::from_millis(grace_ms)));
+    }
+
+    fn poke(&self, py: Python<'_>) {
+        py.detach(|| self.0.poke());
+    }
+
+    fn after_fork(&self) {
+        self.0.after_fork();
+    }
+}
+
+fn durability(name: &str) -> Result<Durability, Fault> {
+    match name {
+        "fsync" => Ok(Durability::Fsync),
+        "os" => Ok(Durability::Os),
+        _ => Err(Fault::invalid(
+            "durability",
+            format!("is {name:?}; give \"fsync\" (survives power loss) or \"os\" (survives kill -9)"),
+        )),
+    }
+}
+
+fn secret(secret: SecretRef) -> (&'static str, String) {
+    let source = match secret.source {
+        SecretSource::Env => "env",
+        SecretSource::File => "file",
+        SecretSource::Provider => "provider",
+    };
+    (source, secret.name)
+}
+
+const fn stop_reason(why: StopReason) -> &'static str {
+    match why {
+        StopReason::Cancelled => "cancelled",
+        StopReason::Interrupted(InterruptReason::Shutdown) => "shutdown",
+        StopReason::Interrupted(InterruptReason::ConstraintLost) => "constraint_lost",
+        StopReason::Interrupted(InterruptReason::Crash) => "crash",
+    }
+}
