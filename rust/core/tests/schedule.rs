@@ -103,6 +103,14 @@ fn both(real: &mut Schedule, model: &mut Naive, now_ms: &mut i64, op: Op) {
     }
 }
 
+/// Lets everything run, so that every case ends with the order of all that is left.
+fn drain() -> impl Iterator<Item = Op> {
+    let lanes = (0..LANES).map(|lane| Op::SetLaneLimit { lane, running_max: usize::MAX });
+    let releases = (0..LANES).flat_map(|lane| std::iter::repeat_n(Op::Release(lane), 120));
+    let last = [Op::SetUnmet(0), Op::Pass { step_ms: 100 }, Op::PopDue { limit: usize::MAX }];
+    lanes.chain(releases).chain(last)
+}
+
 /// `(key, due, priority, lane)`: keys that don't follow arrival, few values, many ties.
 fn arrivals() -> impl Strategy<Value = Vec<Entry>> {
     let one = (0..200_u64, 0..6_i64, -2..3_i32, 0..LANES);
@@ -137,6 +145,10 @@ proptest! {
                 assert_eq!(real.waiting(key), model.waiting(key));
             }
         }
+        for op in drain() {
+            both(&mut real, &mut model, &mut now_ms, op);
+        }
+        prop_assert!(real.is_empty() || config.running_max == 0);
     }
 
     #[test]
@@ -260,16 +272,30 @@ fn entry(key: TaskKey, due_ms: i64) -> Entry {
 }
 
 #[test]
-fn the_extremes_of_every_number_are_taken() {
+fn the_extremes_of_every_number_keep_their_order() {
     let mut schedule = Schedule::new(Config { ageing_ms: i64::MAX, ..Config::default() });
-    for (key, (due_ms, priority)) in
-        (0..).zip([(i64::MIN, i32::MAX), (i64::MAX, i32::MIN), (0, i32::MIN), (i64::MIN, 0)])
-    {
-        let needs = Needs::MAX;
-        schedule.push(Entry { key, due_ms, priority, lane: LaneId::MAX, needs }, 0).unwrap();
+    let (lane, needs) = (LaneId::MAX, Needs::MAX);
+    for (key, due_ms, priority) in [
+        (1, i64::MAX, i32::MIN),
+        (0, i64::MIN, i32::MAX),
+        (2, 0, i32::MIN),
+        (u64::MAX, 0, 0),
+        (3, i64::MIN, 0),
+    ] {
+        schedule.push(Entry { key, due_ms, priority, lane, needs }, 0).unwrap();
     }
-    schedule.push(entry(u64::MAX, 0), 0).unwrap();
-    assert_eq!(schedule.pop_due(i64::MAX, usize::MAX).len(), 5);
+    assert_eq!(schedule.pop_due(i64::MAX, usize::MAX), [0, 3, u64::MAX, 2, 1]);
+}
+
+#[test]
+fn a_rescheduled_task_ranks_by_its_new_time() {
+    let mut schedule = Schedule::new(Config::default());
+    for (key, due_ms) in [(1, 10), (2, 20), (3, 30)] {
+        schedule.push(entry(key, due_ms), 0).unwrap();
+    }
+    assert!(schedule.reschedule(1, 40, 0));
+    assert_eq!(schedule.next_due_ms(), Some(20));
+    assert_eq!(schedule.pop_due(99, usize::MAX), [2, 3, 1]);
 }
 
 #[test]
