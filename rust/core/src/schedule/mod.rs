@@ -162,7 +162,7 @@ impl Schedule {
         let Entry { key, due_ms, priority, lane, needs } = entry;
         let task = Task { key, due_ms, priority, lane, needs, place: Place::Delayed };
         let slot = self.tasks.insert(task).ok_or(full)?;
-        self.admit(slot, due_ms, now_ms);
+        self.admit(slot, task, now_ms);
         Ok(())
     }
 
@@ -178,15 +178,14 @@ impl Schedule {
     /// wait. O(log n).
     pub fn reschedule(&mut self, key: TaskKey, due_ms: UnixMillis, now_ms: UnixMillis) -> bool {
         let Some((slot, task)) = self.tasks.find(key) else { return false };
+        let task = Task { due_ms, ..task };
         if task.place == Place::Delayed && due_ms > now_ms {
             let turn = self.next_turn();
             self.delay.reschedule(slot, due_ms, turn);
+            self.tasks.replace(slot, task);
         } else {
             self.withdraw(slot, &task);
-            self.admit(slot, due_ms, now_ms);
-        }
-        if let Some(task) = self.tasks.get_mut(slot) {
-            task.due_ms = due_ms;
+            self.admit(slot, task, now_ms);
         }
         true
     }
@@ -194,10 +193,9 @@ impl Schedule {
     /// Gives a waiting task another priority; among equals it keeps its turn. False where it does
     /// not wait. O(log n).
     pub fn reprioritise(&mut self, key: TaskKey, priority: i32) -> bool {
-        let Some((slot, _)) = self.tasks.find(key) else { return false };
-        let Some(task) = self.tasks.get_mut(slot) else { return false };
-        task.priority = priority;
-        let task = *task;
+        let Some((slot, task)) = self.tasks.find(key) else { return false };
+        let task = Task { priority, ..task };
+        self.tasks.replace(slot, task);
         if task.place == Place::Due {
             self.lanes.rerank(slot, task.stand(), rank(&task, self.config.ageing_ms));
         }
@@ -221,7 +219,9 @@ impl Schedule {
     /// Moves what is due at `now_ms` into its lane, earliest first. O(log n) for each.
     pub fn advance(&mut self, now_ms: UnixMillis) {
         while let Some(slot) = self.delay.pop_due(now_ms) {
-            self.line_up(slot);
+            if let Some(task) = self.tasks.get(slot).copied() {
+                self.line_up(slot, task);
+            }
         }
     }
 
@@ -310,25 +310,20 @@ impl Schedule {
     }
 
     /// Puts a task that is nowhere where it belongs at `now_ms`.
-    fn admit(&mut self, slot: Slot, due_ms: UnixMillis, now_ms: UnixMillis) {
-        if let Some(task) = self.tasks.get_mut(slot) {
-            task.due_ms = due_ms;
-            task.place = Place::Delayed;
-        }
-        if due_ms > now_ms {
+    fn admit(&mut self, slot: Slot, task: Task, now_ms: UnixMillis) {
+        if task.due_ms > now_ms {
             let turn = self.next_turn();
-            self.delay.push(slot, due_ms, turn);
+            self.delay.push(slot, task.due_ms, turn);
+            self.tasks.replace(slot, Task { place: Place::Delayed, ..task });
         } else {
-            self.line_up(slot);
+            self.line_up(slot, task);
         }
     }
 
     /// Puts a task that is due into its lane.
-    fn line_up(&mut self, slot: Slot) {
+    fn line_up(&mut self, slot: Slot, task: Task) {
         let turn = self.next_turn();
-        let Some(task) = self.tasks.get_mut(slot) else { return };
-        task.place = Place::Due;
-        let task = *task;
+        self.tasks.replace(slot, Task { place: Place::Due, ..task });
         let node = Node { at: rank(&task, self.config.ageing_ms), turn, slot };
         self.parked.join(task.needs);
         self.lanes.add(node, task.stand(), self.parked.unmet());

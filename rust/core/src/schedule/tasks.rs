@@ -70,10 +70,10 @@ impl Tasks {
         at(&self.cells, slot)
     }
 
-    pub(super) fn get_mut(&mut self, slot: Slot) -> Option<&mut Task> {
-        match self.cells.get_mut(index(slot)) {
-            Some(Cell::Used(task)) => Some(task),
-            Some(Cell::Free(_)) | None => None,
+    /// Writes down what changed of the task in `slot`; its key stays.
+    pub(super) fn replace(&mut self, slot: Slot, task: Task) {
+        if let Some(cell @ Cell::Used(_)) = self.cells.get_mut(index(slot)) {
+            *cell = Cell::Used(task);
         }
     }
 
