@@ -19,7 +19,8 @@ impl Mark {
         let percent = percent.min(PERCENT_UNANSWERED_MAX);
         let bytes_sent = match percent {
             0 => 0,
-            _ => bytes_at(percent.saturating_add(1), total).saturating_sub(1).min(total),
+            PERCENT_UNANSWERED_MAX => total,
+            _ => bytes_at(percent.saturating_add(1), total).saturating_sub(1),
         };
         Self { percent, bytes_sent, bytes_acknowledged: 0 }
     }
@@ -107,23 +108,30 @@ impl Meter {
     /// A smaller count than before is ignored. What was held back by the minimum interval comes
     /// with the next call, so a watchdog may repeat a count to flush it.
     pub fn sent(&mut self, bytes_so_far_in_this_attempt: u64, now_ms: i64) -> Option<Update> {
-        self.advance(bytes_so_far_in_this_attempt, now_ms);
+        let before = self.position;
+        self.move_to(bytes_so_far_in_this_attempt);
+        self.rate.add(self.position - before, now_ms);
         self.emit_if_due(now_ms)
     }
 
-    /// The server has said that it has the body's first `bytes`. They count as sent, too.
+    /// The server has said that it has the body's first `bytes`. They count as sent, too, but not
+    /// in the rate: where an upload is resumed, an earlier attempt sent them.
     pub fn acknowledged(&mut self, bytes: u64, now_ms: i64) -> Option<Update> {
         let bytes = bytes.min(self.total);
         self.mark.bytes_acknowledged = self.mark.bytes_acknowledged.max(bytes);
-        self.advance(bytes, now_ms);
+        self.move_to(bytes);
         self.emit_if_due(now_ms)
     }
 
     /// The server has accepted the whole body. Always an update: 100 %. Nothing follows it.
     pub fn answered(&mut self, now_ms: i64) -> Update {
-        self.advance(self.total, now_ms);
-        self.answered = true;
         let total = self.total;
+        if self.rate.weight == 0.0 {
+            // Too short to have been measured: what is left to say is the average.
+            self.rate.add(total - self.position, now_ms);
+        }
+        self.move_to(total);
+        self.answered = true;
         self.mark = Mark { percent: 100, bytes_sent: total, bytes_acknowledged: total };
         self.emit(now_ms)
     }
@@ -147,11 +155,9 @@ impl Meter {
         bytes_at(self.mark.percent.saturating_add(1), self.total)
     }
 
-    fn advance(&mut self, bytes: u64, now_ms: i64) {
-        let position = bytes.min(self.total).max(self.position);
-        self.rate.add(position - self.position, now_ms);
-        self.position = position;
-        self.mark.bytes_sent = self.mark.bytes_sent.max(position);
+    fn move_to(&mut self, bytes: u64) {
+        self.position = bytes.min(self.total).max(self.position);
+        self.mark.bytes_sent = self.mark.bytes_sent.max(self.position);
     }
 
     fn emit_if_due(&mut self, now_ms: i64) -> Option<Update> {

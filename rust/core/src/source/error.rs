@@ -106,3 +106,27 @@ impl fmt::Display for SourceError {
 }
 
 impl std::error::Error for SourceError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_failed_call_has_its_code_and_its_phrase() {
+        use rustix::io::Errno;
+        for (errno, code, phrase) in [
+            (Errno::NOENT, ErrorCode::FileNotFound, "File not found"),
+            (Errno::NOTDIR, ErrorCode::FileNotFound, "File not found"),
+            (Errno::NXIO, ErrorCode::FileNotFound, "File not found"),
+            (Errno::ACCESS, ErrorCode::PermissionDenied, "Permission denied"),
+            (Errno::PERM, ErrorCode::PermissionDenied, "Permission denied"),
+            (Errno::IO, ErrorCode::Unknown, "Cannot read"),
+            (Errno::MFILE, ErrorCode::Unknown, "Cannot read"),
+        ] {
+            let error = SourceError::from_io(Path::new("/a/b"), &errno.into());
+            assert_eq!(error.code(), code, "{errno:?}");
+            let text = error.to_string();
+            assert!(text.contains(phrase) && text.contains("/a/b"), "{text}");
+        }
+    }
+}

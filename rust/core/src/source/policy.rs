@@ -190,3 +190,68 @@ fn path_of(file: &File) -> io::Result<PathBuf> {
     let path = rustix::fs::getpath(file)?;
     Ok(PathBuf::from(std::ffi::OsString::from_vec(path.into_bytes())))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    /// A root with a file in it, and a secret of the same name beside it.
+    fn place() -> (tempfile::TempDir, PathBuf, Vec<Root>) {
+        let dir = tempfile::tempdir().unwrap();
+        let base = dir.path().canonicalize().unwrap();
+        fs::create_dir_all(base.join("root/sub")).unwrap();
+        fs::write(base.join("root/file"), b"mine").unwrap();
+        fs::write(base.join("file"), b"secret").unwrap();
+        let roots = vec![Root::open(&base.join("root")).unwrap()];
+        (dir, base, roots)
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_kernel_judges_by_itself_or_says_that_it_cannot() {
+        let (_dir, base, roots) = place();
+        symlink(base.join("root/file"), base.join("root/absolute")).unwrap();
+        let directory = &roots[0].directory;
+        if matches!(openat2(directory, Path::new("file")), Ok(Verdict::Unable)) {
+            return; // an old kernel, or a sandbox without the call
+        }
+        assert!(matches!(openat2(directory, Path::new("file")), Ok(Verdict::Opened(_))));
+        for outside in ["../file", "sub/../../file", "absolute", "/etc/passwd"] {
+            let verdict = openat2(directory, Path::new(outside));
+            assert!(matches!(verdict, Ok(Verdict::Outside)), "{outside}");
+        }
+    }
+
+    #[test]
+    fn without_the_kernel_what_is_beneath_opens_and_what_is_not_does_not() {
+        let (_dir, base, roots) = place();
+        symlink("../file", base.join("root/out")).unwrap();
+        symlink("../file", base.join("root/sub/in")).unwrap();
+        let open = |path: &str| open_judged(&base.join(path), &roots, Path::canonicalize);
+        for path in ["root/file", "root/sub/in", "root/sub/../file"] {
+            assert!(open(path).is_ok(), "{path}");
+        }
+        fs::create_dir(base.join("root-old")).unwrap();
+        fs::write(base.join("root-old/file"), b"x").unwrap();
+        for path in ["file", "root/../file", "root/out", "root-old/file", "none"] {
+            assert!(matches!(open(path), Err(SourceError::Outside { .. })), "{path}");
+        }
+        assert!(matches!(open("root/none"), Err(SourceError::NotFound { .. })));
+    }
+
+    #[test]
+    fn without_the_kernel_a_name_that_changes_its_meaning_is_found_out() {
+        let (_dir, base, roots) = place();
+        symlink("..", base.join("root/dir")).unwrap();
+        symlink("../file", base.join("root/link")).unwrap();
+        for swapped in ["root/dir/file", "root/link"] {
+            // As if the link had been put there after the name was resolved.
+            let stale = base.join(swapped);
+            let opened = open_judged(&stale, &roots, |path| Ok(path.to_owned()));
+            assert!(opened.is_err(), "{swapped}");
+        }
+    }
+}
