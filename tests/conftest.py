@@ -1,4 +1,4 @@
-"""What every test gets: both event loops, a loop that may not be blocked, and hypothesis profiles."""
+"""What every test gets: both event loops, a loop nobody may block, hypothesis profiles."""
 
 from __future__ import annotations
 
