@@ -1,0 +1,81 @@
+# The commands of this repository. `make setup` makes .venv; `make test` is what CI runs.
+.NOTPARALLEL:
+.DEFAULT_GOAL := test
+.PHONY: setup test demo bench bench-smoke wheel soak lint fmt types layers rust nginx clean
+
+PYTHON ?= python3
+BIN    := .venv/bin
+PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
+RUST   := Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -o -name '*.sql' -o -name Cargo.toml)
+
+setup: .venv/.built
+
+.venv/.deps: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "outhaul needs Python 3.11 or newer; " \
+		f"{sys.executable} is {sys.version.split()[0]}. Try: make setup PYTHON=python3.12")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(PIP) install 'pip>=25.1'
+	$(PIP) install --group dev
+	@touch $@
+
+# The extension, in release mode, beside the sources: what you edit in python/ is what runs.
+.venv/.built: .venv/.deps $(RUST)
+	PIP_QUIET=1 $(BIN)/maturin develop --release --quiet
+	@touch $@
+
+# Everything a change must pass, cheapest first. pytest's closing line is the last one.
+test: setup nginx lint types layers rust bench-smoke
+	$(BIN)/python -m pytest
+
+lint:
+	cargo fmt --check
+	cargo clippy --workspace --all-targets --quiet -- -D warnings
+	$(BIN)/ruff check --quiet
+	$(BIN)/ruff format --check --quiet
+
+fmt:
+	cargo fmt
+	$(BIN)/ruff check --fix-only --quiet
+	$(BIN)/ruff format --quiet
+
+types: setup
+	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest outhaul._core
+
+layers: setup
+	$(BIN)/lint-imports --no-logo
+
+rust:
+	cargo test --workspace --quiet
+
+demo: setup
+	$(BIN)/python demo/run.py
+
+bench: setup
+	$(BIN)/python -m pytest benches --timeout 0 -p no:randomly --benchmark-columns min,median,ops
+
+# Every benchmark runs once, so that none rots.
+bench-smoke: setup
+	@test -z "$(wildcard benches/bench_*.py)" || \
+		$(BIN)/python -m pytest benches --quiet --no-header --benchmark-disable
+
+# Hours, not minutes: the same tests with more examples, and the debug build's assertions.
+soak: setup
+	cargo test --workspace
+	PIP_QUIET=1 $(BIN)/maturin develop --quiet
+	@rm -f .venv/.built
+	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest --timeout 0
+
+# One wheel for every Python from 3.11 (abi3).
+wheel: .venv/.deps
+	$(BIN)/maturin build --release --out dist
+
+# A real proxy server for the HTTP tests. Where it can't be had they are skipped and say so.
+nginx:
+	@command -v nginx >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+		{ apt-get update -qq && RUNLEVEL=1 apt-get install -qq -y --no-install-recommends nginx; } \
+		>/dev/null 2>&1; } || echo 'nginx is not installed: its tests will be skipped'
+
+clean:
+	rm -rf .venv dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -f python/outhaul/_core*.so

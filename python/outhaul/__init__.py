@@ -1,0 +1,49 @@
+"""Durable background work for async Python: uploads that survive crashes and lost networks.
+
+Open a `WorkManager` on a file, enqueue tasks, and they get done: across crashes, restarts, lost
+networks and failing servers.
+"""
+
+from outhaul.constraints import Constraints, NetworkType
+from outhaul.errors import OuthaulError
+from outhaul.model import (
+    ErrorCode,
+    EventKind,
+    ScheduleResult,
+    Stats,
+    TaskCompletionEvent,
+    TaskEvent,
+    TaskProgress,
+    TaskRecord,
+    TaskResult,
+    TaskStatus,
+)
+from outhaul.policies import ExistingTaskPolicy, RetryPolicy
+from outhaul.secrets import Secret
+from outhaul.tasks import Task, task_id_for
+from outhaul.triggers import TaskTrigger
+from outhaul.workers import NativeWorker, PythonWorker
+
+__all__ = [
+    "Constraints",
+    "ErrorCode",
+    "EventKind",
+    "ExistingTaskPolicy",
+    "NativeWorker",
+    "NetworkType",
+    "OuthaulError",
+    "PythonWorker",
+    "RetryPolicy",
+    "ScheduleResult",
+    "Secret",
+    "Stats",
+    "Task",
+    "TaskCompletionEvent",
+    "TaskEvent",
+    "TaskProgress",
+    "TaskRecord",
+    "TaskResult",
+    "TaskStatus",
+    "TaskTrigger",
+    "task_id_for",
+]

@@ -1,0 +1,1 @@
+"""The one door to the native core: nothing else imports `outhaul._core`."""

@@ -1,0 +1,72 @@
+"""Under which conditions a task runs."""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, ClassVar
+
+from outhaul.arguments import Value, choice, unknown_keyword, wrong_type
+from outhaul.errors import InvalidArgumentError
+from outhaul.wire import ConstraintsSpec
+
+if TYPE_CHECKING:
+    from typing import Never
+
+
+class NetworkType(str, enum.Enum):
+    """A kind of network."""
+
+    NOT_REQUIRED = "not_required"
+    CONNECTED = "connected"
+
+
+class Constraints(Value[ConstraintsSpec]):
+    """Conditions that must hold while a task runs. Waiting for one costs no attempt.
+
+    Attributes:
+        NONE: No condition, whatever the worker.
+    """
+
+    __slots__ = ()
+
+    NONE: ClassVar[Constraints]
+
+    def __init__(
+        self,
+        *,
+        network_type: NetworkType | str | None = None,
+        requires_network: bool | None = None,
+        **unknown: Never,
+    ) -> None:
+        """Checks and keeps the conditions.
+
+        Args:
+            network_type: The network it needs; `None` is the worker's default: `CONNECTED` for HTTP
+                (a loopback address counts as always connected), none for a Python worker.
+            requires_network: Another name for `CONNECTED` (`True`) and `NOT_REQUIRED` (`False`).
+            unknown: Refused.
+
+        Raises:
+            InvalidArgumentError: No such network type, or both names are given.
+            InvalidTypeError: A wrong type, or a condition that does not exist.
+        """
+        if unknown:
+            raise unknown_keyword(type(self).__init__, unknown)
+        if requires_network is not None:
+            network_type = _from_alias(requires_network, network_type)
+        if network_type is not None:
+            network_type = choice("network_type", network_type, NetworkType).value
+        self.wire = ConstraintsSpec(network_type=network_type)
+
+
+def _from_alias(requires_network: object, network_type: object) -> NetworkType:
+    if not isinstance(requires_network, bool):
+        raise wrong_type("requires_network", requires_network, "True or False")
+    if network_type is not None:
+        raise InvalidArgumentError(
+            "says the same as network_type: give one of them", argument="requires_network"
+        )
+    return NetworkType.CONNECTED if requires_network else NetworkType.NOT_REQUIRED
+
+
+Constraints.NONE = Constraints(network_type=NetworkType.NOT_REQUIRED)

@@ -1,0 +1,304 @@
+"""The words of outhaul: statuses, results, events, progress.
+
+The life of a task. What is not drawn does not happen; the core's table is the authority::
+
+                       enqueue
+                          │
+                          ▼   retry, interrupted, rescued
+        cancel ┌───── PENDING ◄──────────────────────┐
+               │          │ claim                    │
+               │          ▼                          │
+               ├────── RUNNING ──────────────────────┘
+               │          │
+               │          ├── success ──────────► COMPLETED
+               ▼          └── no retry left ────► FAILED
+           CANCELLED
+
+`PAUSED` (held by the user) and `BLOCKED` (waits for a predecessor) can be cancelled too;
+`EXPIRED` is for a task whose deadline passed. The four on the right and at the bottom are
+terminal: nothing leaves them.
+"""
+
+from __future__ import annotations
+
+import enum
+from datetime import UTC, datetime
+
+import msgspec
+
+
+class TaskStatus(str, enum.Enum):
+    """Where a task stands. A `str`: `status == "pending"` holds."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    PAUSED = "paused"
+    BLOCKED = "blocked"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether nothing can happen to the task any more."""
+        return self in _TERMINAL_STATUSES
+
+
+_TERMINAL_STATUSES = frozenset(
+    {TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED, TaskStatus.EXPIRED}
+)
+
+
+class ScheduleResult(str, enum.Enum):
+    """What became of an enqueue."""
+
+    ACCEPTED = "accepted"
+    KEPT = "kept"
+    THROTTLED = "throttled"
+    REJECTED_OS_POLICY = "rejected_os_policy"
+    DEADLINE_PASSED = "deadline_passed"
+
+
+class ErrorCode(str, enum.Enum):
+    """Why an attempt did not succeed, for programs."""
+
+    NETWORK_ERROR = "NETWORK_ERROR"
+    TIMEOUT = "TIMEOUT"
+    HTTP_CLIENT_ERROR = "HTTP_CLIENT_ERROR"
+    HTTP_SERVER_ERROR = "HTTP_SERVER_ERROR"
+    FILE_NOT_FOUND = "FILE_NOT_FOUND"
+    PERMISSION_DENIED = "PERMISSION_DENIED"
+    SOURCE_CHANGED = "SOURCE_CHANGED"
+    INSUFFICIENT_STORAGE = "INSUFFICIENT_STORAGE"
+    SECURITY_VIOLATION = "SECURITY_VIOLATION"
+    TLS_ERROR = "TLS_ERROR"
+    CANCELLED = "CANCELLED"
+    WORKER_EXCEPTION = "WORKER_EXCEPTION"
+    SECRET_UNAVAILABLE = "SECRET_UNAVAILABLE"  # noqa: S105 — a code
+    CRASHED = "CRASHED"
+    UNKNOWN = "UNKNOWN"
+
+
+class EventKind(str, enum.Enum):
+    """What happened to a task, in the order of the numbers the store writes."""
+
+    ENQUEUED = "enqueued"
+    STARTED = "started"
+    RETRY_SCHEDULED = "retry_scheduled"
+    INTERRUPTED = "interrupted"
+    RESCUED = "rescued"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    REPLACED = "replaced"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether it is the last event of its task."""
+        return self in _TERMINAL_KINDS
+
+
+_TERMINAL_KINDS = frozenset(
+    {EventKind.COMPLETED, EventKind.FAILED, EventKind.CANCELLED, EventKind.REPLACED}
+)
+
+
+def _instant(at_ms: int) -> datetime:
+    return datetime.fromtimestamp(at_ms / 1000, UTC)
+
+
+class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One task as it stands. Times are milliseconds since the Unix epoch, and UTC datetimes.
+
+    Attributes:
+        task_id: The caller's id, or the generated one.
+        key: The internal id: ascending, never reused.
+        status: Where it stands.
+        worker: What does the work: `http_upload` or `python`.
+        tag: The label it was given.
+        priority: Larger goes first.
+        attempt: Attempts begun so far.
+        waiting_on: Why it is pending: `time`, `retry`, `limit` or the name of a constraint.
+        error_code: Why the last attempt did not succeed, for programs.
+        http_status: The last answer's status, where there was one.
+        message: The same for people; empty where nothing went wrong.
+    """
+
+    task_id: str
+    key: int
+    status: TaskStatus
+    worker: str
+    created_at_ms: int
+    run_at_ms: int
+    tag: str | None = None
+    priority: int = 0
+    attempt: int = 0
+    waiting_on: str | None = None
+    finished_at_ms: int | None = None
+    error_code: ErrorCode | None = None
+    http_status: int | None = None
+    message: str = ""
+
+    @property
+    def created_at(self) -> datetime:
+        """When it was enqueued."""
+        return _instant(self.created_at_ms)
+
+    @property
+    def run_at(self) -> datetime:
+        """When it is, or was, due."""
+        return _instant(self.run_at_ms)
+
+    @property
+    def finished_at(self) -> datetime | None:
+        """When it ended."""
+        return None if self.finished_at_ms is None else _instant(self.finished_at_ms)
+
+
+class TaskResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What a successful attempt brought.
+
+    Attributes:
+        http_status: The answer's status, where there was one.
+        content_type: The answer's media type, where it named one.
+        body: The first 64 KiB of the answer, or the callback's encoded result.
+        body_truncated: Whether the answer was longer than that.
+        bytes_sent: Bytes of the request body that were sent.
+    """
+
+    http_status: int | None = None
+    content_type: str | None = None
+    body: bytes = b""
+    body_truncated: bool = False
+    bytes_sent: int = 0
+
+
+class TaskEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """A durable, numbered record of what happened to a task.
+
+    Attributes:
+        seq: Its number in the log: ascending, never reused; a cursor for `events(after=…)`.
+        kind: What happened.
+        attempt: The attempt it is about, from 1; 0 where it is about none.
+        retry_at_ms: When the next attempt is due, for `RETRY_SCHEDULED`.
+        message: For people: English, with stable phrases, no secrets.
+        result: What a completed task brought.
+    """
+
+    seq: int
+    at_ms: int
+    kind: EventKind
+    task_id: str
+    key: int
+    tag: str | None = None
+    attempt: int = 0
+    error_code: ErrorCode | None = None
+    http_status: int | None = None
+    message: str = ""
+    retry_at_ms: int | None = None
+    result: TaskResult | None = None
+
+    @property
+    def at(self) -> datetime:
+        """When it happened, UTC."""
+        return _instant(self.at_ms)
+
+    @property
+    def retry_at(self) -> datetime | None:
+        """When the next attempt is due, UTC."""
+        return None if self.retry_at_ms is None else _instant(self.retry_at_ms)
+
+    @property
+    def success(self) -> bool | None:
+        """`True` once completed, `False` once failed for good, `None` in every other event."""
+        if self.kind is EventKind.COMPLETED:
+            return True
+        return False if self.kind is EventKind.FAILED else None
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether it is the last event of its task."""
+        return self.kind.is_terminal
+
+
+# Who named it so: the production guide calls the terminal form by its own name.
+TaskCompletionEvent = TaskEvent
+
+
+class TaskProgress(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """How far a transfer is. Transient: only the latest is kept.
+
+    Attributes:
+        percent: 0 to 100, never going back; 100 only when the server has answered.
+        bytes_sent: Handed to the network.
+        bytes_acknowledged: Known to have arrived.
+        bytes_total: Of the whole request body.
+        rate_bytes_per_s: Smoothed.
+        remaining_ms: Estimated; `None` where nothing is known.
+    """
+
+    task_id: str
+    key: int
+    percent: int
+    bytes_sent: int
+    bytes_acknowledged: int
+    bytes_total: int
+    rate_bytes_per_s: float = 0.0
+    remaining_ms: int | None = None
+
+    @property
+    def rate_human(self) -> str:
+        """The rate with a unit, as in `3.4 MB/s`."""
+        return f"{bytes_human(self.rate_bytes_per_s)}/s"
+
+    @property
+    def remaining_human(self) -> str:
+        """The time remaining, as in `1 min 05 s`; `unknown` where nothing is known."""
+        return "unknown" if self.remaining_ms is None else duration_human(self.remaining_ms)
+
+
+class Stats(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """How many tasks stand where."""
+
+    pending: int = 0
+    running: int = 0
+    paused: int = 0
+    blocked: int = 0
+    completed: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    expired: int = 0
+
+    @property
+    def live(self) -> int:
+        """Tasks that have not ended."""
+        return self.pending + self.running + self.paused + self.blocked
+
+    @property
+    def finished(self) -> int:
+        """Tasks that have ended, however."""
+        return self.completed + self.failed + self.cancelled + self.expired
+
+
+_KILO = 1000
+
+
+def bytes_human(amount: float) -> str:
+    """An amount of bytes for people: decimal units, one digit after the point."""
+    if amount < _KILO:
+        return f"{amount:.0f} B"
+    for unit in ("kB", "MB", "GB"):
+        amount /= _KILO
+        if round(amount, 1) < _KILO:
+            return f"{amount:.1f} {unit}"
+    return f"{amount / _KILO:.1f} TB"
+
+
+def duration_human(duration_ms: int) -> str:
+    """A duration for people, rounded up to a second: the two largest units."""
+    minutes, seconds = divmod(-(-duration_ms // 1000), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {seconds:02} s" if minutes else f"{seconds} s"

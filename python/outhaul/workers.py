@@ -1,0 +1,192 @@
+"""What does the work: a native transfer, or a registered Python callback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import msgspec
+
+from outhaul.arguments import (
+    Value,
+    absolute_path,
+    duration_ms,
+    optional_text,
+    text,
+    unknown_choice,
+    unknown_keyword,
+    wrong_type,
+)
+from outhaul.errors import InvalidArgumentError, InvalidTypeError
+from outhaul.wire import HttpUploadSpec, PythonSpec, SecretRef
+
+if TYPE_CHECKING:
+    import os
+    from typing import Never
+
+HeaderValue = str | SecretRef
+Pairs = Mapping[str, Any] | Iterable[tuple[str, Any]]
+
+CONNECT_TIMEOUT: Final = timedelta(seconds=10)
+STALL_TIMEOUT: Final = timedelta(seconds=60)
+RESPONSE_TIMEOUT: Final = timedelta(seconds=300)
+_DEFAULTS_MS: Final = {CONNECT_TIMEOUT: 10_000, STALL_TIMEOUT: 60_000, RESPONSE_TIMEOUT: 300_000}
+
+METHODS: Final = ("POST", "PUT")
+BODIES: Final = ("multipart", "raw")
+INPUT_BYTES_MAX: Final = 1024 * 1024
+_ENCODER: Final = msgspec.msgpack.Encoder()
+
+
+class NativeWorker(Value[HttpUploadSpec]):
+    """Work that never wakes the interpreter. Made by `http_upload`."""
+
+    __slots__ = ()
+
+    @classmethod
+    def http_upload(
+        cls,
+        *,
+        url: str,
+        file_path: str | os.PathLike[str],
+        method: Literal["POST", "PUT"] = "POST",
+        body: Literal["multipart", "raw"] = "multipart",
+        field_name: str = "file",
+        file_name: str | None = None,
+        mime_type: str | None = None,
+        headers: Mapping[str, HeaderValue] | Iterable[tuple[str, HeaderValue]] | None = None,
+        fields: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
+        connect_timeout: timedelta | float = CONNECT_TIMEOUT,
+        stall_timeout: timedelta | float = STALL_TIMEOUT,
+        response_timeout: timedelta | float = RESPONSE_TIMEOUT,
+        file_field_name: str | None = None,
+        **unknown: Never,
+    ) -> NativeWorker:
+        """Sends a file over HTTP. Of any size: memory does not depend on it.
+
+        Args:
+            url: Where to. `http://` needs `WorkManager(allow_http=True)`, except to loopback.
+            file_path: What. Made absolute now; the file must be there, and the same, when it runs.
+            method: `POST` or `PUT`.
+            body: `multipart` (a form with `fields` and the file), or `raw` (the file's bytes).
+            field_name: The form field that carries the file; `file_field_name` is another name.
+            file_name: The name told to the server; `None` is the file's own.
+            mime_type: The media type told to the server; `None` is guessed from the name.
+            headers: Request headers: a mapping or pairs. A credential must be a `Secret` reference.
+            fields: Form fields sent before the file: a mapping or pairs.
+            connect_timeout: At most this long for a connection: a timedelta or seconds.
+            stall_timeout: At most this long without a byte moving while the body is sent.
+            response_timeout: At most this long from the last byte sent to the answer.
+            file_field_name: Another name for `field_name`.
+            unknown: Refused.
+
+        Raises:
+            InvalidArgumentError: A value out of its range, or text that UTF-8 cannot carry.
+            InvalidTypeError: A wrong type, or an argument that does not exist.
+        """
+        if unknown:
+            raise unknown_keyword(cls.http_upload, unknown)
+        if method not in METHODS:
+            raise unknown_choice("method", text("method", method), METHODS)
+        if body not in BODIES:
+            raise unknown_choice("body", text("body", body), BODIES)
+        if file_field_name is not None:
+            field_name = _from_alias(field_name, file_field_name)
+        worker = cls()
+        worker.wire = HttpUploadSpec(
+            url=text("url", url),
+            file_path=absolute_path("file_path", file_path),
+            method=method,
+            body=body,
+            field_name=text("field_name", field_name),
+            file_name=optional_text("file_name", file_name),
+            mime_type=optional_text("mime_type", mime_type),
+            headers=_pairs("headers", headers, _header_value) if headers else [],
+            fields=_pairs("fields", fields, text) if fields else [],
+            connect_timeout_ms=_timeout_ms("connect_timeout", connect_timeout),
+            stall_timeout_ms=_timeout_ms("stall_timeout", stall_timeout),
+            response_timeout_ms=_timeout_ms("response_timeout", response_timeout),
+        )
+        return worker
+
+
+class PythonWorker(Value[PythonSpec]):
+    """Runs the callback that was registered under a name, with one argument."""
+
+    __slots__ = ()
+
+    def __init__(self, callback_id: str, input: Any = None, **unknown: Never) -> None:  # noqa: A002, ANN401 — the seed's word; any value that MessagePack carries
+        """Checks the name and encodes the argument.
+
+        Args:
+            callback_id: The name given to `@manager.worker(...)`.
+            input: What the callback is given: `None`, booleans, numbers, strings, bytes, and lists
+                and dictionaries of them; at most 1 MiB encoded. Encoded now: a later change of the
+                object does not reach the task.
+            unknown: Refused.
+
+        Raises:
+            InvalidArgumentError: The input is larger than 1 MiB or holds a number beyond 64 bits.
+            InvalidTypeError: A wrong type, or an argument that does not exist.
+        """
+        if unknown:
+            raise unknown_keyword(type(self).__init__, unknown)
+        self.wire = PythonSpec(callback_id=text("callback_id", callback_id), input=_encoded(input))
+
+
+def _encoded(value: object) -> bytes:
+    try:
+        encoded = _ENCODER.encode(value)
+    except (OverflowError, RecursionError, UnicodeEncodeError) as error:
+        raise InvalidArgumentError(f"cannot be stored: {error}", argument="input") from error
+    except (TypeError, msgspec.MsgspecError) as error:
+        raise InvalidTypeError(
+            f"cannot be stored: {error}; use None, booleans, numbers, strings, bytes, lists, dicts",
+            argument="input",
+        ) from error
+    if len(encoded) > INPUT_BYTES_MAX:
+        raise InvalidArgumentError(
+            f"takes {len(encoded)} bytes: at most {INPUT_BYTES_MAX} are stored; "
+            "put the data in a file and pass its path",
+            argument="input",
+        )
+    return encoded
+
+
+def _timeout_ms(name: str, value: timedelta | float) -> int:
+    # A lookup is a fraction of the conversion, and hardly anybody changes the defaults.
+    if value is CONNECT_TIMEOUT or value is STALL_TIMEOUT or value is RESPONSE_TIMEOUT:
+        return _DEFAULTS_MS[value]
+    return duration_ms(name, value, least_ms=1)
+
+
+def _from_alias(field_name: object, file_field_name: str) -> str:
+    if field_name != "file":
+        raise InvalidArgumentError(
+            "says the same as field_name: give one of them", argument="file_field_name"
+        )
+    return text("file_field_name", file_field_name)
+
+
+def _header_value(name: str, value: object) -> HeaderValue:
+    if isinstance(value, SecretRef):
+        return value
+    if not isinstance(value, str):
+        raise wrong_type(name, value, "a string or a Secret reference")
+    return text(name, value)
+
+
+def _pairs(argument: str, given: Pairs, value_of: Any) -> list[tuple[str, Any]]:  # noqa: ANN401 — one of two checks above
+    """Names and values in the order given. An error names the member: `headers["X-Id"]`."""
+    if isinstance(given, Mapping):
+        given = given.items()
+    elif isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
+        raise wrong_type(argument, given, "a mapping or a list of pairs")
+    pairs = []
+    for pair in given:
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:  # noqa: PLR2004 — a pair
+            raise InvalidTypeError("must hold pairs of a name and a value", argument=argument)
+        name = text(argument, pair[0])
+        pairs.append((name, value_of(f'{argument}["{name}"]', pair[1])))
+    return pairs

@@ -1,0 +1,62 @@
+"""Rust and Python say the same words: read from the Rust sources, so that neither can drift."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from outhaul import ErrorCode, EventKind, ExistingTaskPolicy, NetworkType, TaskStatus, errors, wire
+
+MODEL = Path(__file__).parents[2] / "rust" / "core" / "src" / "model"
+
+
+def members(file: str, kind: str, name: str) -> list[str]:
+    source = (MODEL / file).read_text()
+    found = re.search(rf"pub {kind} {name} {{\n(.*?)\n}}", source, re.DOTALL)
+    assert found, f"{name} is not in {file}"
+    pattern = r"^    pub (\w+):" if kind == "struct" else r"^    (\w+)"
+    return re.findall(pattern, found[1], re.MULTILINE)
+
+
+def snake(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "words"),
+    [
+        ("error.rs", "ErrorCode", [code.value.lower() for code in ErrorCode]),
+        ("event.rs", "EventKind", [kind.value for kind in EventKind]),
+        ("state.rs", "TaskStatus", [status.value for status in TaskStatus]),
+        ("spec.rs", "NetworkType", [network.value for network in NetworkType]),
+        ("spec.rs", "ExistingPolicy", [policy.value for policy in ExistingTaskPolicy]),
+    ],
+)
+def test_an_enum_has_the_same_words_in_the_same_order(
+    file: str, name: str, words: list[str]
+) -> None:
+    assert [snake(member) for member in members(file, "enum", name)] == words
+
+
+@pytest.mark.parametrize(
+    ("name", "struct"),
+    [
+        ("TaskSpec", wire.TaskSpec),
+        ("HttpUploadSpec", wire.HttpUploadSpec),
+        ("PythonSpec", wire.PythonSpec),
+        ("ConstraintsSpec", wire.ConstraintsSpec),
+        ("RetrySpec", wire.RetrySpec),
+        ("SecretRef", wire.SecretRef),
+    ],
+)
+def test_a_wire_struct_has_the_same_members(name: str, struct: type[msgspec.Struct]) -> None:
+    assert members("spec.rs", "struct", name) == list(struct.__struct_fields__)
+
+
+def test_every_refusal_of_the_core_has_a_class() -> None:
+    for member in members("error.rs", "enum", "FaultCode"):
+        error = errors.from_core(snake(member).upper(), "", "")
+        assert type(error) is not errors.InternalError or member == "Internal", member
