@@ -17,3 +17,4 @@ pub mod model;
 pub mod multipart;
 pub mod progress;
 pub mod source;
+pub mod transfer;
