@@ -25,8 +25,8 @@ use crate::error::{name, raise_fault};
 type PyReply = (Ticket, Option<Py<PyBytes>>, Option<(&'static str, String, String)>);
 /// `(key, attempt, callback_id, input, task_id)`.
 type PyCallback = (TaskKey, u32, String, Py<PyBytes>, String);
-/// `(key, attempt, [(source, name), ...])`.
-type PySecrets = (TaskKey, u32, Vec<(&'static str, String)>);
+/// `(key, attempt, [(source, name, prefix), ...])`.
+type PySecrets = (TaskKey, u32, Vec<(&'static str, String, String)>);
 /// `(key, attempt, reason)`.
 type PyStop = (TaskKey, u32, &'static str);
 
@@ -96,9 +96,10 @@ impl PyCore {
     fn poll(
         &self,
         py: Python<'_>,
+        max: usize,
     ) -> (Vec<PyReply>, Vec<PyCallback>, Vec<PySecrets>, Vec<PyStop>, Vec<String>) {
         let Batch { replies, callbacks, secrets, stops, errors } =
-            py.detach(|| self.0.drain_completions());
+            py.detach(|| self.0.drain_completions(max));
         let bytes = |bytes: &[u8]| PyBytes::new(py, bytes).unbind();
         let reply = |(ticket, reply): (Ticket, Reply)| match reply {
             Ok(answer) => (ticket, Some(bytes(&answer)), None),
@@ -189,6 +190,10 @@ impl PyCore {
         py.detach(|| self.0.ask(ticket, Query::Counts));
     }
 
+    fn ask_last_event(&self, py: Python<'_>, ticket: Ticket) {
+        py.detach(|| self.0.ask(ticket, Query::LastEvent));
+    }
+
     #[pyo3(signature = (ticket, *, after, key, task_id, tag, prefix, limit, follow))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of one call")]
     fn ask_events(
@@ -211,16 +216,20 @@ impl PyCore {
         py.detach(|| self.0.ask(ticket, Query::LastWord(key)));
     }
 
-    #[pyo3(signature = (ticket, *, after, key, tag))]
+    #[pyo3(signature = (ticket, *, after, key, task_id, tag, follow))]
+    #[expect(clippy::too_many_arguments, reason = "keyword arguments of one call")]
     fn ask_progress(
         &self,
         py: Python<'_>,
         ticket: Ticket,
         after: u64,
         key: Option<TaskKey>,
+        task_id: Option<String>,
         tag: Option<String>,
+        follow: bool,
     ) {
-        py.detach(|| self.0.progress(ticket, after, ProgressFilter { key, tag }));
+        let want = ProgressFilter { key, task_id, tag };
+        py.detach(|| self.0.progress(ticket, after, want, follow));
     }
 
     fn abandon(&self, py: Python<'_>, ticket: Ticket) {
@@ -292,13 +301,13 @@ fn durability(name: &str) -> Result<Durability, Fault> {
     }
 }
 
-fn secret(secret: SecretRef) -> (&'static str, String) {
+fn secret(secret: SecretRef) -> (&'static str, String, String) {
     let source = match secret.source {
         SecretSource::Env => "env",
         SecretSource::File => "file",
         SecretSource::Provider => "provider",
     };
-    (source, secret.name)
+    (source, secret.name, secret.prefix)
 }
 
 const fn stop_reason(why: StopReason) -> &'static str {

@@ -17,6 +17,8 @@ pub mod engine;
 pub mod model;
 pub mod multipart;
 pub mod progress;
+pub mod runtime;
 pub mod schedule;
 pub mod source;
 pub mod store;
+pub mod transfer;

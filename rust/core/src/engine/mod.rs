@@ -304,7 +304,7 @@ impl Engine {
     ) {
         let Some(mut live) = self.back_to_pending(key, Step::Retry) else { return };
         live.run_at = at;
-        let detail = EventDetail { retry_at: Some(at), ..failed(live.attempt, failure) };
+        let detail = EventDetail { retry_at_ms: Some(at), ..failed(live.attempt, failure) };
         record(effects, now, EventKind::RetryScheduled, key, detail);
         effects.push(Effect::Update(live.clone()));
         self.wait(live, now);
@@ -450,7 +450,7 @@ fn failed(attempt: u32, failure: &Failure) -> EventDetail {
         error_code: Some(failure.code),
         http_status: failure.http_status,
         message: failure.message.clone(),
-        retry_at: None,
+        retry_at_ms: None,
     }
 }
 

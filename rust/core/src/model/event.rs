@@ -77,7 +77,7 @@ pub struct EventDetail {
     pub message: String,
     /// When the next attempt is due.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub retry_at: Option<UnixMillis>,
+    pub retry_at_ms: Option<UnixMillis>,
 }
 
 /// One event.

@@ -20,38 +20,38 @@ use crate::source::{Fingerprint, PathPolicy, Source, SourceError};
 use crate::transfer::{AddressPolicy, Target, headers};
 
 /// A specification is at most this long, encoded (1 MiB): big bodies are files, never rows.
-pub const SPEC_BYTES_MAX: usize = 1024 * 1024;
+pub(super) const SPEC_BYTES_MAX: usize = 1024 * 1024;
 
 /// An id or a tag is at most this long, in bytes.
-pub const NAME_BYTES_MAX: usize = 512;
+pub(super) const NAME_BYTES_MAX: usize = 512;
 
 /// No wait is longer than this (10 years), so that no sum of times overflows.
 const WAIT_MAX_MS: i64 = 10 * 366 * 24 * 60 * 60 * 1000;
 
 /// What an upload needs to be the same in every attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AdmittedUpload {
+pub(super) struct AdmittedUpload {
     /// The file that was enqueued.
-    pub fingerprint: Fingerprint,
+    pub(super) fingerprint: Fingerprint,
     /// The multipart boundary.
-    pub boundary: String,
+    pub(super) boundary: String,
     /// Sent with every attempt.
-    pub idempotency_key: String,
+    pub(super) idempotency_key: String,
 }
 
 /// What admission judges by.
-pub struct Admission {
+pub(super) struct Admission {
     /// Where files may lie.
-    pub paths: Arc<PathPolicy>,
+    pub(super) paths: Arc<PathPolicy>,
     /// Where bytes may go.
-    pub addresses: AddressPolicy,
+    pub(super) addresses: AddressPolicy,
     /// Whether `http://` may leave the host.
-    pub allow_http: bool,
+    pub(super) allow_http: bool,
 }
 
 impl Admission {
     /// Checks one encoded specification. `callbacks` says whether a callback is known.
-    pub fn admit(
+    pub(super) fn admit(
         &self,
         encoded: &[u8],
         callbacks: &dyn Fn(&str) -> bool,
@@ -106,7 +106,7 @@ impl Admission {
             .map_err(|error| Fault::invalid("file_path", format!("cannot be examined: {error}")))?;
         let admitted = AdmittedUpload {
             fingerprint,
-            boundary: Boundary::from_random(random()?).to_string(),
+            boundary: Boundary::from_random(random()?).as_str().to_owned(),
             idempotency_key: uuid(random()?),
         };
         encoder(upload, &admitted)?;
@@ -153,7 +153,7 @@ fn admit_python(
 }
 
 /// The body of an upload, the same in every attempt.
-pub fn encoder(upload: &HttpUploadSpec, admitted: &AdmittedUpload) -> Result<Encoder, Fault> {
+pub(super) fn encoder(upload: &HttpUploadSpec, admitted: &AdmittedUpload) -> Result<Encoder, Fault> {
     let size = admitted.fingerprint.size;
     if upload.body == BodyKind::Raw {
         if !upload.fields.is_empty() {
@@ -169,18 +169,29 @@ pub fn encoder(upload: &HttpUploadSpec, admitted: &AdmittedUpload) -> Result<Enc
     let boundary = Boundary::parse(&admitted.boundary)
         .map_err(|error| Fault::new(FaultCode::Internal, "boundary", error.to_string()))?;
     Encoder::multipart(&boundary, parts, Escape::Html5)
-        .map_err(|error| Fault::invalid(error.argument(), error.to_string()))
+        .map_err(|error| Fault::invalid(&argument(&error.argument(), upload), error.to_string()))
+}
+
+/// The argument of an upload that a member of the form was made of.
+fn argument(member: &str, upload: &HttpUploadSpec) -> String {
+    let file = format!("parts[{}].", upload.fields.len());
+    match member.strip_prefix(&file) {
+        Some("name") => "field_name".to_owned(),
+        Some("content_type") => "mime_type".to_owned(),
+        Some(other) => other.to_owned(),
+        None => member.replacen("parts", "fields", 1),
+    }
 }
 
 /// The media type of the file: given, or guessed from its name.
-pub fn media_type(upload: &HttpUploadSpec, file_name: &str) -> String {
+pub(super) fn media_type(upload: &HttpUploadSpec, file_name: &str) -> String {
     upload.mime_type.clone().unwrap_or_else(|| {
         mime_guess::from_path(file_name).first_or_octet_stream().essence_str().to_owned()
     })
 }
 
 /// The name told to the server: given, or the base name. A local path is never sent.
-pub fn file_name(upload: &HttpUploadSpec) -> Result<String, Fault> {
+pub(super) fn file_name(upload: &HttpUploadSpec) -> Result<String, Fault> {
     if let Some(name) = &upload.file_name {
         return Ok(name.clone());
     }

@@ -27,7 +27,7 @@ impl Checkpoints {
         }
         if let Some((requests, _)) = &self.worker {
             // Full: a checkpoint is already asked for.
-            drop(requests.try_send(wal_pages));
+            let _ = requests.try_send(wal_pages);
         }
     }
 

@@ -58,6 +58,27 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// The length of the longest kind.
+    fn len(&self) -> usize {
+        let lengths =
+            [self.replies.len(), self.callbacks.len(), self.secrets.len(), self.stops.len()];
+        lengths.into_iter().max().unwrap_or_default()
+    }
+
+    /// Takes the first `max` of each kind.
+    fn split(&mut self, max: usize) -> Self {
+        fn first<T>(queue: &mut Vec<T>, max: usize) -> Vec<T> {
+            queue.drain(..max.min(queue.len())).collect()
+        }
+        Self {
+            replies: first(&mut self.replies, max),
+            callbacks: first(&mut self.callbacks, max),
+            secrets: first(&mut self.secrets, max),
+            stops: first(&mut self.stops, max),
+            errors: std::mem::take(&mut self.errors),
+        }
+    }
+
     fn is_empty(&self) -> bool {
         self.replies.is_empty()
             && self.callbacks.is_empty()
@@ -102,11 +123,22 @@ impl Completions {
         self.push(|batch| batch.replies.push((ticket, reply)));
     }
 
-    /// Takes everything; the descriptor is quiet until the next push.
-    pub fn drain(&self) -> Batch {
+    /// Takes what has gathered, of each kind at most `max`. The descriptor is quiet until the next
+    /// push, unless something is left.
+    pub fn drain(&self, max: usize) -> Batch {
         // Cleared first: a push in between leaves the descriptor readable, never the reverse.
         self.wake.clear();
-        std::mem::take(&mut *self.lock())
+        let mut batch = self.lock();
+        if batch.len() <= max {
+            return std::mem::take(&mut *batch);
+        }
+        let taken = batch.split(max);
+        let left = !batch.is_empty();
+        drop(batch);
+        if left {
+            self.wake.set();
+        }
+        taken
     }
 
     // LOCKING: held for a push or a swap, never across a call.
@@ -152,13 +184,13 @@ impl Wake {
 
     /// Makes it readable. Fails only when it is so already.
     fn set(&self) {
-        drop(rustix::io::write(self.writer(), &1_u64.to_ne_bytes()));
+        let _ = rustix::io::write(self.writer(), &1_u64.to_ne_bytes());
     }
 
     /// Makes it unreadable. Fails only when it is so already.
     fn clear(&self) {
         let mut bytes = [0; 64];
-        drop(rustix::io::read(&self.reader, &mut bytes));
+        let _ = rustix::io::read(&self.reader, &mut bytes);
     }
 }
 
@@ -176,8 +208,12 @@ mod tests {
         for ticket in 0..5 {
             completions.reply(ticket, Ok(Vec::new()));
         }
-        let tickets: Vec<Ticket> = completions.drain().replies.iter().map(|(t, _)| *t).collect();
-        assert_eq!(tickets, [0, 1, 2, 3, 4]);
-        assert!(completions.drain().is_empty());
+        assert_eq!(tickets(&completions.drain(3)), [0, 1, 2]);
+        assert_eq!(tickets(&completions.drain(3)), [3, 4]);
+        assert!(completions.drain(3).is_empty());
+    }
+
+    fn tickets(batch: &Batch) -> Vec<Ticket> {
+        batch.replies.iter().map(|(ticket, _)| *ticket).collect()
     }
 }

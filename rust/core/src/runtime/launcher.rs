@@ -237,6 +237,7 @@ impl Shared {
             encoder,
             source: Arc::new(source),
             fingerprint: admitted.fingerprint,
+            media_type: raw_media_type(upload).map_err(|fault| failed(&fault))?,
             idempotency_key: admitted.idempotency_key,
             timeouts: Timeouts {
                 connect: Duration::from_millis(upload.connect_timeout_ms),
@@ -340,6 +341,14 @@ fn secrets_of(upload: &HttpUploadSpec) -> Vec<SecretRef> {
     upload.headers.iter().filter_map(secret).collect()
 }
 
+/// The media type of a body that is the file and nothing else.
+fn raw_media_type(upload: &HttpUploadSpec) -> Result<Option<String>, Fault> {
+    match upload.body {
+        BodyKind::Multipart => Ok(None),
+        BodyKind::Raw => Ok(Some(media_type(upload, &file_name(upload)?))),
+    }
+}
+
 /// The headers of an attempt. The secrets stand in the order of [`secrets_of`].
 fn resolve(upload: &HttpUploadSpec, secrets: Vec<String>) -> Result<Vec<ResolvedHeader>, Fault> {
     let mut secrets = secrets.into_iter();
@@ -347,18 +356,13 @@ fn resolve(upload: &HttpUploadSpec, secrets: Vec<String>) -> Result<Vec<Resolved
     for (name, value) in &upload.headers {
         headers.push(match value {
             HeaderValueSpec::Text(text) => ResolvedHeader::text(name, text),
-            HeaderValueSpec::Secret(secret) => {
+            HeaderValueSpec::Secret(_) => {
                 let value = secrets.next().ok_or_else(|| {
                     Fault::new(FaultCode::Internal, name, "its secret was not resolved")
                 })?;
-                ResolvedHeader::sensitive(name, &format!("{}{value}", secret.prefix))
+                ResolvedHeader::secret(name, value)
             }
         });
-    }
-    let typed = headers.iter().any(|header| header.name().eq_ignore_ascii_case("content-type"));
-    if upload.body == BodyKind::Raw && !typed {
-        let media_type = media_type(upload, &file_name(upload)?);
-        headers.push(ResolvedHeader::text("Content-Type", &media_type));
     }
     Ok(headers)
 }

@@ -7,14 +7,14 @@ use crate::model::{Fault, FaultCode};
 
 /// Held by the runner of a store.
 #[derive(Debug)]
-pub struct RunnerLock {
+pub(super) struct RunnerLock {
     // Closing the descriptor is what drops the lock.
     _file: File,
 }
 
 impl RunnerLock {
     /// Tries to become the runner; `None` if another process is.
-    pub fn try_take(store: &Path) -> Result<Option<Self>, Fault> {
+    pub(super) fn try_take(store: &Path) -> Result<Option<Self>, Fault> {
         let path = lock_path(store);
         let mut options = OpenOptions::new();
         options.create(true).truncate(false).write(true);

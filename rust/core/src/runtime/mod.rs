@@ -65,7 +65,7 @@ pub struct Options {
     pub addresses: AddressPolicy,
     /// Whether `http://` may leave the host.
     pub allow_http: bool,
-    /// Certificates to trust beside the system's.
+    /// Certificates to trust instead of the system's, as PEM.
     pub ca_file: Option<PathBuf>,
     /// The callbacks that tasks may name.
     pub callbacks: KnownCallbacks,
@@ -99,14 +99,14 @@ impl Runtime {
         let completions = Completions::new()?;
         let inbox = Arc::new(Inbox::default());
         let board = Arc::new(ProgressBoard::new(completions.clone()));
-        let situation = Arc::new(SharedSituation::new(options.clock, options.unmet));
+        let situation = Arc::new(SharedSituation::new(Arc::clone(&options.clock), options.unmet));
         let paths = Arc::new(path_policy(options.allowed_roots)?);
         let readers = Readers::start(reader, Arc::clone(&situation), completions.clone())?;
         let readers = Arc::new(readers);
         let config = Config {
             addresses: options.addresses.clone(),
             ca_file: options.ca_file,
-            ..Config::default()
+            ..Config::new(Arc::clone(&options.clock))
         };
         let transfers = TransferOptions {
             addresses: options.addresses.clone(),
@@ -160,9 +160,9 @@ impl Runtime {
         self.completions.descriptor()
     }
 
-    /// Takes all completions.
-    pub fn drain_completions(&self) -> Batch {
-        self.completions.drain()
+    /// Takes completions, of each kind at most `max`; the descriptor tells if more are left.
+    pub fn drain_completions(&self, max: usize) -> Batch {
+        self.completions.drain(max)
     }
 
     /// Stores tasks, all or none. Answer: a list of (key, accepted, id).
@@ -180,9 +180,9 @@ impl Runtime {
         self.readers.ask(ticket, query);
     }
 
-    /// Asks for progress newer than a version, as soon as there is any.
-    pub fn progress(&self, ticket: Ticket, after: u64, want: ProgressFilter) {
-        self.board.wait(ticket, after, want);
+    /// Asks for progress newer than a version: with `follow` as soon as there is any.
+    pub fn progress(&self, ticket: Ticket, after: u64, want: ProgressFilter, follow: bool) {
+        self.board.ask(ticket, after, want, follow);
     }
 
     /// Nobody waits for this answer any more.

@@ -8,7 +8,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 
-use super::completions::{Completions, Ticket};
+use super::completions::{Completions, Reply, Ticket};
+use super::readers::pack;
 use crate::model::TaskKey;
 use crate::progress::Update;
 
@@ -20,6 +21,8 @@ const DONE_KEPT: usize = 1024;
 pub struct ProgressFilter {
     /// That of one task.
     pub key: Option<TaskKey>,
+    /// That of tasks with this id.
+    pub task_id: Option<String>,
     /// That of tasks with this tag.
     pub tag: Option<String>,
 }
@@ -35,6 +38,7 @@ struct Line {
 impl Line {
     fn matches(&self, key: TaskKey, want: &ProgressFilter) -> bool {
         want.key.is_none_or(|wanted| wanted == key)
+            && want.task_id.as_ref().is_none_or(|task_id| self.task_id == *task_id)
             && want.tag.as_ref().is_none_or(|tag| self.tag.as_ref() == Some(tag))
     }
 }
@@ -103,7 +107,7 @@ impl ProgressBoard {
         let ready = board.take_ready();
         drop(board);
         for (ticket, reply) in ready {
-            self.completions.reply(ticket, Ok(reply));
+            self.completions.reply(ticket, reply);
         }
     }
 
@@ -128,15 +132,17 @@ impl ProgressBoard {
         marks.into_iter().map(|(key, (attempt, percent))| (key, attempt, percent)).collect()
     }
 
-    /// Answers with everything newer than `after` that matches, as soon as there is any.
-    pub fn wait(&self, ticket: Ticket, after: u64, want: ProgressFilter) {
+    /// Answers with everything newer than `after` that matches: with `follow` as soon as there is
+    /// any, otherwise now.
+    pub fn ask(&self, ticket: Ticket, after: u64, want: ProgressFilter, follow: bool) {
+        let call = Parked { ticket, after, want };
         let mut board = self.lock();
-        board.parked.push(Parked { ticket, after, want });
-        let ready = board.take_ready();
+        let Some(reply) = board.news(&call, follow) else {
+            board.parked.push(call);
+            return;
+        };
         drop(board);
-        for (ticket, reply) in ready {
-            self.completions.reply(ticket, Ok(reply));
-        }
+        self.completions.reply(ticket, reply);
     }
 
     /// Takes back a call that nobody waits for any more.
@@ -152,11 +158,11 @@ impl ProgressBoard {
 
 impl Board {
     /// The calls that can be answered, with their answers.
-    fn take_ready(&mut self) -> Vec<(Ticket, Vec<u8>)> {
+    fn take_ready(&mut self) -> Vec<(Ticket, Reply)> {
         let mut ready = Vec::new();
         let parked = std::mem::take(&mut self.parked);
         for call in parked {
-            match self.news(&call) {
+            match self.news(&call, true) {
                 Some(reply) => ready.push((call.ticket, reply)),
                 None => self.parked.push(call),
             }
@@ -164,7 +170,7 @@ impl Board {
         ready
     }
 
-    fn news(&self, call: &Parked) -> Option<Vec<u8>> {
+    fn news(&self, call: &Parked, follow: bool) -> Option<Reply> {
         let newer = |(key, line): (&TaskKey, &Line)| {
             line.version > call.after && line.matches(*key, &call.want)
         };
@@ -175,12 +181,12 @@ impl Board {
             None => self.lines.iter().map(|(key, line)| (*key, line)).collect(),
         };
         lines.retain(|(key, line)| newer((key, line)));
-        if lines.is_empty() {
+        if lines.is_empty() && follow {
             return None;
         }
         lines.sort_unstable_by_key(|(_, line)| line.version);
         let updates = lines.iter().map(|(key, line)| item(*key, line)).collect();
-        rmp_serde::to_vec_named(&News { version: self.version, updates }).ok()
+        Some(pack(&News { version: self.version, updates }))
     }
 }
 

@@ -28,6 +28,8 @@ pub enum Query {
     Tags,
     /// How many tasks stand where.
     Counts,
+    /// The number of the last event.
+    LastEvent,
     /// The events after a number; with `follow`, as soon as there is one.
     Events {
         /// The number.
@@ -167,6 +169,7 @@ impl Desk {
             }
             Query::Tags => reader.tags().map_err(Fault::from).and_then(|r| pack(&r)),
             Query::Counts => reader.counts().map_err(Fault::from).and_then(|r| pack(&r)),
+            Query::LastEvent => reader.last_event().map_err(Fault::from).and_then(|r| pack(&r)),
             Query::Events { after, want, follow } => {
                 return self.ask_events(Parked { ticket, after, want }, follow);
             }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::model::event::EventDetail;
-use crate::model::{EventKind, Failure, Success, TaskKey, UnixMillis};
+use crate::model::{ErrorCode, EventKind, Success, TaskKey, UnixMillis};
 
 /// One task as it stands.
 #[derive(Clone, Debug, Serialize)]
@@ -23,17 +23,19 @@ pub struct TaskRecord {
     /// Attempts begun.
     pub attempt: u32,
     /// When it was enqueued.
-    pub created_at: UnixMillis,
+    pub created_at_ms: UnixMillis,
     /// Not before this time; `None` once it has ended.
-    pub run_at: Option<UnixMillis>,
+    pub run_at_ms: Option<UnixMillis>,
     /// What a pending task waits for: `time`, `retry`, a constraint's name, `limit`.
     pub waiting_on: Option<&'static str>,
     /// When it ended.
-    pub finished_at: Option<UnixMillis>,
-    /// What it brought.
-    pub success: Option<Success>,
-    /// Why it did not.
-    pub failure: Option<Failure>,
+    pub finished_at_ms: Option<UnixMillis>,
+    /// Why it ended without success, for programs.
+    pub error_code: Option<ErrorCode>,
+    /// The status of the last answer, where there was one.
+    pub http_status: Option<u16>,
+    /// Why it ended without success, for people.
+    pub message: String,
 }
 
 /// One event as a reader gives it.
@@ -42,7 +44,7 @@ pub struct EventRecord {
     /// Its number in the log.
     pub seq: u64,
     /// When.
-    pub at: UnixMillis,
+    pub at_ms: UnixMillis,
     /// What.
     pub kind: EventKind,
     /// To which task.

@@ -11,7 +11,7 @@ use super::open::open_reader;
 use super::rows::{key_at, sql_key, unpack};
 use crate::model::event::EventDetail;
 use crate::model::spec::{CONNECTED, TaskSpec, WorkerSpec};
-use crate::model::{EventKind, TaskKey, TaskStatus, UnixMillis};
+use crate::model::{EventKind, Failure, Success, TaskKey, TaskStatus, UnixMillis};
 
 /// Which tasks are asked for.
 #[derive(Clone, Debug, Default)]
@@ -194,7 +194,8 @@ impl Reader {
         Ok(counts)
     }
 
-    fn last_event(&self) -> Result<u64, StoreError> {
+    /// The number of the last event.
+    pub fn last_event(&self) -> Result<u64, StoreError> {
         let mut query = self.connection.prepare_cached("SELECT max(seq) FROM event")?;
         let seq: Option<i64> = query.query_row([], |row| row.get(0))?;
         Ok(seq.and_then(|seq| u64::try_from(seq).ok()).unwrap_or_default())
@@ -280,6 +281,8 @@ fn task_record(row: &Row<'_>, now: Situation) -> Result<TaskRecord, StoreError> 
     let waiting_on = run_at
         .filter(|_| live == Some(TaskStatus::Pending))
         .map(|run_at| waiting_on(run_at, attempt, needs, now));
+    let success: Option<Success> = packed_at(row, 12)?;
+    let failure: Option<Failure> = packed_at(row, 13)?;
     Ok(TaskRecord {
         task_id: shown_id(row.get(1)?, key),
         key,
@@ -291,12 +294,16 @@ fn task_record(row: &Row<'_>, now: Situation) -> Result<TaskRecord, StoreError> 
         },
         priority: spec.priority,
         attempt,
-        created_at: row.get(3)?,
-        run_at,
+        created_at_ms: row.get(3)?,
+        run_at_ms: run_at,
         waiting_on,
-        finished_at: row.get(11)?,
-        success: packed_at(row, 12)?,
-        failure: packed_at(row, 13)?,
+        finished_at_ms: row.get(11)?,
+        error_code: failure.as_ref().map(|failure| failure.code),
+        http_status: match &failure {
+            Some(failure) => failure.http_status,
+            None => success.and_then(|success| success.http_status),
+        },
+        message: failure.map(|failure| failure.message).unwrap_or_default(),
     })
 }
 
@@ -318,7 +325,7 @@ fn event_record(row: &Row<'_>) -> Result<EventRecord, StoreError> {
     let key = key_at(row, 3)?;
     Ok(EventRecord {
         seq: key_at(row, 0)?,
-        at: row.get(1)?,
+        at_ms: row.get(1)?,
         kind,
         key,
         detail: packed_at::<EventDetail>(row, 4)?.unwrap_or_default(),

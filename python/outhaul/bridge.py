@@ -1,0 +1,98 @@
+"""The one reader of the core's descriptor: tickets become futures, requests become calls.
+
+The core's threads never call into Python. They fill a queue and make a descriptor readable; the
+event loop drains it here, a bounded batch at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from outhaul.errors import ManagerClosedError, from_core
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from outhaul._native import Core
+
+_LOG: Final = logging.getLogger("outhaul")
+
+# More wait for the next turn of the loop, so that no turn takes long.
+BATCH_MAX: Final = 256
+
+SecretNames = list[tuple[str, str, str]]
+
+
+class Work(Protocol):
+    """What the core asks Python to do: implemented by `callbacks`."""
+
+    def run(self, key: int, attempt: int, callback_id: str, encoded: bytes, task_id: str) -> None:
+        """Runs a registered callback; its outcome goes back to the core."""
+
+    def stop(self, key: int, attempt: int, reason: str) -> None:
+        """Stops a callback that runs."""
+
+    def resolve(self, key: int, attempt: int, names: SecretNames) -> None:
+        """Looks up the secrets of an attempt; they go back to the core."""
+
+
+class Bridge:
+    """Calls into the core and answers out of it, on one event loop."""
+
+    def __init__(self, core: Core, work: Work, loop: asyncio.AbstractEventLoop) -> None:
+        self.core = core
+        self._work = work
+        self._loop = loop
+        self._tickets = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[bytes]] = {}
+        loop.add_reader(core.fileno(), self._drain)
+
+    def call(self, verb: Callable[..., None], *args: Any, **kwargs: Any) -> asyncio.Future[bytes]:  # noqa: ANN401 — whatever that verb of the core takes
+        """Calls a verb of the core with a fresh ticket; the future holds its encoded answer."""
+        ticket = next(self._tickets)
+        future = self._waiting[ticket] = self._loop.create_future()
+        verb(ticket, *args, **kwargs)
+        return future
+
+    async def wait(self, verb: Callable[..., None], *args: Any, **kwargs: Any) -> bytes:  # noqa: ANN401 — as `call`
+        """As `call`, for answers that may take for ever: a cancelled wait is taken back."""
+        ticket = next(self._tickets)
+        future = self._waiting[ticket] = self._loop.create_future()
+        verb(ticket, *args, **kwargs)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if self._waiting.pop(ticket, None) is not None:
+                self.core.abandon(ticket)
+            raise
+
+    def close(self) -> None:
+        """Ends reading. Whoever still waits learns that the manager is closed."""
+        self._loop.remove_reader(self.core.fileno())
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(ManagerClosedError())
+        self._waiting.clear()
+
+    def _drain(self) -> None:
+        replies, callbacks, secrets, stops, errors = self.core.poll(BATCH_MAX)
+        waiting = self._waiting
+        for ticket, answer, refusal in replies:
+            future = waiting.pop(ticket, None)
+            if future is None or future.done():
+                continue
+            if refusal is None:
+                future.set_result(answer)
+            else:
+                future.set_exception(from_core(*refusal))
+        for request in callbacks:
+            self._work.run(*request)
+        for wanted in secrets:
+            self._work.resolve(*wanted)
+        for stop in stops:
+            self._work.stop(*stop)
+        for error in errors:
+            _LOG.error("%s", error)

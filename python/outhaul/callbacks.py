@@ -1,0 +1,185 @@
+"""Runs the user's own code: Python workers on the loop or in a thread, and secret providers."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from outhaul.errors import InvalidArgumentError, OuthaulError
+from outhaul.secrets import Provider, resolve
+from outhaul.wire import SecretRef
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from outhaul._native import Core
+    from outhaul.bridge import SecretNames
+
+    Callback = Callable[[Any, "TaskContext"], Any]
+
+_LOG: Final = logging.getLogger("outhaul.callbacks")
+_DECODER: Final = msgspec.msgpack.Decoder()
+_ENCODER: Final = msgspec.msgpack.Encoder()
+RESULT_BYTES_MAX: Final = 64 * 1024
+MESSAGE_CHARS_MAX: Final = 500
+
+
+class PermanentFailure(Exception):  # noqa: N818 — it is what the callback says, not a mistake
+    """Raised by a callback to end its task as failed, without another attempt."""
+
+
+class TaskContext(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What a callback is told about its task.
+
+    Attributes:
+        task_id: The caller's id, or the generated one.
+        key: The internal id: ascending, never reused.
+        attempt: From 1, growing with every attempt.
+    """
+
+    task_id: str
+    key: int
+    attempt: int
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same in every attempt of this task, and in no other task of this store."""
+        return f"{self.task_id}-{self.key:x}"
+
+
+class Callbacks:
+    """The registered callbacks and those that run."""
+
+    def __init__(self, providers: Mapping[str, Provider]) -> None:
+        self._providers = providers
+        self._registered: dict[str, Callback] = {}
+        self._running: dict[tuple[int, int], asyncio.Task[None]] = {}
+        self._resolving: set[asyncio.Task[None]] = set()
+        self._threads: ThreadPoolExecutor | None = None
+        self._core: Core | None = None
+        self._threads_max = 1
+
+    @property
+    def names(self) -> list[str]:
+        """The names that tasks may use."""
+        return list(self._registered)
+
+    def register(self, name: str, callback: Callback) -> None:
+        """Makes a callback known; the last one of a name counts.
+
+        Raises:
+            InvalidArgumentError: It cannot be called with an input and a context.
+        """
+        if not callable(callback):
+            raise InvalidArgumentError("is not callable", argument=f"workers[{name!r}]")
+        try:
+            inspect.signature(callback).bind(None, None)
+        except TypeError:
+            raise InvalidArgumentError(
+                "must take two arguments: async def callback(input, ctx)",
+                argument=f"workers[{name!r}]",
+            ) from None
+        except ValueError:  # a builtin without a signature: the call will tell
+            pass
+        self._registered[name] = callback
+        if self._core is not None:
+            self._core.register(name)
+
+    def open(self, core: Core, *, threads_max: int) -> None:
+        """From now on outcomes go to `core`; at most so many threads run plain functions."""
+        self._core = core
+        self._threads_max = threads_max
+
+    async def close(self) -> None:
+        """Waits for what was stopped, and gives up what does not stop."""
+        tasks = [*self._running.values(), *self._resolving]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=1)
+        if self._threads is not None:
+            self._threads.shutdown(wait=False, cancel_futures=True)
+        self._core = None
+
+    def run(self, key: int, attempt: int, callback_id: str, encoded: bytes, task_id: str) -> None:
+        """See `bridge.Work.run`."""
+        context = TaskContext(task_id=task_id, key=key, attempt=attempt)
+        work = self._attempt(self._registered[callback_id], encoded, context)
+        task = asyncio.get_running_loop().create_task(work)
+        self._running[key, attempt] = task
+        task.add_done_callback(lambda _: self._running.pop((key, attempt), None))
+
+    def stop(self, key: int, attempt: int, reason: str) -> None:  # noqa: ARG002 — the core's word; cancellation carries none
+        """See `bridge.Work.stop`."""
+        task = self._running.get((key, attempt))
+        if task is not None:
+            task.cancel()
+
+    def resolve(self, key: int, attempt: int, names: SecretNames) -> None:
+        """See `bridge.Work.resolve`."""
+        task = asyncio.get_running_loop().create_task(self._resolve(key, attempt, names))
+        self._resolving.add(task)
+        task.add_done_callback(self._resolving.discard)
+
+    async def _attempt(self, callback: Callback, encoded: bytes, context: TaskContext) -> None:
+        core, key, attempt = self._core, context.key, context.attempt
+        assert core is not None
+        try:
+            answer = await self._call(callback, _DECODER.decode(encoded), context)
+            result = _encoded(answer)
+        except asyncio.CancelledError:
+            core.interrupted(key, attempt)
+        except PermanentFailure as failure:
+            core.failed(key, attempt, _said(failure), retry=False)
+        except Exception as error:  # noqa: BLE001 — whatever the user's code raises
+            _LOG.warning("%s: attempt %d raised", context.task_id, attempt, exc_info=error)
+            core.failed(key, attempt, f"{type(error).__name__}: {_said(error)}", retry=True)
+        else:
+            if answer is False:
+                core.failed(key, attempt, "the callback returned False", retry=True)
+            else:
+                core.succeeded(key, attempt, result)
+
+    async def _call(self, callback: Callback, value: object, context: TaskContext) -> object:
+        if inspect.iscoroutinefunction(callback):
+            return await callback(value, context)
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(self._threads_max, "outhaul-callback")
+        loop = asyncio.get_running_loop()
+        answer = await loop.run_in_executor(self._threads, callback, value, context)
+        return await answer if inspect.isawaitable(answer) else answer
+
+    async def _resolve(self, key: int, attempt: int, names: SecretNames) -> None:
+        core = self._core
+        assert core is not None
+        values = []
+        try:
+            for source, name, prefix in names:
+                ref = SecretRef(source=source, name=name, prefix=prefix)
+                values.append(
+                    await resolve(ref, environ=os.environ, providers=self._providers)
+                )
+        except OuthaulError as error:
+            core.withhold(key, attempt, error.message)
+        else:
+            core.provide(key, attempt, values)
+
+
+def _encoded(answer: object) -> bytes:
+    encoded = _ENCODER.encode(answer)
+    if len(encoded) > RESULT_BYTES_MAX:
+        raise PermanentFailure(
+            f"the result takes {len(encoded)} bytes, more than {RESULT_BYTES_MAX}: "
+            "write it to a file and return its path"
+        )
+    return encoded
+
+
+def _said(error: BaseException) -> str:
+    return str(error)[:MESSAGE_CHARS_MAX]

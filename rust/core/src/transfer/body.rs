@@ -1,0 +1,218 @@
+//! The request body: frames read by offset, exactly as many bytes as declared, or an error.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use http_body::{Body, SizeHint};
+use tokio::task::JoinHandle;
+
+use super::buffer::{Frame, Pool};
+use super::meter::Meter;
+use crate::multipart::{Encoder, Span};
+use crate::source::{Fingerprint, Source, SourceError};
+
+/// The body could not be sent as it was declared; [`Meter::failure`] says why.
+#[derive(Debug)]
+pub(crate) struct BodyBroken;
+
+impl fmt::Display for BodyBroken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the source of the body failed")
+    }
+}
+
+impl std::error::Error for BodyBroken {}
+
+/// What the bytes of a body are made of. Any number of bodies can be made of it.
+#[derive(Clone)]
+pub(crate) struct Material {
+    pub(crate) encoder: Arc<Encoder>,
+    pub(crate) source: Arc<Source>,
+    pub(crate) fingerprint: Fingerprint,
+}
+
+/// The body of one request, from its first byte.
+pub(crate) struct UploadBody {
+    material: Material,
+    pool: Arc<Pool>,
+    meter: Arc<Meter>,
+    /// Where the next frame begins.
+    offset: u64,
+    /// A frame that is being read where waiting is allowed.
+    reading: Option<JoinHandle<Result<Filled, SourceError>>>,
+}
+
+/// A buffer and how much of it is filled.
+struct Filled {
+    bytes: Vec<u8>,
+    len: usize,
+}
+
+impl UploadBody {
+    /// A body in frames of at most `frame_bytes`; a smaller body is one frame of its own size.
+    pub(crate) fn new(material: Material, frame_bytes: usize, meter: Arc<Meter>) -> Self {
+        let total = usize::try_from(material.encoder.content_length()).unwrap_or(usize::MAX);
+        let pool = Arc::new(Pool::new(frame_bytes.min(total)));
+        Self { material, pool, meter, offset: 0, reading: None }
+    }
+
+    #[cfg(test)]
+    pub(super) fn pool(&self) -> Arc<Pool> {
+        Arc::clone(&self.pool)
+    }
+
+    fn poll_filled(&mut self, cx: &mut Context<'_>) -> Poll<Result<Filled, SourceError>> {
+        if let Some(reading) = &mut self.reading {
+            let done = ready!(Pin::new(reading).poll(cx));
+            self.reading = None;
+            return Poll::Ready(done.unwrap_or_else(|_| Err(self.material.lost())));
+        }
+        let mut bytes = ready!(self.pool.poll_take(cx));
+        match self.material.fill_nowait(self.offset, &mut bytes) {
+            Ok(len) if len == self.material.frame_len(self.offset, &bytes) => {
+                Poll::Ready(self.material.release(self.offset, Filled { bytes, len }))
+            }
+            Ok(len) => {
+                self.reading = Some(self.material.read_elsewhere(self.offset, bytes, len));
+                self.poll_filled(cx)
+            }
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+}
+
+impl Body for UploadBody {
+    type Data = Frame;
+    type Error = BodyBroken;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Frame>, BodyBroken>>> {
+        if self.meter.is_paused() {
+            return Poll::Pending; // the answer is being read; the connection ends with it
+        }
+        if self.is_end_stream() {
+            return Poll::Ready(None);
+        }
+        match ready!(self.poll_filled(cx)) {
+            Ok(Filled { bytes, len }) => {
+                self.offset += u64::try_from(len).unwrap_or(u64::MAX);
+                let (pool, meter) = (Arc::clone(&self.pool), Arc::clone(&self.meter));
+                let frame = Frame::new(bytes, len, pool, meter);
+                Poll::Ready(Some(Ok(http_body::Frame::data(frame))))
+            }
+            Err(error) => {
+                self.meter.fail(error);
+                Poll::Ready(Some(Err(BodyBroken)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.offset == self.material.encoder.content_length()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.material.encoder.content_length().saturating_sub(self.offset))
+    }
+}
+
+impl Material {
+    /// Errors unless the source is still the file that was enqueued.
+    pub(crate) fn verify(&self) -> Result<(), SourceError> {
+        self.source.verify(&self.fingerprint)
+    }
+
+    /// How many bytes the frame at `offset` has.
+    fn frame_len(&self, offset: u64, bytes: &[u8]) -> usize {
+        let left = self.encoder.content_length().saturating_sub(offset);
+        bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX))
+    }
+
+    /// Fills as much of a frame as needs no waiting; says how much.
+    fn fill_nowait(&self, offset: u64, bytes: &mut [u8]) -> Result<usize, SourceError> {
+        self.fill(offset, bytes, 0, |at, rest| self.source.read_at_nowait(at, rest))
+    }
+
+    /// Reads the rest of a frame on a thread that may wait for the disk.
+    fn read_elsewhere(
+        &self,
+        offset: u64,
+        mut bytes: Vec<u8>,
+        filled: usize,
+    ) -> JoinHandle<Result<Filled, SourceError>> {
+        let material = self.clone();
+        tokio::task::spawn_blocking(move || {
+            let read = |at, rest: &mut [u8]| material.source.read_at(at, rest).map(Some);
+            let len = material.fill(offset, &mut bytes, filled, read)?;
+            material.release(offset, Filled { bytes, len })
+        })
+    }
+
+    /// Fills the frame at `offset` from `filled` on, until it is whole or `read` would wait.
+    fn fill(
+        &self,
+        offset: u64,
+        bytes: &mut [u8],
+        mut filled: usize,
+        read: impl Fn(u64, &mut [u8]) -> std::io::Result<Option<usize>>,
+    ) -> Result<usize, SourceError> {
+        let whole = self.frame_len(offset, bytes);
+        while let Some(rest) = bytes.get_mut(filled..whole).filter(|rest| !rest.is_empty()) {
+            let at = offset + u64::try_from(filled).unwrap_or(u64::MAX);
+            let copied = match self.encoder.span_at(at) {
+                Some(Span::Inline(text)) => copy(text, rest),
+                Some(Span::File { offset, len, .. }) => {
+                    let most = rest.len().min(usize::try_from(len).unwrap_or(usize::MAX));
+                    let rest = rest.get_mut(..most).unwrap_or_default();
+                    match read(offset, rest) {
+                        Ok(Some(read)) => read,
+                        Ok(None) => return Ok(filled),
+                        Err(error) => return Err(self.unreadable(&error)),
+                    }
+                }
+                None => 0,
+            };
+            if copied == 0 {
+                return Err(self.lost());
+            }
+            filled += copied;
+        }
+        Ok(filled)
+    }
+
+    /// Lets a frame go, the last one only after the file was seen to be unchanged once more.
+    ///
+    /// INVARIANT: no server gets the last byte of a body that is not the file as enqueued.
+    fn release(&self, offset: u64, frame: Filled) -> Result<Filled, SourceError> {
+        let end = offset + u64::try_from(frame.len).unwrap_or(u64::MAX);
+        if end == self.encoder.content_length() {
+            self.verify()?;
+        }
+        Ok(frame)
+    }
+
+    /// The file ended before its time.
+    fn lost(&self) -> SourceError {
+        self.verify().err().unwrap_or_else(|| SourceError::Changed {
+            path: self.source.path().to_owned(),
+            how: "it ended early while it was sent".to_owned(),
+        })
+    }
+
+    fn unreadable(&self, error: &std::io::Error) -> SourceError {
+        SourceError::Io { path: self.source.path().to_owned(), message: error.to_string() }
+    }
+}
+
+/// Copies as much as fits; says how much.
+fn copy(from: &[u8], to: &mut [u8]) -> usize {
+    let len = from.len().min(to.len());
+    if let (Some(to), Some(from)) = (to.get_mut(..len), from.get(..len)) {
+        to.copy_from_slice(from);
+    }
+    len
+}

@@ -1,0 +1,129 @@
+//! From a target to a stream: resolve, judge every address, connect to a judged one, encrypt.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use url::Host;
+
+use super::guard::AddressPolicy;
+use super::io::{AnswerFirst, Stream};
+use super::outcome::Ended;
+use super::proxy::{Proxies, Proxy};
+use super::target::{Target, is_loopback_name};
+use super::tls::Tls;
+use super::watch::timeout;
+use crate::model::ErrorCode;
+
+/// The next address is tried beside one that has not answered for this long (SOURCE: RFC 8305 §5).
+const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
+
+/// Opens connections.
+pub(crate) struct Connector {
+    pub(crate) addresses: AddressPolicy,
+    pub(crate) proxies: Proxies,
+    pub(crate) tls: Tls,
+}
+
+impl Connector {
+    /// A stream to `target`, encrypted where it must be, within `most`.
+    pub(crate) async fn connect(
+        &self,
+        target: &Target,
+        proxy: Option<&Proxy>,
+        most: Duration,
+    ) -> Result<Stream, Ended> {
+        let stream = tokio::time::timeout(most, self.open(target, proxy)).await;
+        stream.unwrap_or_else(|_| Err(timeout("timeout while connecting")))
+    }
+
+    async fn open(&self, target: &Target, proxy: Option<&Proxy>) -> Result<Stream, Ended> {
+        let stream = match proxy {
+            None => self.reach(target).await?,
+            Some(proxy) => self.reach_through(proxy, target).await?,
+        };
+        if target.is_secure() { self.tls.wrap(stream, target.host()).await } else { Ok(stream) }
+    }
+
+    async fn reach(&self, target: &Target) -> Result<Stream, Ended> {
+        let found = resolve(target.host(), target.port()).await?;
+        connect_any(self.permitted(found)?).await
+    }
+
+    async fn reach_through(&self, proxy: &Proxy, target: &Target) -> Result<Stream, Ended> {
+        // The operator named the proxy: the policy is about targets.
+        let mut stream = connect_any(resolve(&proxy.host, proxy.port).await?).await?;
+        if proxy.is_secure {
+            stream = self.tls.wrap(stream, &proxy.host).await?;
+        }
+        if target.is_secure() { proxy.tunnel(stream, target).await } else { Ok(stream) }
+    }
+
+    /// The addresses that may be connected to; a name is not asked for again, so what was judged
+    /// is what is connected to.
+    fn permitted(&self, found: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, Ended> {
+        let mut refusal = None;
+        let mut permitted = Vec::with_capacity(found.len());
+        for address in found {
+            match self.addresses.judge(address.ip()) {
+                Ok(()) => permitted.push(address),
+                Err(refused) => refusal = Some(refused),
+            }
+        }
+        match refusal {
+            Some(refused) if permitted.is_empty() => {
+                Err(Ended::failed(ErrorCode::SecurityViolation, refused.to_string()))
+            }
+            _ => Ok(permitted),
+        }
+    }
+}
+
+async fn resolve(host: &Host, port: u16) -> Result<Vec<SocketAddr>, Ended> {
+    let ips = match host {
+        Host::Ipv4(ip) => vec![IpAddr::V4(*ip)],
+        Host::Ipv6(ip) => vec![IpAddr::V6(*ip)],
+        // Never asked of a name server, which might say something else.
+        Host::Domain(name) if is_loopback_name(name) => {
+            vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)]
+        }
+        Host::Domain(name) => {
+            let found = tokio::net::lookup_host((name.as_str(), port)).await;
+            let unknown = |error| Ended::network(format!("{name} does not resolve: {error}"));
+            return Ok(found.map_err(unknown)?.collect());
+        }
+    };
+    Ok(ips.into_iter().map(|ip| SocketAddr::new(ip, port)).collect())
+}
+
+/// The first connection that comes about, in order, each next address with a short head start.
+async fn connect_any(addresses: Vec<SocketAddr>) -> Result<Stream, Ended> {
+    let mut waiting = addresses.into_iter();
+    let mut attempts = JoinSet::new();
+    let mut last = Ended::network("the name has no address");
+    loop {
+        match waiting.next() {
+            Some(address) => drop(attempts.spawn(connect_one(address))),
+            None if attempts.is_empty() => return Err(last),
+            None => {}
+        }
+        let has_more = waiting.len() > 0;
+        tokio::select! {
+            Some(result) = attempts.join_next() => match result {
+                Ok(Ok(stream)) => return Ok(Box::new(AnswerFirst::new(stream))),
+                Ok(Err(ended)) => last = ended,
+                Err(_) => last = Ended::network("connecting was abandoned"),
+            },
+            () = tokio::time::sleep(NEXT_ADDRESS_AFTER), if has_more => {}
+        }
+    }
+}
+
+async fn connect_one(address: SocketAddr) -> Result<TcpStream, Ended> {
+    let failed = |error: io::Error| Ended::network(format!("cannot connect to {address}: {error}"));
+    let stream = TcpStream::connect(address).await.map_err(failed)?;
+    stream.set_nodelay(true).map_err(failed)?;
+    Ok(stream)
+}

@@ -1,0 +1,273 @@
+//! One attempt of an upload over HTTP/1.1: connect, send exactly the body, read the answer, say
+//! what it means.
+//!
+//! ```text
+//! mod         Transfers::upload: idle or new connection, redirects, verdict
+//! exchange    one request on one connection, driven by the caller; idle: those kept open
+//! connect     resolve → guard (judge) → socket → proxy → tls
+//! body        frames by offset · buffer: reused, counted · meter: what was sent · watch: time-outs
+//! target · headers · redirect · retry_after · outcome · redact      pure
+//! io          a socket on which an answer wins over a broken pipe
+//! ```
+//!
+//! **Architecture invariants.** An attempt is one future and owns its connection: dropping it
+//! closes the socket, and nothing is left running. A body that was begun is never sent again within
+//! an attempt, but from its first byte where the server redirects.
+
+mod body;
+mod buffer;
+mod connect;
+mod exchange;
+mod guard;
+pub mod headers;
+mod idle;
+mod io;
+mod meter;
+mod outcome;
+mod proxy;
+mod redact;
+mod redirect;
+mod retry_after;
+mod target;
+mod tls;
+mod watch;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Method, Request, Uri};
+
+use crate::model::spec::UploadMethod;
+use crate::model::{Clock, Fault, Outcome, Success};
+use crate::multipart::Encoder;
+use crate::source::{Fingerprint, Source};
+
+use body::{Material, UploadBody};
+use connect::Connector;
+use exchange::{Broken, Connection};
+use headers::BodyFacts;
+use idle::Idle;
+use meter::Meter;
+use outcome::{Answer, Ended};
+use proxy::{Proxies, Proxy};
+use redact::Redactor;
+use tls::Tls;
+use watch::Watch;
+
+pub use guard::{AddressPolicy, Refusal};
+pub use headers::ResolvedHeader;
+pub use redirect::REDIRECTS_MAX;
+pub use retry_after::RETRY_AFTER_MS_MAX;
+pub use target::{Target, URL_BYTES_MAX};
+
+/// How transfers are made, for as long as a manager is open.
+#[derive(Clone)]
+pub struct Config {
+    /// Which addresses may be connected to.
+    pub addresses: AddressPolicy,
+    /// The certificates to trust instead of the host's, as PEM.
+    pub ca_file: Option<PathBuf>,
+    /// Whether the proxies that the environment names are used. Loopback targets never are.
+    pub env_proxies: bool,
+    /// Bytes read and written at a time, 16 KiB to 4 MiB. A transfer holds at most two frames.
+    pub frame_bytes: usize,
+    /// At most this many connections to an origin are kept open while unused.
+    pub idle_per_host: usize,
+    /// The wall clock, for a `Retry-After` that names a date.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Config {
+    /// What an embedded manager uses.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            addresses: AddressPolicy::permissive(),
+            ca_file: None,
+            env_proxies: true,
+            frame_bytes: 512 * 1024,
+            idle_per_host: 32,
+            clock,
+        }
+    }
+}
+
+/// Makes transfers: the connections, the certificates and the proxies they share.
+pub struct Transfers {
+    connector: Connector,
+    idle: Arc<Idle>,
+    frame_bytes: usize,
+    clock: Arc<dyn Clock>,
+}
+
+/// Hears how far an attempt is.
+pub trait Observer: Send + Sync {
+    /// The socket took body bytes: `body_bytes_so_far` in all since the body was begun. Called for
+    /// every write, on the thread that writes: it must be cheap. A body that is sent again after a
+    /// redirect counts from 0 again.
+    fn sent(&self, body_bytes_so_far: u64);
+}
+
+/// The time-outs of one attempt. There is none for the whole of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For a connection, encryption and proxies included.
+    pub connect: Duration,
+    /// Without a byte moving while the body is sent. Noticed up to a quarter later.
+    pub stall: Duration,
+    /// From the last byte sent to the end of the answer.
+    pub response: Duration,
+}
+
+/// One attempt.
+pub struct Upload {
+    /// `POST` or `PUT`.
+    pub method: UploadMethod,
+    /// Where to.
+    pub target: Target,
+    /// The caller's headers, in order.
+    pub headers: Vec<ResolvedHeader>,
+    /// The body.
+    pub encoder: Arc<Encoder>,
+    /// The file in it.
+    pub source: Arc<Source>,
+    /// What the file was when it was enqueued.
+    pub fingerprint: Fingerprint,
+    /// The media type of a raw body, where `headers` has none.
+    pub media_type: Option<String>,
+    /// The same in every attempt of a task.
+    pub idempotency_key: String,
+    /// How long to wait for what.
+    pub timeouts: Timeouts,
+    /// Hears how far it is.
+    pub observer: Arc<dyn Observer>,
+}
+
+impl Transfers {
+    /// Reads the environment and the certificates once.
+    pub fn new(config: Config) -> Result<Self, Fault> {
+        let proxies = if config.env_proxies { Proxies::from_env() } else { Proxies::none() };
+        let tls = Tls::new(config.ca_file.as_deref())?;
+        Ok(Self {
+            connector: Connector { addresses: config.addresses, proxies, tls },
+            idle: Idle::new(config.idle_per_host),
+            frame_bytes: config.frame_bytes.clamp(16 * 1024, 4 * 1024 * 1024),
+            clock: config.clock,
+        })
+    }
+
+    /// Makes one attempt. Dropping the future ends it at once and closes the connection.
+    pub async fn upload(&self, job: Upload) -> Outcome {
+        match self.attempt(&job).await {
+            Ok(success) => Outcome::Succeeded(success),
+            Err(ended) => ended.into(),
+        }
+    }
+
+    async fn attempt(&self, job: &Upload) -> Result<Success, Ended> {
+        let material = job.material();
+        material.verify()?;
+        let mut target = job.target.clone();
+        for hop in 0.. {
+            let answer = self.ask(job, &material, &target).await?;
+            match redirect::next(&target, &answer, &self.connector.addresses)? {
+                Some(_) if hop == REDIRECTS_MAX => return Err(redirect::too_many(&answer)),
+                Some(next) => target = next,
+                None => {
+                    let redactor = Redactor::new(&job.headers, &target);
+                    return outcome::judge(answer, self.clock.now().wall_ms, &redactor);
+                }
+            }
+        }
+        Err(Ended::network("unreachable: redirects are counted"))
+    }
+
+    /// One answer, over a connection that was kept or, where that was stale, a new one.
+    async fn ask(&self, job: &Upload, from: &Material, to: &Target) -> Result<Answer, Ended> {
+        let proxy = self.connector.proxies.route(to)?;
+        if let Some(kept) = self.idle.take(to.origin()) {
+            match self.ask_over(kept, job, from, to, proxy.as_ref()).await {
+                Err(Broken::Stale) => {}
+                Err(Broken::Ended(ended)) => return Err(ended),
+                Ok(answer) => return Ok(answer),
+            }
+        }
+        let stream = self.connector.connect(to, proxy.as_ref(), job.timeouts.connect).await?;
+        let new = Connection::open(stream, self.frame_bytes).await?;
+        match self.ask_over(new, job, from, to, proxy.as_ref()).await {
+            Err(Broken::Stale) => Err(Ended::network("the connection was closed at once")),
+            Err(Broken::Ended(ended)) => Err(ended),
+            Ok(answer) => Ok(answer),
+        }
+    }
+
+    async fn ask_over(
+        &self,
+        connection: Connection,
+        job: &Upload,
+        from: &Material,
+        to: &Target,
+        proxy: Option<&Proxy>,
+    ) -> Result<Answer, Broken> {
+        let total = job.encoder.content_length();
+        let meter = Arc::new(Meter::new(total, Arc::clone(&job.observer)));
+        let body = UploadBody::new(from.clone(), self.frame_bytes, Arc::clone(&meter));
+        let request = job.request(body, to, proxy)?;
+        let watch = Watch::new(Arc::clone(&meter), job.timeouts);
+        let (answer, connection) = connection.send(request, &meter, watch).await?;
+        if let Some(connection) = connection {
+            self.idle.put(to.origin(), connection);
+        }
+        Ok(answer)
+    }
+}
+
+impl fmt::Debug for Transfers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transfers").finish_non_exhaustive()
+    }
+}
+
+impl Upload {
+    fn material(&self) -> Material {
+        Material {
+            encoder: Arc::clone(&self.encoder),
+            source: Arc::clone(&self.source),
+            fingerprint: self.fingerprint,
+        }
+    }
+
+    fn request(
+        &self,
+        body: UploadBody,
+        to: &Target,
+        proxy: Option<&Proxy>,
+    ) -> Result<Request<UploadBody>, Ended> {
+        let media_type = self.media_type.as_deref().unwrap_or("application/octet-stream");
+        let facts = BodyFacts {
+            content_length: self.encoder.content_length(),
+            multipart_type: self.encoder.content_type(),
+            media_type: media_type.to_owned(),
+        };
+        let mut headers =
+            headers::build(to.authority(), &self.headers, &facts, &self.idempotency_key)
+                .map_err(Ended::Failed)?;
+        let mut uri = Uri::from(to.path().clone());
+        // A proxy that forwards in the clear is told where to; a tunnel knows already.
+        if let Some(proxy) = proxy.filter(|_| !to.is_secure()) {
+            uri = to.absolute().map_err(Ended::network)?;
+            if let Some(value) = &proxy.authorization {
+                headers.insert(http::header::PROXY_AUTHORIZATION, value.clone());
+            }
+        }
+        let mut request = Request::new(body);
+        *request.method_mut() = match self.method {
+            UploadMethod::Post => Method::POST,
+            UploadMethod::Put => Method::PUT,
+        };
+        *request.uri_mut() = uri;
+        *request.headers_mut() = headers;
+        Ok(request)
+    }
+}

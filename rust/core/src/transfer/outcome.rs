@@ -1,0 +1,202 @@
+//! What an answer, or its absence, means for the task. Pure.
+
+use http::StatusCode;
+use http::header::{self, HeaderMap};
+
+use super::redact::Redactor;
+use super::retry_after;
+use crate::model::{ErrorCode, Failure, Outcome, Success, UnixMillis};
+use crate::source::SourceError;
+
+/// How an attempt ends that did not succeed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// Another attempt might work.
+    Retry(Failure),
+    /// No attempt will.
+    Failed(Failure),
+}
+
+impl Ended {
+    /// The connection failed, which another attempt may not meet.
+    pub(crate) fn network(message: impl Into<String>) -> Self {
+        Self::Retry(Failure::new(ErrorCode::NetworkError, message))
+    }
+
+    /// Something that stays as it is.
+    pub(crate) fn failed(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self::Failed(Failure::new(code, message))
+    }
+}
+
+impl From<Ended> for Outcome {
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::Retry(failure) => Self::Retry(failure),
+            Ended::Failed(failure) => Self::Failed(failure),
+        }
+    }
+}
+
+impl From<SourceError> for Ended {
+    fn from(error: SourceError) -> Self {
+        let failure = Failure::new(error.code(), error.to_string());
+        match error {
+            SourceError::Io { .. } => Self::Retry(failure),
+            _ => Self::Failed(failure),
+        }
+    }
+}
+
+/// A server's answer, its body cut to what is kept.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+    pub(crate) is_body_cut: bool,
+    pub(crate) bytes_sent: u64,
+}
+
+/// What `answer` means. `now` is the wall clock, for a `Retry-After` that names a date.
+///
+/// An upload carries an idempotency key, so a 500 is tried again too.
+pub(crate) fn judge(
+    answer: Answer,
+    now: UnixMillis,
+    redactor: &Redactor,
+) -> Result<Success, Ended> {
+    if answer.status.is_success() {
+        return Ok(success(answer));
+    }
+    let code = if answer.status.is_server_error() {
+        ErrorCode::HttpServerError
+    } else {
+        ErrorCode::HttpClientError
+    };
+    let mut failure = Failure::new(code, message(&answer, redactor));
+    failure.http_status = Some(answer.status.as_u16());
+    if !is_transient(answer.status) {
+        return Err(Ended::Failed(failure));
+    }
+    failure.retry_after_ms = retry_after::parse(&answer.headers, now);
+    Err(Ended::Retry(failure))
+}
+
+fn success(answer: Answer) -> Success {
+    Success {
+        http_status: Some(answer.status.as_u16()),
+        content_type: content_type(&answer.headers).map(str::to_owned),
+        body: answer.body,
+        body_truncated: answer.is_body_cut,
+        bytes_sent: answer.bytes_sent,
+    }
+}
+
+/// Whether the same request may get another answer later.
+fn is_transient(status: StatusCode) -> bool {
+    match status.as_u16() {
+        408 | 421 | 423 | 425 | 429 => true,
+        501 | 505 => false,
+        code => (500..600).contains(&code),
+    }
+}
+
+fn content_type(headers: &HeaderMap) -> Option<&str> {
+    headers.get(header::CONTENT_TYPE)?.to_str().ok()
+}
+
+/// `HTTP 422 Unprocessable Entity: …`, the rest being what the server says in plain text or JSON.
+fn message(answer: &Answer, redactor: &Redactor) -> String {
+    let mut message = status_text(answer.status);
+    // What refuses a credential is what repeats it, perhaps in a form we cannot recognise.
+    let about_credentials = matches!(answer.status.as_u16(), 401 | 403 | 407);
+    let kind = content_type(&answer.headers).unwrap_or_default();
+    if !about_credentials && (kind.starts_with("text/plain") || kind.contains("json")) {
+        let said = redactor.clean(&String::from_utf8_lossy(&answer.body));
+        if !said.is_empty() {
+            message.push_str(": ");
+            message.push_str(&said);
+        }
+    }
+    message
+}
+
+/// `HTTP 404 Not Found`.
+pub(crate) fn status_text(status: StatusCode) -> String {
+    let reason = status.canonical_reason().unwrap_or_default();
+    format!("HTTP {} {reason}", status.as_u16()).trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transfer::{AddressPolicy, ResolvedHeader, Target};
+
+    fn answer(status: u16, headers: &[(header::HeaderName, &str)], body: &str) -> Answer {
+        let status = StatusCode::from_u16(status).unwrap();
+        let headers = headers.iter().map(|(n, v)| (n.clone(), v.parse().unwrap())).collect();
+        Answer { status, headers, body: body.into(), is_body_cut: false, bytes_sent: 5 }
+    }
+
+    fn judged(answer: Answer) -> Result<Success, Ended> {
+        let target = Target::parse("https://example.com", false, &AddressPolicy::strict()).unwrap();
+        let secret = [ResolvedHeader::secret("Authorization", "Bearer hunter22")];
+        judge(answer, 0, &Redactor::new(&secret, &target))
+    }
+
+    #[test]
+    fn every_status_is_success_a_retry_or_a_failure() {
+        for status in [200, 201, 202, 204, 206, 299] {
+            assert!(judged(answer(status, &[], "")).is_ok(), "{status}");
+        }
+        for status in [408, 421, 423, 425, 429, 500, 502, 503, 504, 507, 520, 599] {
+            let Err(Ended::Retry(failure)) = judged(answer(status, &[], "")) else {
+                panic!("{status} is not retried")
+            };
+            assert!(failure.message.starts_with(&format!("HTTP {status}")), "{failure:?}");
+        }
+        let permanent = [300, 304, 400, 401, 403, 404, 409, 410, 411, 413, 415, 422, 501, 505, 600];
+        for status in permanent {
+            let Err(Ended::Failed(failure)) = judged(answer(status, &[], "")) else {
+                panic!("{status} is retried")
+            };
+            assert_eq!(failure.http_status, Some(status));
+            let server = (500..600).contains(&status);
+            assert_eq!(failure.code == ErrorCode::HttpServerError, server, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_success_carries_the_answer() {
+        let headers = [(header::CONTENT_TYPE, "application/json")];
+        let success = judged(answer(201, &headers, "{}")).unwrap();
+        assert_eq!(success.http_status, Some(201));
+        assert_eq!(success.content_type.as_deref(), Some("application/json"));
+        assert_eq!((success.body.as_slice(), success.bytes_sent), (b"{}".as_slice(), 5));
+    }
+
+    #[test]
+    fn a_retry_carries_what_the_server_asked_for() {
+        let headers = [(header::RETRY_AFTER, "7")];
+        let Err(Ended::Retry(failure)) = judged(answer(503, &headers, "")) else { panic!() };
+        assert_eq!(failure.retry_after_ms, Some(7_000));
+        assert_eq!(failure.message, "HTTP 503 Service Unavailable");
+    }
+
+    #[test]
+    fn the_reason_is_told_where_it_is_text_and_not_about_credentials() {
+        let plain = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
+        let html = [(header::CONTENT_TYPE, "text/html")];
+        let cases = [
+            (answer(422, &plain, "no\n hunter22"), "HTTP 422 Unprocessable Entity: no [redacted]"),
+            (answer(422, &html, "<html>"), "HTTP 422 Unprocessable Entity"),
+            (answer(401, &plain, "dXNlcjpodW50ZXI="), "HTTP 401 Unauthorized"),
+            (answer(499, &[], ""), "HTTP 499"),
+        ];
+        for (answer, message) in cases {
+            let Err(Ended::Failed(failure)) = judged(answer) else { panic!("{message}") };
+            assert_eq!(failure.message, message);
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Encryption: rustls, with the host's certificates or a given file of them.
+
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, IpAddr, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::TlsConnector;
+use url::Host;
+
+use super::io::Stream;
+use super::outcome::Ended;
+use crate::model::{ErrorCode, Fault};
+
+/// Wraps streams in TLS.
+pub(crate) struct Tls {
+    given: Option<Arc<ClientConfig>>,
+    /// The host's own certificates, read when the first `https` target needs them.
+    system: OnceLock<Result<Arc<ClientConfig>, String>>,
+}
+
+impl Tls {
+    /// With `ca_file` (PEM) only its certificates are trusted, as everywhere else.
+    pub(crate) fn new(ca_file: Option<&Path>) -> Result<Self, Fault> {
+        let given = ca_file.map(roots_of).transpose()?.map(config).transpose();
+        let given = given.map_err(|message| Fault::invalid("ca_file", message))?;
+        Ok(Self { given, system: OnceLock::new() })
+    }
+
+    /// A handshake with `host` over `stream`.
+    pub(crate) async fn wrap(&self, stream: Stream, host: &Host) -> Result<Stream, Ended> {
+        let failed = |message: String| Ended::failed(ErrorCode::TlsError, message);
+        let config = self.config().map_err(failed)?;
+        let name = match host {
+            Host::Domain(name) => ServerName::try_from(name.clone())
+                .map_err(|_| failed(format!("TLS: {name} cannot be in a certificate")))?,
+            Host::Ipv4(ip) => ServerName::IpAddress(IpAddr::from(std::net::IpAddr::V4(*ip))),
+            Host::Ipv6(ip) => ServerName::IpAddress(IpAddr::from(std::net::IpAddr::V6(*ip))),
+        };
+        let stream = TlsConnector::from(config).connect(name, stream).await;
+        Ok(Box::new(stream.map_err(|error| refused(&error, host))?))
+    }
+
+    fn config(&self) -> Result<Arc<ClientConfig>, String> {
+        match &self.given {
+            Some(config) => Ok(Arc::clone(config)),
+            None => self.system.get_or_init(|| config(system_roots())).clone(),
+        }
+    }
+}
+
+fn config(roots: RootCertStore) -> Result<Arc<ClientConfig>, String> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?;
+    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+fn roots_of(file: &Path) -> Result<RootCertStore, Fault> {
+    let refuse = |why: String| Fault::invalid("ca_file", format!("{}: {why}", file.display()));
+    let mut roots = RootCertStore::empty();
+    for certificate in
+        CertificateDer::pem_file_iter(file).map_err(|error| refuse(error.to_string()))?
+    {
+        let certificate = certificate.map_err(|error| refuse(error.to_string()))?;
+        roots.add(certificate).map_err(|error| refuse(error.to_string()))?;
+    }
+    if roots.is_empty() { Err(refuse("has no certificate in PEM form".into())) } else { Ok(roots) }
+}
+
+/// What the host trusts; where it says nothing, what browsers trust.
+fn system_roots() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() {
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    }
+    roots
+}
+
+/// What a failed handshake means: a certificate that is not trusted stays so, a lost record not.
+fn refused(error: &io::Error, host: &Host) -> Ended {
+    use rustls::Error as Tls;
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Tls>());
+    match inner {
+        Some(reason @ (Tls::InvalidCertificate(_) | Tls::NoCertificatesPresented)) => {
+            let message = format!("TLS: the certificate of {host} is not trusted: {reason}");
+            Ended::failed(ErrorCode::TlsError, message)
+        }
+        Some(reason @ (Tls::PeerIncompatible(_) | Tls::NoApplicationProtocol)) => {
+            let message = format!("TLS: {host} and outhaul have no protocol in common: {reason}");
+            Ended::failed(ErrorCode::TlsError, message)
+        }
+        _ => Ended::network(format!("TLS: the handshake with {host} failed: {error}")),
+    }
+}

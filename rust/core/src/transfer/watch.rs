@@ -1,0 +1,77 @@
+//! The time-outs of a request: no byte moved while sending, or no answer after the last byte.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::time::{Sleep, sleep};
+
+use super::Timeouts;
+use super::meter::Meter;
+use super::outcome::Ended;
+use crate::model::{ErrorCode, Failure};
+
+/// A stall is noticed within this part of its time-out after it is due.
+const STALL_LOOKS: u32 = 4;
+
+/// At most this long for the body of an answer that came before our body was out.
+const EARLY_ANSWER: Duration = Duration::from_secs(2);
+
+/// Watches one request. It reads no clock: it counts looks at which nothing had moved.
+pub(crate) struct Watch {
+    meter: Arc<Meter>,
+    timeouts: Timeouts,
+    phase: Phase,
+    sleep: Pin<Box<Sleep>>,
+}
+
+#[derive(Clone, Copy)]
+enum Phase {
+    /// The body is on its way; at the last look `sent` bytes were out, for the nth time.
+    Sending { sent: u64, looks: u32 },
+    /// The body is out, or given up: the answer is due.
+    Answering,
+}
+
+impl Watch {
+    pub(crate) fn new(meter: Arc<Meter>, timeouts: Timeouts) -> Self {
+        let sleep = Box::pin(sleep(timeouts.stall / STALL_LOOKS));
+        Self { meter, timeouts, phase: Phase::Sending { sent: 0, looks: 0 }, sleep }
+    }
+
+    /// The answer came early: the body is given up, and the rest of the answer must come soon.
+    pub(crate) fn hurry(&mut self) {
+        self.answer_within(self.timeouts.response.min(EARLY_ANSWER));
+    }
+
+    /// Ready with the time-out that has passed. Call it after whatever moves bytes.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        loop {
+            if matches!(self.phase, Phase::Sending { .. }) && self.meter.is_complete() {
+                self.answer_within(self.timeouts.response);
+            }
+            ready!(self.sleep.as_mut().poll(cx));
+            let Phase::Sending { sent, looks } = self.phase else {
+                return Poll::Ready(timeout("timeout while waiting for the answer"));
+            };
+            let now = self.meter.sent();
+            let looks = if now == sent { looks + 1 } else { 0 };
+            if looks >= STALL_LOOKS {
+                return Poll::Ready(timeout("timeout while sending: no byte moved"));
+            }
+            self.phase = Phase::Sending { sent: now, looks };
+            self.sleep.set(sleep(self.timeouts.stall / STALL_LOOKS));
+        }
+    }
+
+    fn answer_within(&mut self, most: Duration) {
+        self.phase = Phase::Answering;
+        self.sleep.set(sleep(most));
+    }
+}
+
+/// A time-out, which another attempt may not meet.
+pub(crate) fn timeout(message: &str) -> Ended {
+    Ended::Retry(Failure::new(ErrorCode::Timeout, message))
+}
