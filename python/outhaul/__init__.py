@@ -4,8 +4,11 @@ Open a `WorkManager` on a file, enqueue tasks, and they get done: across crashes
 networks and failing servers.
 """
 
+from outhaul.callbacks import PermanentFailure, TaskContext
 from outhaul.constraints import Constraints, NetworkType
 from outhaul.errors import OuthaulError
+from outhaul.handle import TaskHandle
+from outhaul.manager import WorkManager
 from outhaul.model import (
     ErrorCode,
     EventKind,
@@ -32,6 +35,7 @@ __all__ = [
     "NativeWorker",
     "NetworkType",
     "OuthaulError",
+    "PermanentFailure",
     "PythonWorker",
     "RetryPolicy",
     "ScheduleResult",
@@ -39,11 +43,14 @@ __all__ = [
     "Stats",
     "Task",
     "TaskCompletionEvent",
+    "TaskContext",
     "TaskEvent",
+    "TaskHandle",
     "TaskProgress",
     "TaskRecord",
     "TaskResult",
     "TaskStatus",
     "TaskTrigger",
+    "WorkManager",
     "task_id_for",
 ]

@@ -130,7 +130,7 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
     status: TaskStatus
     worker: str
     created_at_ms: int
-    run_at_ms: int
+    run_at_ms: int | None = None
     tag: str | None = None
     priority: int = 0
     attempt: int = 0
@@ -146,9 +146,9 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
         return _instant(self.created_at_ms)
 
     @property
-    def run_at(self) -> datetime:
-        """When it is, or was, due."""
-        return _instant(self.run_at_ms)
+    def run_at(self) -> datetime | None:
+        """When it is due; `None` once it has ended."""
+        return None if self.run_at_ms is None else _instant(self.run_at_ms)
 
     @property
     def finished_at(self) -> datetime | None:
@@ -172,6 +172,11 @@ class TaskResult(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes = b""
     body_truncated: bool = False
     bytes_sent: int = 0
+
+    @property
+    def value(self) -> object:
+        """What the callback returned; only for Python workers."""
+        return msgspec.msgpack.decode(self.body)
 
 
 class TaskEvent(msgspec.Struct, frozen=True, kw_only=True):

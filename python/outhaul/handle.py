@@ -1,0 +1,115 @@
+"""What an enqueue gives back: a hold on one stored task."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from outhaul.model import ScheduleResult, TaskEvent, TaskProgress
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from outhaul.bridge import Bridge
+    from outhaul.model import TaskStatus
+    from outhaul.queries import Queries
+
+_EVENT: Final = msgspec.msgpack.Decoder(TaskEvent)
+
+
+class TaskHandle:
+    """A hold on one stored task, whatever becomes of its id.
+
+    Attributes:
+        task_id: The caller's id, or the generated one.
+        key: The internal id: ascending, never reused.
+        schedule_result: What became of the enqueue.
+    """
+
+    __slots__ = ("_bridge", "_queries", "key", "schedule_result", "task_id")
+
+    def __init__(
+        self,
+        task_id: str,
+        key: int,
+        schedule_result: ScheduleResult,
+        *,
+        bridge: Bridge,
+        queries: Queries,
+    ) -> None:
+        self.task_id = task_id
+        self.key = key
+        self.schedule_result = schedule_result
+        self._bridge = bridge
+        self._queries = queries
+
+    def __repr__(self) -> str:
+        return f"<TaskHandle {self.task_id} {self.schedule_result.value}>"
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, (ScheduleResult, str)):
+            raise TypeError(
+                "a TaskHandle is not a ScheduleResult: compare handle.schedule_result instead"
+            )
+        return isinstance(other, TaskHandle) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    async def status(self) -> TaskStatus:
+        """Where the task stands."""
+        record = await self._queries.task(key=self.key)
+        assert record is not None  # a stored task has a record
+        return record.status
+
+    async def cancel(self) -> bool:
+        """Ends the task for good; a running transfer stops within a second.
+
+        Returns:
+            Whether it was still live.
+        """
+        core = self._bridge.core
+        return msgspec.msgpack.decode(await self._bridge.call(core.cancel, key=self.key)) == 1
+
+    async def result(self) -> TaskEvent:
+        """Waits until the task has ended: the event that says how. Also after a restart."""
+        core = self._bridge.core
+        return _EVENT.decode(await self._bridge.wait(core.ask_last_word, self.key))
+
+    def events(self, after: int = 0) -> AsyncIterator[TaskEvent]:
+        """What happened to the task, in order, from its enqueue (or after a cursor) to its end.
+
+        Args:
+            after: The `seq` of the last event already seen.
+        """
+        return self._events(after)
+
+    async def _events(self, after: int) -> AsyncIterator[TaskEvent]:
+        async for event in self._queries.events(after=after, key=self.key, follow=True):
+            yield event
+            if event.is_terminal:
+                return
+
+    async def progress(self) -> AsyncIterator[TaskProgress]:
+        """How far the transfer is, until the task has ended: only the latest, never a queue."""
+        ended = asyncio.ensure_future(self.result())
+        version, news = 0, None
+        try:
+            while not ended.done():
+                news = asyncio.ensure_future(self._queries.progress(version, key=self.key))
+                await asyncio.wait({ended, news}, return_when=asyncio.FIRST_COMPLETED)
+                if not news.done():
+                    news.cancel()
+                    break
+                version, updates = news.result()
+                for update in updates:
+                    yield update
+            _, updates = await self._queries.progress(version, key=self.key, follow=False)
+            for update in updates:
+                yield update
+        finally:
+            ended.cancel()
+            if news is not None:
+                news.cancel()

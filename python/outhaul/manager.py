@@ -1,0 +1,388 @@
+"""The manager: the public verbs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import weakref
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar
+
+import msgspec
+
+from outhaul._native import Core
+from outhaul.arguments import integer, text, wrong_type
+from outhaul.bridge import Bridge
+from outhaul.callbacks import Callbacks
+from outhaul.errors import ForkedError, ManagerClosedError, WrongLoopError
+from outhaul.handle import TaskHandle
+from outhaul.model import ScheduleResult, TaskStatus
+from outhaul.queries import Queries
+from outhaul.signals import HostSignals, Signal
+from outhaul.tasks import AT_ONCE, RETRY_DEFAULT, WORKER_DEFAULT, Task
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+    from types import TracebackType
+
+    from outhaul._native import ManualClock
+    from outhaul.callbacks import Callback
+    from outhaul.constraints import Constraints
+    from outhaul.model import Stats, TaskEvent, TaskProgress, TaskRecord
+    from outhaul.policies import ExistingTaskPolicy, RetryPolicy
+    from outhaul.secrets import Provider
+    from outhaul.signals import SystemSignals
+    from outhaul.triggers import TaskTrigger
+    from outhaul.workers import NativeWorker, PythonWorker
+
+    _Function = TypeVar("_Function", bound=Callback)
+
+LIVE: Final = (TaskStatus.PENDING, TaskStatus.RUNNING, TaskStatus.PAUSED, TaskStatus.BLOCKED)
+CONCURRENT_MAX: Final = 4096
+
+_SCHEDULED: Final = msgspec.msgpack.Decoder(list[tuple[int, bool, str]])
+_NUMBER: Final = msgspec.msgpack.Decoder(int)
+
+_OPEN: weakref.WeakSet[WorkManager] = weakref.WeakSet()
+
+
+class WorkManager:
+    """Durable background work in one file. Open it with `async with`, on one event loop.
+
+    Several processes may open the same file: any may enqueue, cancel and read, one of them runs.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        max_concurrent: int = 8,
+        max_per_host: int = 4,
+        max_pending: int = 10_000_000,
+        durability: Literal["fsync", "os"] = "fsync",
+        allowed_roots: Iterable[str | os.PathLike[str]] | None = None,
+        allow_http: bool = False,
+        ca_file: str | os.PathLike[str] | None = None,
+        secrets: Mapping[str, Provider] | None = None,
+        workers: Mapping[str, Callback] | Literal["elsewhere"] | None = None,
+        run: bool = True,
+        close_timeout: float = 10.0,
+        signals: SystemSignals | None = None,
+        clock: ManualClock | None = None,
+    ) -> None:
+        """Opens nothing yet.
+
+        Args:
+            path: The store: a file on a local disk, made with mode 0600 where it is missing.
+            max_concurrent: Attempts under way at once; at most 4096.
+            max_per_host: Of these, transfers to one host.
+            max_pending: Tasks that wait at once; one more is a `QueueFullError`.
+            durability: What a commit survives: `fsync` power loss, `os` only `kill -9`.
+            allowed_roots: Where files may lie; anywhere by default.
+            allow_http: Whether `http://` may leave the host. To loopback it always may.
+            ca_file: Certificates to trust instead of the system's, as PEM.
+            secrets: What `Secret.provider(name)` asks: functions or coroutine functions.
+            workers: The callbacks of Python workers by name; `"elsewhere"` if another process runs
+                them, so that any name may be enqueued.
+            run: Whether this process runs tasks, as soon as no other does.
+            close_timeout: How long closing waits for callbacks, in seconds.
+            signals: Facts about the host; the host's own by default.
+            clock: A test's clock; the host's by default.
+
+        Raises:
+            InvalidArgumentError: A value out of its range.
+            InvalidTypeError: A wrong type.
+        """
+        self._path = os.fspath(path)
+        if not isinstance(self._path, str):
+            raise wrong_type("path", path, "text")
+        self._limits = {
+            "running_max": integer("max_concurrent", max_concurrent, least=1, most=CONCURRENT_MAX),
+            "per_host_max": integer("max_per_host", max_per_host, least=1, most=CONCURRENT_MAX),
+            "pending_max": integer("max_pending", max_pending, least=1, most=2**31),
+        }
+        self._durability = text("durability", durability)
+        self._roots = [os.path.abspath(root) for root in allowed_roots or ()]
+        self._allow_http = allow_http
+        self._ca_file = None if ca_file is None else os.path.abspath(ca_file)
+        self._callbacks = Callbacks(secrets or {})
+        self._elsewhere = workers == "elsewhere"
+        for name, callback in {} if workers is None or workers == "elsewhere" else workers.items():
+            self._callbacks.register(name, callback)
+        self._run = run
+        self._close_timeout = close_timeout
+        self._signals = signals or HostSignals()
+        self._clock = clock
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._bridge: Bridge | None = None
+        self._queries: Queries | None = None
+        self._forked = False
+
+    async def __aenter__(self) -> Self:
+        """Opens the store and takes up what it has.
+
+        Raises:
+            StoreError: It cannot be opened: says why.
+        """
+        if self._bridge is not None:
+            raise ManagerClosedError("the manager is already open")
+        loop = asyncio.get_running_loop()
+        core = await asyncio.to_thread(self._open)
+        self._loop = loop
+        self._callbacks.open(core, threads_max=self._limits["running_max"])
+        self._bridge = Bridge(core, self._callbacks, loop)
+        self._queries = Queries(self._bridge)
+        self._signals.start(loop, lambda facts: core.set_unmet(int(~Signal(facts))))
+        _OPEN.add(self)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def _open(self) -> Core:
+        return Core(
+            self._path,
+            durability=self._durability,
+            run=self._run,
+            allowed_roots=self._roots,
+            allow_http=self._allow_http,
+            ca_file=self._ca_file,
+            strict_addresses=False,
+            allow_addresses=[],
+            callbacks=self._callbacks.names,
+            callbacks_elsewhere=self._elsewhere,
+            # Until the host has said otherwise, nothing holds.
+            unmet=int(~Signal(0)),
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            clock=self._clock,
+            **self._limits,
+        )
+
+    def _here(self) -> Bridge:
+        """The bridge, if the manager is open and this is its loop and its process."""
+        if self._forked:
+            raise ForkedError
+        if self._bridge is None:
+            raise ManagerClosedError("the manager is not open: use `async with WorkManager(...)`")
+        if asyncio.get_running_loop() is not self._loop:
+            raise WrongLoopError
+        return self._bridge
+
+    def _ask(self) -> Queries:
+        self._here()
+        assert self._queries is not None
+        return self._queries
+
+    def worker(self, name: str) -> Callable[[_Function], _Function]:
+        """Registers a callback for Python workers: `@manager.worker("name")`.
+
+        The callback takes the input and a `TaskContext`. A coroutine function runs on the loop, a
+        plain one in a thread. `False` or an exception means another attempt by the task's policy;
+        `PermanentFailure` ends the task; anything else is its result.
+        """
+
+        def register(callback: _Function) -> _Function:
+            self._callbacks.register(text("name", name), callback)
+            return callback
+
+        return register
+
+    async def enqueue(
+        self,
+        task_id: str | None,
+        worker: NativeWorker | PythonWorker,
+        *,
+        trigger: TaskTrigger = AT_ONCE,
+        constraints: Constraints = WORKER_DEFAULT,
+        existing_policy: ExistingTaskPolicy | str = "keep",
+        retry: RetryPolicy = RETRY_DEFAULT,
+        tag: str | None = None,
+        priority: int = 0,
+        **unknown: Any,  # noqa: ANN401 — refused by Task
+    ) -> TaskHandle:
+        """Stores a task. When this returns, the task is on disk and will be done.
+
+        Args:
+            task_id: The caller's id, unique among live tasks; `None` lets outhaul make one.
+            worker: What does the work.
+            trigger: When; at once by default.
+            constraints: Under which conditions; the worker's own by default.
+            existing_policy: What happens when a live task has that id.
+            retry: What happens when an attempt fails.
+            tag: A label shared by related tasks.
+            priority: Larger goes first among tasks that are ready; signed 32-bit.
+            unknown: Refused.
+
+        Raises:
+            OuthaulError: One typed error that names the argument and the fix. Nothing was stored.
+        """
+        bridge = self._here()
+        task = Task(
+            task_id,
+            worker,
+            trigger=trigger,
+            constraints=constraints,
+            existing_policy=existing_policy,
+            retry=retry,
+            tag=tag,
+            priority=priority,
+            **unknown,
+        )
+        answer = await bridge.call(bridge.core.enqueue, [task.encoded()])
+        return self._handles(answer)[0]
+
+    async def enqueue_all(self, tasks: Iterable[Task]) -> list[TaskHandle]:
+        """Stores many tasks in one transaction: all of them or none. The handles keep the order.
+
+        Raises:
+            OuthaulError: As `enqueue`; the argument begins with `tasks[n]`.
+        """
+        bridge = self._here()
+        encoded = []
+        for at, task in enumerate(tasks):
+            if not isinstance(task, Task):
+                raise wrong_type(f"tasks[{at}]", task, "a Task")
+            encoded.append(task.encoded())
+        if not encoded:
+            return []
+        return self._handles(await bridge.call(bridge.core.enqueue, encoded))
+
+    def _handles(self, answer: bytes) -> list[TaskHandle]:
+        bridge, queries = self._bridge, self._queries
+        assert bridge is not None
+        assert queries is not None
+        results = (ScheduleResult.KEPT, ScheduleResult.ACCEPTED)
+        return [
+            TaskHandle(task_id, key, results[accepted], bridge=bridge, queries=queries)
+            for key, accepted, task_id in _SCHEDULED.decode(answer)
+        ]
+
+    async def cancel(self, task_id: str) -> bool:
+        """Ends the live task with that id for good. Returns whether there was one."""
+        bridge = self._here()
+        answer = await bridge.call(bridge.core.cancel, task_id=text("task_id", task_id))
+        return _NUMBER.decode(answer) == 1
+
+    async def cancel_by_tag(self, tag: str) -> int:
+        """Ends every live task with that tag. Returns how many."""
+        bridge = self._here()
+        return _NUMBER.decode(await bridge.call(bridge.core.cancel, tag=text("tag", tag)))
+
+    async def cancel_all(self) -> int:
+        """Ends every live task. Returns how many."""
+        bridge = self._here()
+        return _NUMBER.decode(await bridge.call(bridge.core.cancel))
+
+    async def get_task(self, task_id: str) -> TaskRecord | None:
+        """The newest task with that id, live or ended; `None` if there is none."""
+        return await self._ask().task(task_id=text("task_id", task_id))
+
+    async def get_task_status(self, task_id: str) -> TaskStatus | None:
+        """Where the newest task with that id stands; `None` if there is none."""
+        record = await self.get_task(task_id)
+        return None if record is None else record.status
+
+    async def get_tasks_by_tag(
+        self, tag: str, *, statuses: Iterable[TaskStatus] = LIVE
+    ) -> list[TaskRecord]:
+        """The tasks with that tag, oldest first: live ones, unless other statuses are given."""
+        return await self._ask().tasks(tag=text("tag", tag), statuses=statuses)
+
+    async def get_tasks_by_status(self, *statuses: TaskStatus) -> list[TaskRecord]:
+        """The tasks that stand in one of those statuses, oldest first; all without any."""
+        return await self._ask().tasks(statuses=statuses)
+
+    async def get_handle(self, task_id: str) -> TaskHandle | None:
+        """A hold on the newest task with that id, as its enqueue gave it: also after a restart."""
+        record = await self.get_task(task_id)
+        if record is None:
+            return None
+        bridge, queries = self._here(), self._ask()
+        kept = ScheduleResult.KEPT
+        return TaskHandle(record.task_id, record.key, kept, bridge=bridge, queries=queries)
+
+    async def all_tags(self) -> list[str]:
+        """Every tag of a stored task, sorted."""
+        return await self._ask().tags()
+
+    def events(
+        self,
+        *,
+        after: int | None = None,
+        tag: str | None = None,
+        task_id: str | None = None,
+        prefix: str | None = None,
+        follow: bool = True,
+    ) -> AsyncIterator[TaskEvent]:
+        """What happens to tasks, in order. A slow reader costs no memory: it re-reads the log.
+
+        Args:
+            after: The `seq` of the last event already seen; 0 is from the beginning, `None` is
+                from now on.
+            tag: Only tasks with this tag.
+            task_id: Only tasks with this id.
+            prefix: Only tasks whose id begins so.
+            follow: Whether to wait for more at the end of the log.
+        """
+        return self._ask().events(
+            after=after, tag=tag, task_id=task_id, prefix=prefix, follow=follow
+        )
+
+    async def progress(
+        self, *, task_id: str | None = None, tag: str | None = None
+    ) -> AsyncIterator[TaskProgress]:
+        """How far transfers are: the latest of each, never a queue. Does not end by itself."""
+        queries = self._ask()
+        version = 0
+        while True:
+            version, updates = await queries.progress(version, task_id=task_id, tag=tag)
+            for update in updates:
+                yield update
+
+    async def stats(self) -> Stats:
+        """How many tasks stand where."""
+        return await self._ask().stats()
+
+    async def drain(self) -> None:
+        """Begins no attempt any more, and waits until those under way have ended."""
+        bridge = self._here()
+        await bridge.wait(bridge.core.drain)
+
+    async def wait_idle(self) -> None:
+        """Waits until nothing runs and nothing is due. What is due later does not count."""
+        bridge = self._here()
+        await bridge.wait(bridge.core.wait_idle)
+
+    async def close(self) -> None:
+        """Stops: transfers at once, callbacks within the time-out. What ran will run again.
+
+        May be called twice.
+        """
+        if self._bridge is None:
+            return
+        bridge = self._here()
+        _OPEN.discard(self)
+        self._bridge = self._queries = None
+        self._signals.close()
+        await bridge.call(bridge.core.close, int(self._close_timeout * 1000))
+        await self._callbacks.close()
+        bridge.close()
+
+    def _after_fork(self) -> None:
+        self._forked = True
+        if self._bridge is not None:
+            self._bridge.core.after_fork()
+
+
+def _after_fork() -> None:
+    for manager in list(_OPEN):
+        manager._after_fork()  # noqa: SLF001 — the same module
+
+
+os.register_at_fork(after_in_child=_after_fork)

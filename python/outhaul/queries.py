@@ -1,0 +1,122 @@
+"""Questions to the store, and the typed answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from outhaul.model import Stats, TaskEvent, TaskProgress, TaskRecord, TaskStatus
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable
+
+    from outhaul.bridge import Bridge
+
+# A longer answer comes in pages, so that none is large.
+PAGE: Final = 500
+
+
+class _Progress(msgspec.Struct, frozen=True):
+    version: int
+    updates: list[TaskProgress]
+
+
+_RECORD: Final = msgspec.msgpack.Decoder(TaskRecord | None)
+_RECORDS: Final = msgspec.msgpack.Decoder(list[TaskRecord])
+_EVENTS: Final = msgspec.msgpack.Decoder(tuple[list[TaskEvent], int])
+_PROGRESS: Final = msgspec.msgpack.Decoder(_Progress)
+_TAGS: Final = msgspec.msgpack.Decoder(list[str])
+_STATS: Final = msgspec.msgpack.Decoder(Stats)
+_NUMBER: Final = msgspec.msgpack.Decoder(int)
+
+
+class Queries:
+    """Asks the core's reading thread. No question waits for a commit."""
+
+    def __init__(self, bridge: Bridge) -> None:
+        self._bridge = bridge
+        self._core = bridge.core
+
+    async def task(self, *, key: int | None = None, task_id: str | None = None) -> TaskRecord | None:
+        """One task: by its key, or the newest with that id."""
+        return _RECORD.decode(
+            await self._bridge.call(self._core.ask_task, key=key, task_id=task_id)
+        )
+
+    async def tasks(
+        self, *, statuses: Iterable[TaskStatus] = (), tag: str | None = None
+    ) -> list[TaskRecord]:
+        """All tasks that match, oldest first. No status means any."""
+        wanted = [TaskStatus(status).value for status in statuses]
+        found: list[TaskRecord] = []
+        after = 0
+        while True:
+            answer = await self._bridge.call(
+                self._core.ask_tasks, statuses=wanted, tag=tag, after=after, limit=PAGE
+            )
+            page = _RECORDS.decode(answer)
+            found += page
+            if len(page) < PAGE:
+                return found
+            after = page[-1].key
+
+    async def tags(self) -> list[str]:
+        """Every tag of a stored task, sorted."""
+        return _TAGS.decode(await self._bridge.call(self._core.ask_tags))
+
+    async def stats(self) -> Stats:
+        """How many tasks stand where."""
+        return _STATS.decode(await self._bridge.call(self._core.ask_counts))
+
+    async def events(
+        self,
+        *,
+        after: int | None,
+        key: int | None = None,
+        task_id: str | None = None,
+        tag: str | None = None,
+        prefix: str | None = None,
+        follow: bool,
+    ) -> AsyncIterator[TaskEvent]:
+        """The log from a cursor on (`None` is from now on); with `follow` it never ends."""
+        if after is None:
+            after = _NUMBER.decode(await self._bridge.call(self._core.ask_last_event))
+        while True:
+            answer = await self._bridge.wait(
+                self._core.ask_events,
+                after=after,
+                key=key,
+                task_id=task_id,
+                tag=tag,
+                prefix=prefix,
+                limit=PAGE,
+                follow=follow,
+            )
+            events, seen = _EVENTS.decode(answer)
+            for event in events:
+                yield event
+            if not follow and len(events) < PAGE:
+                return
+            after = seen
+
+    async def progress(
+        self,
+        version: int,
+        *,
+        key: int | None = None,
+        task_id: str | None = None,
+        tag: str | None = None,
+        follow: bool = True,
+    ) -> tuple[int, list[TaskProgress]]:
+        """The newest progress since a version, and the version to go on from."""
+        answer = await self._bridge.wait(
+            self._core.ask_progress,
+            after=version,
+            key=key,
+            task_id=task_id,
+            tag=tag,
+            follow=follow,
+        )
+        news = _PROGRESS.decode(answer)
+        return news.version, news.updates
