@@ -2,6 +2,12 @@
 
 use pyo3::prelude::*;
 
+mod error;
+mod schedule;
+
 /// The native half of outhaul.
 #[pymodule(gil_used = false)]
-mod _core {}
+mod _core {
+    #[pymodule_export]
+    use super::schedule::PySchedule;
+}
