@@ -3,6 +3,7 @@
 mod clock;
 mod core;
 mod error;
+mod schedule;
 
 use pyo3::prelude::*;
 
@@ -13,4 +14,6 @@ mod _core {
     use crate::clock::PyManualClock;
     #[pymodule_export]
     use crate::core::PyCore;
+    #[pymodule_export]
+    use crate::schedule::PySchedule;
 }
