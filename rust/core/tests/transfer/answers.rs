@@ -8,6 +8,10 @@ use crate::kit::*;
 
 const BIG: usize = 16 * 1024 * 1024;
 
+async fn read_some(stream: &mut tokio::net::TcpStream, buffer: &mut [u8]) -> usize {
+    tokio::io::AsyncReadExt::read(stream, buffer).await.unwrap_or(0)
+}
+
 /// Answers after the head alone, then closes with the body unread: the client gets a reset.
 async fn hasty(answer: &'static str) -> String {
     serve(move |mut stream, _| async move {
@@ -42,9 +46,17 @@ async fn an_early_refusal_stops_the_body() {
         let tell = tell.lock().unwrap().take();
         async move {
             read_head(&mut stream).await.unwrap();
-            say(&mut stream, "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n").await;
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-            tell.unwrap().send(drain(&mut stream).await).unwrap();
+            say(&mut stream, "HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\n").await;
+            // The rest of the answer comes only when no more of the body does.
+            let (mut count, mut buffer) = (0, vec![0; 1024 * 1024]);
+            let quiet = std::time::Duration::from_millis(100);
+            while let Ok(some @ 1..) =
+                tokio::time::timeout(quiet, read_some(&mut stream, &mut buffer)).await
+            {
+                count += some;
+            }
+            say(&mut stream, "no").await;
+            tell.unwrap().send(count).unwrap();
         }
     })
     .await;

@@ -126,10 +126,41 @@ async fn a_file_that_is_rewritten_under_way_is_not_sent() {
 
 #[tokio::test]
 async fn a_file_that_changed_before_is_not_even_announced() {
-    let kit = Kit::new(&bytes(10));
-    let (url, seen) = answering(OK).await;
+    let kit = Kit::new(&bytes(BIG));
+    let accepted = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&accepted);
+    let url = serve(move |mut stream, _| {
+        count.fetch_add(1, Ordering::SeqCst);
+        async move {
+            drain(&mut stream).await;
+        }
+    })
+    .await;
     let job = kit.raw(&url);
     kit.append(b"more");
     failed(kit.send(job).await, ErrorCode::SourceChanged);
-    assert!(seen.lock().unwrap().is_empty());
+    assert_eq!(accepted.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn what_the_socket_has_not_taken_is_not_counted() {
+    let mut kit = Kit::new(&bytes(BIG));
+    kit.timeouts.stall = std::time::Duration::from_millis(200);
+    let arrived = Arc::new(AtomicUsize::new(0));
+    let (count, done) = (Arc::clone(&arrived), Arc::new(Notify::new()));
+    let told = Arc::clone(&done);
+    let url = serve(move |mut stream, _| {
+        let (count, done) = (Arc::clone(&count), Arc::clone(&done));
+        async move {
+            tokio::time::sleep(std::time::Duration::from_millis(400)).await;
+            let seen = read_head(&mut stream).await.unwrap();
+            count.store(seen.body.len() + drain(&mut stream).await, Ordering::SeqCst);
+            done.notify_one();
+        }
+    })
+    .await;
+    retried(kit.send(kit.raw(&url)).await, ErrorCode::Timeout);
+    told.notified().await;
+    let arrived = u64::try_from(arrived.load(Ordering::SeqCst)).unwrap();
+    assert_eq!(kit.sent.last.load(Ordering::SeqCst), arrived);
 }
