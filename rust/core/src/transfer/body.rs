@@ -58,11 +58,6 @@ impl UploadBody {
         Self { material, pool, meter, offset: 0, reading: None }
     }
 
-    #[cfg(test)]
-    pub(super) fn pool(&self) -> Arc<Pool> {
-        Arc::clone(&self.pool)
-    }
-
     fn poll_filled(&mut self, cx: &mut Context<'_>) -> Poll<Result<Filled, SourceError>> {
         if let Some(reading) = &mut self.reading {
             let done = ready!(Pin::new(reading).poll(cx));
@@ -215,4 +210,109 @@ fn copy(from: &[u8], to: &mut [u8]) -> usize {
         to.copy_from_slice(from);
     }
     len
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::task::Waker;
+
+    use bytes::Buf;
+    use tempfile::NamedTempFile;
+
+    use super::*;
+    use crate::source::PathPolicy;
+    use crate::transfer::Observer;
+
+    struct Nobody;
+
+    impl Observer for Nobody {
+        fn sent(&self, _: u64) {}
+    }
+
+    const FRAME: usize = 4096;
+
+    fn body(file: &NamedTempFile) -> (UploadBody, Arc<Meter>) {
+        let source = Source::open(file.path(), &PathPolicy::anywhere()).unwrap();
+        let fingerprint = source.fingerprint().unwrap();
+        let encoder = Arc::new(Encoder::raw(fingerprint.size));
+        let meter = Arc::new(Meter::new(fingerprint.size, Arc::new(Nobody)));
+        let material = Material { encoder, source: Arc::new(source), fingerprint };
+        (UploadBody::new(material, FRAME, Arc::clone(&meter)), meter)
+    }
+
+    fn file(len: usize) -> NamedTempFile {
+        let mut file = NamedTempFile::new().unwrap();
+        file.write_all(&vec![7; len]).unwrap();
+        file
+    }
+
+    async fn next(body: &mut UploadBody) -> Option<Result<Frame, BodyBroken>> {
+        let frame = std::future::poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await;
+        frame.map(|frame| frame.map(|frame| frame.into_data().ok().unwrap()))
+    }
+
+    #[tokio::test]
+    async fn a_body_of_any_size_lives_in_two_buffers() {
+        let file = file(FRAME * 10 + 1);
+        let (mut body, meter) = body(&file);
+        let first = next(&mut body).await.unwrap().unwrap();
+        let mut held = next(&mut body).await.unwrap().unwrap();
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(Pin::new(&mut body).poll_frame(&mut cx).is_pending(), "a third buffer was made");
+        drop(first);
+        while let Some(frame) = next(&mut body).await {
+            held.advance(held.remaining());
+            held = frame.unwrap();
+        }
+        assert_eq!(held.remaining(), 1);
+        assert_eq!(meter.sent(), u64::try_from(FRAME * 9).unwrap()); // the first was not taken
+        assert_eq!(body.pool.made(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_small_body_is_one_frame_of_its_own_size() {
+        let file = file(100);
+        let (mut body, _) = body(&file);
+        let frame = next(&mut body).await.unwrap().unwrap();
+        assert_eq!((frame.remaining(), frame.buffer_bytes()), (100, 100));
+        assert!(body.is_end_stream());
+    }
+
+    #[tokio::test]
+    async fn the_last_frame_is_held_back_from_a_file_that_changed() {
+        for len in [10, FRAME, FRAME + 1, FRAME * 2] {
+            let mut file = file(len);
+            let (mut body, meter) = body(&file);
+            file.write_all(b"more").unwrap();
+            let mut got = 0;
+            while let Some(Ok(frame)) = next(&mut body).await {
+                got += frame.remaining();
+            }
+            assert!(got < len, "{got} of {len} bytes were let go");
+            assert!(matches!(meter.failure(), Some(SourceError::Changed { .. })));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_must_wait_for_the_disk_is_the_same_and_held_back_as_well() {
+        let mut file = file(FRAME);
+        let (body, _) = body(&file);
+        let mut expected = vec![0; FRAME];
+        body.material.source.read_at(0, &mut expected).unwrap();
+        let read = body.material.read_elsewhere(0, vec![0; FRAME], 0).await.unwrap().unwrap();
+        assert_eq!((read.bytes, read.len), (expected, FRAME));
+        file.write_all(b"more").unwrap();
+        let read = body.material.read_elsewhere(0, vec![0; FRAME], 0).await.unwrap();
+        assert!(matches!(read, Err(SourceError::Changed { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_paused_body_makes_no_frame() {
+        let file = file(10);
+        let (mut body, meter) = body(&file);
+        meter.pause();
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(Pin::new(&mut body).poll_frame(&mut cx).is_pending());
+    }
 }

@@ -80,6 +80,13 @@ impl Frame {
     }
 }
 
+#[cfg(test)]
+impl Frame {
+    pub(crate) fn buffer_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
 impl Buf for Frame {
     fn remaining(&self) -> usize {
         self.end.saturating_sub(self.start)

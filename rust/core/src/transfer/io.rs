@@ -108,3 +108,69 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for AnswerFirst<T> {
         Pin::new(&mut self.inner).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    /// A socket whose writes fail and which still has `left` to read.
+    struct Reset {
+        left: &'static [u8],
+    }
+
+    impl AsyncRead for Reset {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buf: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            if self.left.is_empty() {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+            }
+            buf.put_slice(std::mem::take(&mut self.left));
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl AsyncWrite for Reset {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            _: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn a_failed_write_waits_until_everything_is_read() {
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut stream = AnswerFirst::new(Reset { left: b"HTTP/1.1 413" });
+        let mut memory = [0; 64];
+        let mut read = |stream: &mut AnswerFirst<Reset>, cx: &mut Context<'_>| {
+            let mut buf = ReadBuf::new(&mut memory);
+            let polled = Pin::new(stream).poll_read(cx, &mut buf);
+            (polled, buf.filled().to_vec())
+        };
+        for _ in 0..2 {
+            assert!(Pin::new(&mut stream).poll_write(&mut cx, b"body").is_pending());
+            assert!(Pin::new(&mut stream).poll_flush(&mut cx).is_pending());
+        }
+        assert_eq!(read(&mut stream, &mut cx).1, b"HTTP/1.1 413");
+        assert!(Pin::new(&mut stream).poll_write(&mut cx, b"body").is_pending());
+        assert!(matches!(read(&mut stream, &mut cx).0, Poll::Ready(Err(_))));
+        let written = Pin::new(&mut stream).poll_write(&mut cx, b"body");
+        let Poll::Ready(Err(error)) = written else { panic!("a write after the end") };
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+    }
+}

@@ -271,3 +271,53 @@ impl Upload {
         Ok(request)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tempfile::NamedTempFile;
+
+    use super::*;
+    use crate::source::PathPolicy;
+
+    struct Nobody;
+
+    impl Observer for Nobody {
+        fn sent(&self, _: u64) {}
+    }
+
+    #[test]
+    fn a_proxy_that_forwards_is_told_the_whole_address_and_its_own_credentials() {
+        let file = NamedTempFile::new().unwrap();
+        let source = Source::open(file.path(), &PathPolicy::anywhere()).unwrap();
+        let url = "http://files.example:81/up?a=b";
+        let second = Duration::from_secs(1);
+        let job = Upload {
+            method: UploadMethod::Put,
+            target: Target::parse(url, true, &AddressPolicy::permissive()).unwrap(),
+            headers: Vec::new(),
+            encoder: Arc::new(Encoder::raw(0)),
+            fingerprint: source.fingerprint().unwrap(),
+            source: Arc::new(source),
+            media_type: Some("image/png".to_owned()),
+            idempotency_key: "k".to_owned(),
+            timeouts: Timeouts { connect: second, stall: second, response: second },
+            observer: Arc::new(Nobody),
+        };
+        let proxies = Proxies::of("http://bob:hunter22@proxy.example:3128");
+        let proxy = proxies.route(&job.target).unwrap();
+        let request = |proxy: Option<&Proxy>| {
+            let meter = Arc::new(Meter::new(0, Arc::new(Nobody)));
+            job.request(UploadBody::new(job.material(), 1, meter), &job.target, proxy).unwrap()
+        };
+        let (direct, forwarded) = (request(None), request(proxy.as_ref()));
+        assert_eq!(direct.uri(), "/up?a=b");
+        assert_eq!(forwarded.uri(), url);
+        for request in [&direct, &forwarded] {
+            assert_eq!(request.method(), Method::PUT);
+            assert_eq!(request.headers()["host"], "files.example:81");
+            assert_eq!(request.headers()["content-type"], "image/png");
+        }
+        assert!(!direct.headers().contains_key("proxy-authorization"));
+        assert_eq!(forwarded.headers()["proxy-authorization"], "Basic Ym9iOmh1bnRlcjIy");
+    }
+}
