@@ -102,8 +102,8 @@ class NativeWorker(Value[HttpUploadSpec]):
             field_name=text("field_name", field_name),
             file_name=optional_text("file_name", file_name),
             mime_type=optional_text("mime_type", mime_type),
-            headers=_pairs("headers", headers, _header_value) if headers else [],
-            fields=_pairs("fields", fields, text) if fields else [],
+            headers=_pairs("headers", headers, (str, SecretRef)) if headers else [],
+            fields=_pairs("fields", fields, (str,)) if fields else [],
             connect_timeout_ms=_timeout_ms("connect_timeout", connect_timeout),
             stall_timeout_ms=_timeout_ms("stall_timeout", stall_timeout),
             response_timeout_ms=_timeout_ms("response_timeout", response_timeout),
@@ -169,17 +169,9 @@ def _from_alias(field_name: object, file_field_name: str) -> str:
     return text("file_field_name", file_field_name)
 
 
-def _header_value(name: str, value: object) -> HeaderValue:
-    if isinstance(value, SecretRef):
-        return value
-    if not isinstance(value, str):
-        raise wrong_type(name, value, "a string or a Secret reference")
-    return text(name, value)
-
-
-def _pairs(argument: str, given: Pairs, value_of: Any) -> list[tuple[str, Any]]:  # noqa: ANN401 — one of two checks above
+def _pairs(argument: str, given: Pairs, allowed: tuple[type, ...]) -> list[tuple[str, Any]]:
     """Names and values in the order given. An error names the member: `headers["X-Id"]`."""
-    if isinstance(given, Mapping):
+    if type(given) is dict or isinstance(given, Mapping):  # asking the ABC costs more than the rest
         given = given.items()
     elif isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
         raise wrong_type(argument, given, "a mapping or a list of pairs")
@@ -187,6 +179,11 @@ def _pairs(argument: str, given: Pairs, value_of: Any) -> list[tuple[str, Any]]:
     for pair in given:
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:  # noqa: PLR2004 — a pair
             raise InvalidTypeError("must hold pairs of a name and a value", argument=argument)
-        name = text(argument, pair[0])
-        pairs.append((name, value_of(f'{argument}["{name}"]', pair[1])))
+        name, value = text(argument, pair[0]), pair[1]
+        if not isinstance(value, allowed):
+            expected = "a string or a Secret reference" if SecretRef in allowed else "a string"
+            raise wrong_type(f'{argument}["{name}"]', value, expected)
+        if isinstance(value, str) and not value.isascii():
+            text(f'{argument}["{name}"]', value)
+        pairs.append((name, value))
     return pairs

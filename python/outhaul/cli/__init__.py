@@ -1,0 +1,14 @@
+"""The command `outhaul`: parses, calls `WorkManager`, renders. Knows nothing below the manager.
+
+One file per verb; `session` holds what they share, `render` what people and programs see.
+"""
+
+from __future__ import annotations
+
+
+def main() -> None:
+    """Runs the command. Its exit status tells the truth; `session.ExitStatus` says which."""
+    # Imported here: it loads typer and rich, which nobody needs who only imports outhaul.
+    from outhaul.cli.app import run  # noqa: PLC0415
+
+    run()

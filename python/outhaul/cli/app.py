@@ -1,0 +1,51 @@
+"""The verbs, and the one option they share."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from outhaul.cli import cancel, events, list_tasks, run_tasks, show, upload
+from outhaul.cli.session import ExitStatus
+
+app = typer.Typer(
+    name="outhaul",
+    help="Durable uploads: they survive crashes, restarts and lost networks.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("upload")(upload.upload)
+app.command("run")(run_tasks.run_tasks)
+app.command("list")(list_tasks.list_tasks)
+app.command("show")(show.show)
+app.command("cancel")(cancel.cancel)
+app.command("events")(events.events)
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    db: Annotated[
+        str,
+        typer.Option("--db", metavar="FILE", envvar="OUTHAUL_DB", help="Where the work is kept."),
+    ] = "outhaul.db",
+) -> None:
+    """Durable uploads: they survive crashes, restarts and lost networks."""
+    context.obj = db
+
+
+def run() -> None:
+    """Runs the command line."""
+    try:
+        app()
+    except BrokenPipeError:
+        # Whoever read our output has seen enough. Python must not flush into the void at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(ExitStatus.FAILED)
+    except KeyboardInterrupt:
+        sys.exit(ExitStatus.INTERRUPTED)

@@ -1,0 +1,36 @@
+"""`outhaul cancel`: ends tasks for good."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from outhaul.cli.session import ExitStatus, complain, existing, open_manager, run, usage
+
+
+def cancel(
+    context: typer.Context,
+    task: Annotated[str | None, typer.Argument(metavar="[TASK]", help="Its id.")] = None,
+    *,
+    tag: Annotated[str | None, typer.Option(help="All with this label.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All.")] = False,
+) -> None:
+    """Cancels a task, all with a tag, or all: they stop within a second and never come back."""
+    db = existing(context.obj)
+    if [task is not None, tag is not None, everything].count(True) != 1:
+        usage("cancel: give one of TASK, --tag or --all")
+
+    async def work() -> int:
+        async with open_manager(db, run=False) as manager:
+            if task is not None:
+                if not await manager.cancel(task):
+                    complain(f"no live task {task!r}: nothing was cancelled")
+                    return ExitStatus.FAILED
+                typer.echo(f"cancelled {task}")
+                return ExitStatus.OK
+            count = await (manager.cancel_all() if tag is None else manager.cancel_by_tag(tag))
+            typer.echo(f"cancelled {count} tasks")
+            return ExitStatus.OK
+
+    run(work())

@@ -1,0 +1,28 @@
+"""`outhaul events`: the durable log of what happened."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from outhaul.cli import render
+from outhaul.cli.session import ExitStatus, existing, open_manager, run
+
+
+def events(
+    context: typer.Context,
+    *,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on as more happens.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON lines, for programs.")] = False,
+) -> None:
+    """Prints what happened, oldest first."""
+    db = existing(context.obj)
+
+    async def work() -> int:
+        async with open_manager(db, run=False) as manager:
+            async for event in manager.events(after=0, follow=follow):
+                render.event(event, as_json=as_json)
+        return ExitStatus.OK
+
+    run(work())

@@ -1,0 +1,39 @@
+"""`outhaul list`: which tasks there are."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from outhaul.cli import render
+from outhaul.cli.session import ExitStatus, complain, existing, open_manager, run
+from outhaul.model import TaskRecord, TaskStatus
+
+
+def list_tasks(
+    context: typer.Context,
+    *,
+    tag: Annotated[str | None, typer.Option(help="Only those with this label.")] = None,
+    status: Annotated[TaskStatus | None, typer.Option(help="Only those that stand so.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON lines, for programs.")] = False,
+) -> None:
+    """Lists tasks: those that have not ended, unless --status says otherwise."""
+    db = existing(context.obj)
+    statuses = [status] if status else [each for each in TaskStatus if not each.is_terminal]
+
+    async def work() -> int:
+        async with open_manager(db, run=False) as manager:
+            found: list[TaskRecord] = []
+            if tag is not None:
+                found = await manager.get_tasks_by_tag(tag, statuses=statuses)
+            else:
+                for each in statuses:
+                    found += await manager.get_tasks_by_status(each)
+            render.records(found, as_json=as_json)
+            if not found and not as_json:
+                stats = await manager.stats()
+                complain(f"none ({stats.completed} completed, {stats.failed} failed)")
+        return ExitStatus.OK
+
+    run(work())

@@ -1,0 +1,27 @@
+"""Every test here runs against the scripted manager."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.unit.cli.fakes import FakeManager, event
+
+import outhaul
+
+
+@pytest.fixture
+def manager(monkeypatch: pytest.MonkeyPatch) -> type[FakeManager]:
+    """A fresh script; `outhaul.WorkManager` is the fake."""
+    FakeManager.endings = [event(1), event(2)]
+    FakeManager.log, FakeManager.stats_after, FakeManager.refusal = [], [], None
+    FakeManager.calls, FakeManager.tasks = [], []
+    monkeypatch.setattr(outhaul, "WorkManager", FakeManager, raising=False)
+    return FakeManager
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> str:
+    path = tmp_path / "work.db"
+    path.touch()
+    return str(path)

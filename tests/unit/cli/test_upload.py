@@ -1,0 +1,167 @@
+"""`outhaul upload`: what it asks for, what it says, how it exits."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.unit.cli.fakes import FAILED, URL, FakeManager, command, event
+
+import outhaul
+from outhaul import EventKind, Secret
+from outhaul.cli.upload import parse_header
+from outhaul.errors import (
+    InvalidArgumentError,
+    OuthaulError,
+    PlainSecretError,
+    SourceNotFoundError,
+    StoreUnavailableError,
+)
+
+
+def test_an_upload_that_arrives_exits_with_0(manager: type[FakeManager], db: str) -> None:
+    ended = command(db, "upload", "/a.jpg", "/b.jpg", "--to", URL, "--tag", "photos")
+    assert (ended.exit_code, ended.stderr) == (0, "")
+    assert sorted(ended.stdout.splitlines()) == ["completed  /a.jpg", "completed  /b.jpg"]
+    assert manager.calls[0] == ("open", db, True)
+    first = manager.tasks[0].wire
+    assert (first.tag, first.retry.max_retries) == ("photos", 3)
+    assert first.task_id == outhaul.task_id_for("/a.jpg", URL)
+
+
+def test_options_reach_the_task(manager: type[FakeManager], db: str) -> None:
+    headers = ["--header", "Authorization: Bearer env:TOKEN", "--header", "X-Id: 7"]
+    words = ["--to", URL, "--field", "photo", "--max-retries", "9", *headers]
+    assert command(db, "upload", "/a.jpg", *words).exit_code == 0
+    task = manager.tasks[0].wire
+    assert task.retry.max_retries == 9
+    assert isinstance(task.worker, outhaul.wire.HttpUploadSpec)
+    assert task.worker.field_name == "photo"
+    assert task.worker.headers == [
+        ("Authorization", Secret.env("TOKEN", prefix="Bearer ")),
+        ("X-Id", "7"),
+    ]
+
+
+def test_one_failure_is_told_and_exits_with_1(manager: type[FakeManager], db: str) -> None:
+    manager.endings = [event(1), event(2, EventKind.FAILED, **FAILED)]
+    ended = command(db, "upload", "/a.jpg", "/b.jpg", "--to", URL)
+    assert ended.exit_code == 1
+    assert "failed     /b.jpg  HTTP_SERVER_ERROR: HTTP 503 after 4 attempts" in ended.stdout
+
+
+def test_a_cancelled_upload_has_not_arrived(manager: type[FakeManager], db: str) -> None:
+    manager.endings = [event(1, EventKind.CANCELLED)]
+    assert command(db, "upload", "/a.jpg", "--to", URL).exit_code == 1
+
+
+def test_a_retry_is_told(manager: type[FakeManager], db: str) -> None:
+    manager.log = [
+        event(1, EventKind.RETRY_SCHEDULED, retry_at_ms=0, **FAILED),
+        event(7, EventKind.RETRY_SCHEDULED),
+    ]
+    ended = command(db, "upload", "/a.jpg", "--to", URL)
+    assert "retry      /a.jpg  HTTP_SERVER_ERROR: HTTP 503" in ended.stdout
+    assert ended.stdout.count("retry ") == 1
+
+
+def test_ctrl_c_says_that_the_work_is_safe(manager: type[FakeManager], db: str) -> None:
+    manager.endings = [KeyboardInterrupt()]
+    ended = command(db, "upload", "/a.jpg", "--to", URL)
+    assert ended.exit_code == 130
+    assert "safe in" in ended.stderr
+    assert "run --until-idle" in ended.stderr
+
+
+def test_a_detached_upload_only_stores(manager: type[FakeManager], db: str) -> None:
+    ended = command(db, "upload", "/a.jpg", "--to", URL, "--detach")
+    assert (ended.exit_code, ended.stdout) == (0, "accepted   /a.jpg  t1\n")
+    assert manager.calls == [("open", db, False), ("close",)]
+
+
+def test_json_is_one_object_a_line(manager: type[FakeManager], db: str) -> None:
+    manager.endings = [event(1, EventKind.FAILED, **FAILED)]
+    ended = command(db, "upload", "/a.jpg", "--to", URL, "--json")
+    (line,) = [json.loads(line) for line in ended.stdout.splitlines()]
+    assert (line["file"], line["success"], line["error_code"]) == (
+        "/a.jpg",
+        False,
+        "HTTP_SERVER_ERROR",
+    )
+
+
+@pytest.mark.parametrize(
+    ("refusal", "status"),
+    [
+        pytest.param(SourceNotFoundError("no /a.jpg", argument="file_path"), 2, id="no such file"),
+        pytest.param(PlainSecretError(argument="headers"), 2, id="a plain secret"),
+        pytest.param(StoreUnavailableError(), 1, id="a store that cannot be opened"),
+    ],
+)
+def test_a_refusal_is_one_sentence(
+    manager: type[FakeManager], db: str, refusal: OuthaulError, status: int
+) -> None:
+    manager.refusal = refusal
+    ended = command(db, "upload", "/a.jpg", "--to", URL)
+    assert (ended.exit_code, ended.stdout) == (status, "")
+    assert ended.stderr == f"outhaul: {refusal}\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(("upload", "--to", URL), id="no file"),
+        pytest.param(("upload", "/a.jpg"), id="no address"),
+        pytest.param(("upload", "/a.jpg", "--to", URL, "--header", "X"), id="half a header"),
+        pytest.param(("upload", "/a.jpg", "--to", URL, "--max-retries", "-1"), id="fewer than 0"),
+        pytest.param(("upload", "/a.jpg", "--to", URL, "--colour"), id="no such option"),
+        pytest.param(("cancel",), id="cancel nothing"),
+        pytest.param(("cancel", "t1", "--all"), id="cancel one and all"),
+        pytest.param(("list", "--status", "happy"), id="no such status"),
+        pytest.param(("fly",), id="no such verb"),
+    ],
+)
+def test_a_command_that_means_nothing_exits_with_2(
+    manager: type[FakeManager], db: str, words: tuple[str, ...]
+) -> None:
+    ended = command(db, *words)
+    assert ended.exit_code == 2
+    assert ended.stderr
+    assert not manager.tasks
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("list",), ("show", "t1"), ("cancel", "--all"), ("events",), ("run", "--until-idle")],
+    ids=lambda words: words[0],
+)
+def test_a_question_creates_no_store(
+    manager: type[FakeManager], tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    ended = command(str(tmp_path / "other.db"), *words)
+    assert ended.exit_code == 2
+    assert "OUTHAUL_DB" in ended.stderr
+    assert manager.calls == []
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("X-Id: 7", "7"),
+        ("X-Id:7", "7"),
+        ("X-Time: 12:30", "12:30"),
+        ("X-Note: see file: below", "see file: below"),
+        ("A: env:TOKEN", Secret.env("TOKEN")),
+        ("A: Bearer env:TOKEN", Secret.env("TOKEN", prefix="Bearer ")),
+        ("A: file:/run/key", Secret.file("/run/key")),
+        ("A: Token file:/run/my key", Secret.file("/run/my key", prefix="Token ")),
+    ],
+)
+def test_a_header_may_name_a_secret(text: str, value: object) -> None:
+    assert parse_header(text)[1] == value
+
+
+def test_a_header_without_a_name_is_refused() -> None:
+    with pytest.raises(InvalidArgumentError, match="NAME: VALUE"):
+        parse_header(": x")

@@ -1,0 +1,130 @@
+"""The verbs that ask and tell: run, list, show, cancel, events."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from tests.unit.cli.fakes import FAILED, FakeManager, command, event
+from typer.testing import CliRunner
+
+from outhaul import EventKind, Stats, TaskProgress, TaskStatus
+from outhaul.cli import render
+from outhaul.cli.app import app
+
+
+def test_run_until_idle_tells_what_happens_and_what_waits(
+    manager: type[FakeManager], db: str
+) -> None:
+    manager.log = [event(1)]
+    manager.stats_after = [Stats(pending=2), Stats(pending=1, completed=1)]
+    ended = command(db, "run", "--until-idle")
+    assert ended.exit_code == 0
+    assert "completed       t1" in ended.stdout
+    assert "1 tasks wait" in ended.stderr
+
+
+def test_run_exits_with_1_when_something_failed(manager: type[FakeManager], db: str) -> None:
+    manager.stats_after = [Stats(failed=3), Stats(failed=4)]
+    assert command(db, "run", "--until-idle").exit_code == 1
+    manager.stats_after = [Stats(failed=3), Stats(failed=3)]
+    assert command(db, "run", "--until-idle").exit_code == 0
+
+
+def test_list_shows_what_has_not_ended(manager: type[FakeManager], db: str) -> None:
+    ended = command(db, "list")
+    assert ended.stdout.split("\t")[:2] == ["t1", "pending (retry)"]
+    asked = {call[1] for call in manager.calls if call[0] == "by_status"}
+    assert asked == {status for status in TaskStatus if not status.is_terminal}
+
+
+def test_list_can_be_narrowed(manager: type[FakeManager], db: str) -> None:
+    ended = command(db, "list", "--tag", "photos", "--status", "failed", "--json")
+    assert json.loads(ended.stdout)["task_id"] == "t1"
+    assert ("by_tag", "photos", [TaskStatus.FAILED]) in manager.calls
+
+
+@pytest.mark.usefixtures("manager")
+def test_an_empty_list_says_what_has_ended(db: str) -> None:
+    ended = command(db, "list", "--tag", "none")
+    assert (ended.exit_code, ended.stdout) == (0, "")
+    assert "12 completed, 1 failed" in ended.stderr
+
+
+def test_show_tells_all_of_one_task(manager: type[FakeManager], db: str) -> None:
+    manager.log = [event(1, EventKind.ENQUEUED), event(2)]
+    ended = command(db, "show", "t1")
+    assert "status      pending (retry)" in ended.stdout
+    assert "enqueued" in ended.stdout.splitlines()[-1]
+    assert ("events", {"after": 0, "task_id": "t1", "follow": False}) in manager.calls
+    shown = json.loads(command(db, "show", "t1", "--json").stdout)
+    assert (shown["key"], len(shown["events"])) == (1, 1)
+
+
+def test_show_of_nothing_exits_with_1(manager: type[FakeManager], db: str) -> None:
+    ended = command(db, "show", "t9")
+    assert (ended.exit_code, ended.stdout) == (1, "")
+    assert "no task 't9'" in ended.stderr
+    assert manager.calls[-1] == ("close",)
+
+
+@pytest.mark.usefixtures("manager")
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        pytest.param(("t1",), 0, "cancelled t1", id="one"),
+        pytest.param(("t9",), 1, "", id="one that is not there"),
+        pytest.param(("--tag", "photos"), 0, "cancelled 6 tasks", id="a tag"),
+        pytest.param(("--all",), 0, "cancelled 99 tasks", id="all"),
+    ],
+)
+def test_cancel_says_what_it_did(db: str, words: tuple[str, ...], status: int, said: str) -> None:
+    ended = command(db, "cancel", *words)
+    assert (ended.exit_code, ended.stdout.strip()) == (status, said)
+
+
+def test_events_are_the_whole_log(manager: type[FakeManager], db: str) -> None:
+    manager.log = [event(1, EventKind.ENQUEUED), event(2, EventKind.FAILED, attempt=4, **FAILED)]
+    lines = command(db, "events").stdout.splitlines()
+    assert "enqueued        t1" in lines[0]
+    assert lines[1].endswith("t2 attempt 4  HTTP_SERVER_ERROR: HTTP 503 after 4 attempts")
+    seqs = [json.loads(line)["seq"] for line in command(db, "events", "--json").stdout.splitlines()]
+    assert seqs == [1, 2]
+    assert manager.calls[1] == ("events", {"after": 0, "follow": False})
+
+
+def test_the_db_may_come_from_the_environment(manager: type[FakeManager], db: str) -> None:
+    ended = CliRunner().invoke(app, ["list"], env={"OUTHAUL_DB": db})
+    assert ended.exit_code == 0
+    assert manager.calls[0] == ("open", db, False)
+
+
+def test_names_and_servers_cannot_steer_the_terminal() -> None:
+    assert (
+        render.printable("a\x1b[2Jb\nc")
+        == "a\N{REPLACEMENT CHARACTER}[2Jb\N{REPLACEMENT CHARACTER}c"
+    )
+    assert render.printable("été [bold]") == "été [bold]"
+
+
+def test_bars_leave_a_line_for_everything_that_ended(capsys: pytest.CaptureFixture[str]) -> None:
+    bars = render.BarsReporter(2)
+    bars.enqueued("[red].jpg", "t1", "accepted")
+    for percent in (10, 90):
+        bars.progress(
+            "[red].jpg",
+            TaskProgress(
+                task_id="t1",
+                key=1,
+                percent=percent,
+                bytes_sent=percent,
+                bytes_acknowledged=0,
+                bytes_total=100,
+            ),
+        )
+    bars.finished("[red].jpg", event(1))
+    bars.finished("b.jpg", event(2, EventKind.FAILED, **FAILED))
+    bars.close()
+    out = capsys.readouterr().out
+    assert "completed  [red].jpg\n" in out
+    assert "failed     b.jpg  HTTP_SERVER_ERROR" in out

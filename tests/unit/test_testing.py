@@ -1,0 +1,131 @@
+"""What users test with: the server receives exactly, fails as planned, and the network obeys."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+
+import aiohttp
+import pytest
+
+from outhaul.signals import Signal
+from outhaul.testing import Answer, FakeSignals, FlakyServer
+
+FILE = os.urandom(300_000)
+SHA256 = hashlib.sha256(FILE).hexdigest()
+
+
+def form(filename: str = "a.bin", content: bytes = FILE) -> aiohttp.FormData:
+    data = aiohttp.FormData()
+    data.add_field("album", "2024")
+    data.add_field("photo", content, filename=filename, content_type="image/jpeg")
+    return data
+
+
+async def upload(
+    session: aiohttp.ClientSession, server: FlakyServer, filename: str = "a.bin", key: str = ""
+) -> int | None:
+    """The status, or `None` where the connection was lost."""
+    headers = {"Idempotency-Key": key} if key else {}
+    try:
+        async with session.post(server.url, data=form(filename), headers=headers) as response:
+            await response.read()
+            return response.status
+    except aiohttp.ClientError:
+        return None
+
+
+async def test_a_form_is_received_to_the_byte() -> None:
+    async with FlakyServer() as server, aiohttp.ClientSession() as session:
+        assert await upload(session, server, key="k1") == 200
+    request = server.requests[0]
+    assert (request.filename, request.field_name, request.mime_type) == (
+        "a.bin",
+        "photo",
+        "image/jpeg",
+    )
+    assert (request.size, request.sha256, request.complete) == (len(FILE), SHA256, True)
+    assert (request.idempotency_key, request.attempt, request.status) == ("k1", 1, 200)
+    assert request.fields == [("album", "2024")]
+    assert (server.files["a.bin"].sha256, server.files["a.bin"].times) == (SHA256, 1)
+
+
+async def test_a_raw_body_is_received_to_the_byte() -> None:
+    async with FlakyServer() as server, aiohttp.ClientSession() as session:
+        url = server.url.replace("upload", "bucket/a.bin?part=1")
+        async with session.put(url, data=FILE, headers={"Content-Type": "image/png"}) as response:
+            assert await response.json() == {
+                "filename": "a.bin",
+                "size": len(FILE),
+                "sha256": SHA256,
+            }
+    assert server.requests[0].path == "/bucket/a.bin?part=1"
+    assert server.requests[0].mime_type == "image/png"
+
+
+async def test_a_script_is_followed_and_attempts_are_counted() -> None:
+    script = [Answer(status=503, retry_after="2"), Answer(drop_after_bytes=1), Answer(status=201)]
+    async with FlakyServer(script=script) as server, aiohttp.ClientSession() as session:
+        statuses = [await upload(session, server, key="k") for _ in range(4)]
+    assert statuses == [503, None, 201, 200]
+    assert [request.attempt for request in server.requests] == [1, 2, 3, 4]
+    assert [request.complete for request in server.requests] == [True, False, True, True]
+    assert server.files["a.bin"].times == 2
+
+
+async def test_a_refusal_by_size_reads_no_body() -> None:
+    async with (
+        FlakyServer(script=[Answer(status=413, early=True)]) as server,
+        aiohttp.ClientSession() as session,
+    ):
+        assert await upload(session, server) in {413, None}
+    assert (server.requests[0].status, server.requests[0].size) == (413, 0)
+    assert server.files == {}
+
+
+async def test_an_answer_can_say_when_to_come_back() -> None:
+    async with (
+        FlakyServer(script=[Answer(status=429, retry_after="7", body=b"later")]) as server,
+        aiohttp.ClientSession() as session,
+        session.post(server.url, data=form()) as response,
+    ):
+        assert (response.status, response.headers["Retry-After"]) == (429, "7")
+        assert await response.read() == b"later"
+
+
+@pytest.mark.parametrize("reverse", [False, True], ids=["in order", "in reverse"])
+async def test_chance_depends_on_the_file_and_not_on_who_comes_first(*, reverse: bool) -> None:
+    names = sorted((f"{number}.bin" for number in range(12)), reverse=reverse)
+    async with (
+        FlakyServer(failure_rate=0.5, seed=4) as server,
+        aiohttp.ClientSession() as session,
+    ):
+        failed = {name for name in names if await upload(session, server, name) != 200}
+    assert failed == {f"{number}.bin" for number in (4, 5, 6, 7, 9, 10)}
+
+
+async def test_a_client_that_goes_away_is_on_record() -> None:
+    async with FlakyServer() as server:
+        port = int(server.url.split(":")[2].partition("/")[0])
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"PUT /a.bin HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf")
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+        async with aiohttp.ClientSession() as session:
+            assert await upload(session, server) == 200
+    assert (server.requests[0].complete, server.requests[0].status) == (False, None)
+
+
+async def test_the_network_obeys() -> None:
+    told: list[int] = []
+    signals = FakeSignals(network_up=False)
+    signals.start(asyncio.get_running_loop(), told.append)
+    await asyncio.sleep(0)
+    signals.set_network(up=True)
+    signals.set_network(up=True)
+    signals.set_network(up=False)
+    signals.close()
+    signals.set_network(up=True)
+    assert told == [0, Signal.NETWORK_UP, 0]
