@@ -1,4 +1,3 @@
-"""The native half of outhaul. Everything here is private: the public names are in `outhaul`."""
 """The native half of outhaul. Import it through `outhaul._native` only."""
 
 from typing import Literal, final
