@@ -34,8 +34,8 @@ class MultipartEncoder:
 
         Args:
             parts: In the order they are sent; names may repeat. A text field is `(name, value)`; a
-                file is `(name, path, file_name, content_type)`, where `None` as file name is the
-                last component of the path and as content type `application/octet-stream`.
+                file is `(name, path, file_name, content_type)`, where `None` stands for the last
+                component of the path and for `application/octet-stream`.
             escape: What becomes of quotes, backslashes and line breaks in names. `"html5"`: what
                 browsers send. `"backslash"`: quoted pairs. `"percent"`: what aiohttp sends.
                 `"strict"`: such names are refused.
@@ -45,8 +45,8 @@ class MultipartEncoder:
                 is everywhere.
 
         Raises:
-            InvalidArgumentError: A name is empty or has control characters, a content type is none, a
-                value contains the boundary, or an option has no such value.
+            InvalidArgumentError: A name is empty or has control characters, a content type is none,
+                a value contains the boundary, or an option has no such value.
             SourceNotFoundError: A path has no regular file.
             SourcePermissionError: A file may not be read.
             SecurityViolationError: A path leads out of `roots`.
@@ -75,7 +75,8 @@ class MultipartEncoder:
             size: In bytes, at most 16 MiB.
 
         Raises:
-            SourceChangedError: A file grew, shrank, was rewritten or replaced. Send no further byte.
+            SourceChangedError: A file grew, shrank, was rewritten or cut while it was read. Send
+                no further byte.
             InvalidArgumentError: `size` is over the bound.
             OverflowError: A number is negative or too large.
         """
@@ -110,7 +111,7 @@ class ProgressMeter:
         """The first `bytes_so_far` bytes of the body are handed to the kernel in this attempt.
 
         Args:
-            bytes_so_far: Counted from the start of the body; a smaller count than before is ignored.
+            bytes_so_far: From the start of the body; a smaller count than before is ignored.
             now_ms: As in `begin`.
         """
 
@@ -118,7 +119,7 @@ class ProgressMeter:
         """The server has the first `bytes_so_far` bytes of the body; they count as sent, too.
 
         Args:
-            bytes_so_far: Counted from the start of the body; a smaller count than before is ignored.
+            bytes_so_far: From the start of the body; a smaller count than before is ignored.
             now_ms: As in `begin`.
         """
 

@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 from hypothesis import given
@@ -17,16 +17,22 @@ from outhaul._native import MultipartEncoder
 BOUNDARY = "boundary-of-a-test"
 BIG = 300_000
 
+Anything: TypeAlias = Any  # what a caller without a type checker may pass
+
 
 def body_of(name: str, file_name: str, data: bytes) -> bytes:
     return (
-        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"; filename="{file_name}"\r\n'
-        "Content-Type: application/octet-stream\r\n\r\n"
-    ).encode() + data + f"\r\n--{BOUNDARY}--\r\n".encode()
+        (
+            f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"; filename="{file_name}"\r\n'
+            "Content-Type: application/octet-stream\r\n\r\n"
+        ).encode()
+        + data
+        + f"\r\n--{BOUNDARY}--\r\n".encode()
+    )
 
 
-def one_file(path: Path, **options: Any) -> MultipartEncoder:
-    return MultipartEncoder([("f", str(path), None, None)], boundary=BOUNDARY, **options)
+def one_file(path: Path, roots: list[str] | None = None) -> MultipartEncoder:
+    return MultipartEncoder([("f", str(path), None, None)], boundary=BOUNDARY, roots=roots)
 
 
 @pytest.fixture
@@ -100,7 +106,7 @@ CHANGES = [
 
 
 @pytest.mark.parametrize(("change", "word"), CHANGES)
-@pytest.mark.parametrize("offset", [0, 1_000, BIG], ids="before inside end".split())
+@pytest.mark.parametrize("offset", [0, 1_000, BIG], ids=["before", "inside", "end"])
 def test_a_changed_file_is_not_sent(
     photo: Path, change: Callable[[Path], None], word: str, offset: int
 ) -> None:
@@ -164,7 +170,7 @@ def test_a_file_outside_the_roots_is_refused(photo: Path, tmp_path: Path) -> Non
         pytest.param([], {"roots": [__file__]}, "roots", id="a root that is a file"),
     ],
 )
-def test_a_bad_argument_is_named(parts: Any, options: Any, argument: str) -> None:
+def test_a_bad_argument_is_named(parts: Anything, options: Anything, argument: str) -> None:
     with pytest.raises(errors.InvalidArgumentError) as refused:
         MultipartEncoder(parts, **options)
     assert refused.value.argument == argument

@@ -5,6 +5,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use outhaul_core::progress::{INTERVAL_MIN_MS_DEFAULT, Meter, Update};
 use pyo3::prelude::*;
 
+// A signature shows only literals, so the default stands there once more.
+const _: () = assert!(INTERVAL_MIN_MS_DEFAULT == 100);
+
 /// `(percent, bytes_sent, bytes_acknowledged, bytes_total, rate_bytes_per_s, remaining_ms)`.
 type UpdateTuple = (u8, u64, u64, u64, f64, Option<u64>);
 
@@ -23,7 +26,7 @@ impl PyProgressMeter {
 #[pymethods]
 impl PyProgressMeter {
     #[new]
-    #[pyo3(signature = (total, *, mark_percent = 0, interval_min_ms = INTERVAL_MIN_MS_DEFAULT))]
+    #[pyo3(signature = (total, *, mark_percent = 0, interval_min_ms = 100))]
     fn new(total: u64, mark_percent: u8, interval_min_ms: i64) -> Self {
         Self(Mutex::new(Meter::new(total, mark_percent, interval_min_ms)))
     }
