@@ -1,8 +1,184 @@
-"""The native half of outhaul. Import it through `outhaul._native` only."""
+"""The native half of outhaul. Only `outhaul._native` imports it.
 
-from typing import Literal, final
+Every class is safe to use from several threads; every method that takes a lock, copies or reads a
+file first lets go of the interpreter; none calls back into Python. Times are milliseconds.
+"""
 
-__all__ = ["Schedule"]
+from collections.abc import Sequence
+from typing import Literal, TypeAlias, final
+
+__all__ = ["Core", "ManualClock", "MultipartEncoder", "ProgressMeter", "Schedule"]
+
+_TextPart: TypeAlias = tuple[str, str]
+_FilePart: TypeAlias = tuple[str, str, str | None, str | None]
+_Update: TypeAlias = tuple[int, int, int, int, float, int | None]
+_Reply: TypeAlias = tuple[int, bytes | None, tuple[str, str, str] | None]
+_Callback: TypeAlias = tuple[int, int, str, bytes, str]
+_Secrets: TypeAlias = tuple[int, int, list[tuple[str, str, str]]]
+_Stop: TypeAlias = tuple[int, int, str]
+
+@final
+class Core:
+    """A manager's native half: the store, the schedule, the transfers and their threads.
+
+    A call carries a *ticket*, a number of the caller's that is used once. It returns at once; the
+    answer, one MessagePack value, comes out of `poll` under that ticket. Answers come in the order
+    in which their transactions were committed.
+    """
+
+    def __new__(
+        cls,
+        path: str,
+        *,
+        durability: str,
+        running_max: int,
+        per_host_max: int,
+        pending_max: int,
+        run: bool,
+        allowed_roots: Sequence[str],
+        allow_http: bool,
+        ca_file: str | None,
+        strict_addresses: bool,
+        allow_addresses: Sequence[str],
+        callbacks: Sequence[str],
+        callbacks_elsewhere: bool,
+        unmet: int,
+        host: str,
+        pid: int,
+        clock: ManualClock | None,
+    ) -> Core:
+        """Opens the store and starts the threads. Blocks on the disk: call it in a thread.
+
+        Args:
+            path: The store's file; made with mode 0600 where it is missing.
+            durability: `fsync` or `os`.
+            running_max: Attempts under way at once.
+            per_host_max: Of these, transfers to one host.
+            pending_max: Tasks that wait at once.
+            run: Whether to run tasks, as soon as no other process does.
+            allowed_roots: Directories that files must lie beneath; none is anywhere.
+            allow_http: Whether `http://` may leave the host.
+            ca_file: Certificates to trust instead of the system's, as PEM.
+            strict_addresses: Whether private and loopback addresses are refused.
+            allow_addresses: Networks (CIDR) that are allowed all the same.
+            callbacks: The registered callbacks.
+            callbacks_elsewhere: Whether tasks may name any callback.
+            unmet: The constraint bits that do not hold now.
+            host: This host's name, for people who read the store.
+            pid: This process, likewise.
+            clock: A test's clock; the host's where there is none.
+
+        Raises:
+            StoreError: The store cannot be opened.
+            InvalidArgumentError: A value that means nothing.
+        """
+    def fileno(self) -> int:
+        """A descriptor that is readable while `poll` has something. The core's own: never closed by
+        the caller.
+        """
+    def poll(
+        self, max: int
+    ) -> tuple[list[_Reply], list[_Callback], list[_Secrets], list[_Stop], list[str]]:
+        """What has gathered, of each kind at most `max`; the descriptor tells if more is left.
+
+        Returns:
+            Answers `(ticket, value, None)` or `(ticket, None, (code, argument, message))`; callbacks
+            to run `(key, attempt, callback_id, input, task_id)`; secrets to resolve
+            `(key, attempt, [(source, name, prefix)])`; callbacks to stop `(key, attempt, reason)`;
+            messages for the log.
+        """
+    def enqueue(self, ticket: int, specs: Sequence[bytes]) -> None:
+        """Stores tasks, all or none. Answer: a list of `(key, accepted, task_id)`."""
+    def cancel(
+        self,
+        ticket: int,
+        *,
+        key: int | None = None,
+        task_id: str | None = None,
+        tag: str | None = None,
+    ) -> None:
+        """Ends one task, those with a tag, or (without any) all. Answer: how many."""
+    def ask_task(
+        self, ticket: int, *, key: int | None = None, task_id: str | None = None
+    ) -> None:
+        """One task, by its key or the newest with an id. Answer: a record or nil."""
+    def ask_tasks(
+        self, ticket: int, *, statuses: Sequence[str], tag: str | None, after: int, limit: int
+    ) -> None:
+        """Tasks with a key above `after`, oldest first. Answer: a list of records."""
+    def ask_tags(self, ticket: int) -> None:
+        """Answer: every tag, sorted."""
+    def ask_counts(self, ticket: int) -> None:
+        """Answer: how many tasks stand where. O(n) in the stored tasks."""
+    def ask_last_event(self, ticket: int) -> None:
+        """Answer: the number of the last event."""
+    def ask_events(
+        self,
+        ticket: int,
+        *,
+        after: int,
+        key: int | None,
+        task_id: str | None,
+        tag: str | None,
+        prefix: str | None,
+        limit: int,
+        follow: bool,
+    ) -> None:
+        """Events after a number; with `follow`, as soon as there is one. Answer: `(events, seen)`,
+        where `seen` is how far the log was looked through.
+        """
+    def ask_last_word(self, ticket: int, key: int) -> None:
+        """The event that ends a task, as soon as there is one. Answer: an event."""
+    def ask_progress(
+        self,
+        ticket: int,
+        *,
+        after: int,
+        key: int | None,
+        task_id: str | None,
+        tag: str | None,
+        follow: bool,
+    ) -> None:
+        """Progress newer than a version; with `follow`, as soon as there is any. Answer:
+        `{version, updates}`.
+        """
+    def abandon(self, ticket: int) -> None:
+        """Nobody waits for this answer any more."""
+    def succeeded(self, key: int, attempt: int, result: bytes) -> None:
+        """A callback has done its work."""
+    def failed(self, key: int, attempt: int, message: str, *, retry: bool) -> None:
+        """A callback has not; `retry` says whether another attempt may."""
+    def interrupted(self, key: int, attempt: int) -> None:
+        """A callback was cut short; the attempt is not counted."""
+    def provide(self, key: int, attempt: int, secrets: Sequence[str]) -> None:
+        """The secrets of an attempt, in the order in which they were asked for."""
+    def withhold(self, key: int, attempt: int, message: str) -> None:
+        """Why the secrets of an attempt cannot be had."""
+    def set_unmet(self, unmet: int) -> None:
+        """These constraint bits do not hold now; all others do."""
+    def register(self, callback_id: str) -> None:
+        """A callback is registered now: its tasks may be enqueued, and run."""
+    def drain(self, ticket: int) -> None:
+        """Claims no more. Answers nil when nothing runs."""
+    def wait_idle(self, ticket: int) -> None:
+        """Answers nil when nothing runs and nothing is due."""
+    def close(self, ticket: int, grace_ms: int) -> None:
+        """Stops everything within the grace period. Answers nil, last of all."""
+    def poke(self) -> None:
+        """Somebody has moved the clock."""
+    def after_fork(self) -> None:
+        """In a forked child: lets go of the lock. No other method may follow."""
+
+@final
+class ManualClock:
+    """A wall clock and a monotonic one that only a test moves."""
+
+    def __new__(cls, *, wall_ms: int) -> ManualClock:
+        """The wall clock stands at `wall_ms`, milliseconds since the Unix epoch."""
+    def advance(self, *, ms: int) -> None:
+        """Both go forward."""
+    def jump(self, *, ms: int) -> None:
+        """Only the wall clock jumps, as when somebody sets it."""
 
 @final
 class Schedule:
@@ -117,3 +293,128 @@ class Schedule:
 
     def __len__(self) -> int:
         """How many tasks wait, for whatever. O(1)."""
+
+@final
+class MultipartEncoder:
+    """A `multipart/form-data` body (RFC 7578), addressed by offset.
+
+    Its length is known before the first byte, and any byte of it can be read without the ones
+    before it, so a replay or a resume starts anywhere. Files are opened and fingerprinted when the
+    encoder is made and stay open until it is collected; their bytes stay on disk until read.
+    """
+
+    def __new__(
+        cls,
+        parts: Sequence[_TextPart | _FilePart],
+        *,
+        escape: str = "html5",
+        boundary: str | None = None,
+        roots: Sequence[str] | None = None,
+    ) -> MultipartEncoder:
+        """Opens the files and lays out the body. O(number of parts + length of names and values).
+
+        Args:
+            parts: In the order they are sent; names may repeat. A text field is `(name, value)`; a
+                file is `(name, path, file_name, content_type)`, where `None` stands for the last
+                component of the path and for `application/octet-stream`.
+            escape: What becomes of quotes, backslashes and line breaks in names. `"html5"`: what
+                browsers send. `"backslash"`: quoted pairs. `"percent"`: what aiohttp sends.
+                `"strict"`: such names are refused.
+            boundary: 1 to 70 characters, from an encoder of the same body made before; `None`
+                takes 192 bits from the operating system.
+            roots: Directories beneath which files may be opened, links and `..` resolved; `None`
+                is everywhere.
+
+        Raises:
+            InvalidArgumentError: A name is empty or has control characters, a content type is none,
+                a value contains the boundary, or an option has no such value.
+            SourceNotFoundError: A path has no regular file.
+            SourcePermissionError: A file may not be read.
+            SecurityViolationError: A path leads out of `roots`.
+        """
+
+    @property
+    def content_length(self) -> int:
+        """The exact length of the body in bytes."""
+
+    @property
+    def content_type(self) -> str | None:
+        """The value of the request's Content-Type header."""
+
+    @property
+    def boundary(self) -> str:
+        """What separates the parts; give it to the next encoder to get the same body again."""
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """The body from `offset`: `size` bytes, or what is left; `b""` at the end and after it.
+
+        The files are checked after their bytes were read, and all of them before the last byte of
+        the body is given out. Reads the disk: call it off the event loop unless the file is cached.
+
+        Args:
+            offset: In bytes from the start of the body; unsigned 64-bit.
+            size: In bytes, at most 16 MiB.
+
+        Raises:
+            SourceChangedError: A file grew, shrank, was rewritten or cut while it was read. Send
+                no further byte.
+            InvalidArgumentError: `size` is over the bound.
+            OverflowError: A number is negative or too large.
+        """
+
+@final
+class ProgressMeter:
+    """How far one transfer has come: never backwards, never too often, never done too early.
+
+    An update is `(percent, bytes_sent, bytes_acknowledged, bytes_total, rate_bytes_per_s,
+    remaining_ms)`; the last is `None` while no rate is known. At most 101 come of one attempt.
+    """
+
+    def __new__(
+        cls, total: int, *, mark_percent: int = 0, interval_min_ms: int = 100
+    ) -> ProgressMeter:
+        """A meter for one body.
+
+        Args:
+            total: The length of the body in bytes; unsigned 64-bit.
+            mark_percent: What an earlier attempt has told; 0 to 99.
+            interval_min_ms: The least time between two updates.
+        """
+
+    def begin(self, *, now_ms: int) -> _Update:
+        """An attempt begins at the first byte. Always an update: 0 %, or where the mark stands.
+
+        Args:
+            now_ms: A clock that only goes forward, the same for every call.
+        """
+
+    def sent(self, bytes_so_far: int, *, now_ms: int) -> _Update | None:
+        """The first `bytes_so_far` bytes of the body are handed to the kernel in this attempt.
+
+        Args:
+            bytes_so_far: From the start of the body; a smaller count than before is ignored.
+            now_ms: As in `begin`.
+        """
+
+    def acknowledged(self, bytes_so_far: int, *, now_ms: int) -> _Update | None:
+        """The server has the first `bytes_so_far` bytes of the body; they count as sent, too.
+
+        Args:
+            bytes_so_far: From the start of the body; a smaller count than before is ignored.
+            now_ms: As in `begin`.
+        """
+
+    def answered(self, *, now_ms: int) -> _Update:
+        """The server has accepted the whole body. Always an update: 100 %. Nothing follows it.
+
+        Args:
+            now_ms: As in `begin`.
+        """
+
+    @property
+    def percent(self) -> int:
+        """What was told last, or carried over; 100 only after `answered`."""
+
+    @property
+    def next_gate(self) -> int:
+        """Below this count `sent` surely returns `None`, so a hot path need not call it."""

@@ -1,5 +1,5 @@
 """The one door to the native core: nothing else imports `outhaul._core`."""
 
-from outhaul._core import Core, ManualClock, Schedule
+from outhaul._core import Core, ManualClock, MultipartEncoder, ProgressMeter, Schedule
 
-__all__ = ["Core", "ManualClock", "Schedule"]
+__all__ = ["Core", "ManualClock", "MultipartEncoder", "ProgressMeter", "Schedule"]

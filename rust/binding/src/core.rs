@@ -30,6 +30,9 @@ type PySecrets = (TaskKey, u32, Vec<(&'static str, String, String)>);
 /// `(key, attempt, reason)`.
 type PyStop = (TaskKey, u32, &'static str);
 
+/// What `poll` gives.
+type PyBatch = (Vec<PyReply>, Vec<PyCallback>, Vec<PySecrets>, Vec<PyStop>, Vec<String>);
+
 #[pyclass(frozen, name = "Core", module = "outhaul._core")]
 pub(crate) struct PyCore(Runtime);
 
@@ -39,7 +42,11 @@ impl PyCore {
     #[pyo3(signature = (path, *, durability, running_max, per_host_max, pending_max, run,
         allowed_roots, allow_http, ca_file, strict_addresses, allow_addresses, callbacks,
         callbacks_elsewhere, unmet, host, pid, clock))]
-    #[expect(clippy::too_many_arguments, reason = "keyword arguments of one constructor")]
+    #[expect(
+        clippy::too_many_arguments,
+        clippy::fn_params_excessive_bools,
+        reason = "keyword arguments of one constructor"
+    )]
     fn new(
         py: Python<'_>,
         path: PathBuf,
@@ -67,8 +74,7 @@ impl PyCore {
         let durability = self::durability(durability).map_err(|fault| raise_fault(py, fault))?;
         let policy =
             if strict_addresses { AddressPolicy::strict() } else { AddressPolicy::permissive() };
-        let addresses =
-            policy.allow(&allow_addresses).map_err(|fault| raise_fault(py, fault))?;
+        let addresses = policy.allow(&allow_addresses).map_err(|fault| raise_fault(py, fault))?;
         let runner = RunnerInfo { host, pid, at: clock.now().wall_ms };
         let options = Options {
             path,
@@ -93,11 +99,7 @@ impl PyCore {
         self.0.descriptor()
     }
 
-    fn poll(
-        &self,
-        py: Python<'_>,
-        max: usize,
-    ) -> (Vec<PyReply>, Vec<PyCallback>, Vec<PySecrets>, Vec<PyStop>, Vec<String>) {
+    fn poll(&self, py: Python<'_>, max: usize) -> PyBatch {
         let Batch { replies, callbacks, secrets, stops, errors } =
             py.detach(|| self.0.drain_completions(max));
         let bytes = |bytes: &[u8]| PyBytes::new(py, bytes).unbind();
@@ -296,7 +298,9 @@ fn durability(name: &str) -> Result<Durability, Fault> {
         "os" => Ok(Durability::Os),
         _ => Err(Fault::invalid(
             "durability",
-            format!("is {name:?}; give \"fsync\" (survives power loss) or \"os\" (survives kill -9)"),
+            format!(
+                "is {name:?}; give \"fsync\" (survives power loss) or \"os\" (survives kill -9)"
+            ),
         )),
     }
 }

@@ -3,6 +3,8 @@
 mod clock;
 mod core;
 mod error;
+mod multipart;
+mod progress;
 mod schedule;
 
 use pyo3::prelude::*;
@@ -14,6 +16,10 @@ mod _core {
     use crate::clock::PyManualClock;
     #[pymodule_export]
     use crate::core::PyCore;
+    #[pymodule_export]
+    use crate::multipart::PyMultipartEncoder;
+    #[pymodule_export]
+    use crate::progress::PyProgressMeter;
     #[pymodule_export]
     use crate::schedule::PySchedule;
 }

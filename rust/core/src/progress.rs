@@ -63,7 +63,6 @@ pub struct Meter {
     interval_min_ms: i64,
     // INVARIANT: `mark.bytes_acknowledged <= mark.bytes_sent <= total`, and no member ever falls.
     mark: Mark,
-    answered: bool,
     /// How far this attempt has come; may be less than the mark.
     position: u64,
     emitted_at_ms: i64,
@@ -89,7 +88,6 @@ impl Meter {
             total,
             interval_min_ms: interval_min_ms.max(0),
             mark,
-            answered: false,
             position: 0,
             emitted_at_ms: 0,
             rate: Rate::default(),
@@ -131,7 +129,6 @@ impl Meter {
             self.rate.add(total - self.position, now_ms);
         }
         self.move_to(total);
-        self.answered = true;
         self.mark = Mark { percent: 100, bytes_sent: total, bytes_acknowledged: total };
         self.emit(now_ms)
     }
@@ -164,7 +161,7 @@ impl Meter {
         let percent = percent_of(self.mark.bytes_sent, self.total);
         let waited_ms = now_ms.saturating_sub(self.emitted_at_ms);
         let due = percent > self.mark.percent && waited_ms >= self.interval_min_ms;
-        if !due || self.answered {
+        if !due {
             return None;
         }
         self.mark.percent = percent;

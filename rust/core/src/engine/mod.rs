@@ -167,7 +167,8 @@ impl Engine {
         let answer = match input {
             Input::Enqueue(arrivals) => self.enqueue(arrivals, now, effects),
             Input::Cancel(keys) => {
-                let cancelled = |key: &TaskKey| self.cancel(*key, EventKind::Cancelled, now, effects);
+                let cancelled =
+                    |key: &TaskKey| self.cancel(*key, EventKind::Cancelled, now, effects);
                 Answer::Cancelled(keys.iter().copied().filter(cancelled).count())
             }
             Input::Outcome { key, attempt, outcome, retry } => {

@@ -1,6 +1,6 @@
 //! What the user asked for, as it is stored: the wire form of `outhaul.model.TaskSpec`.
 //!
-//! Python checks types and shape and encodes it as MessagePack; these Structs read it. The stored
+//! Python checks types and shape and encodes it as `MessagePack`; these Structs read it. The stored
 //! bytes never change, so a retry re-runs exactly what was enqueued. Durations are milliseconds.
 
 use serde::{Deserialize, Serialize};

@@ -13,12 +13,13 @@ use super::{Field, MultipartError};
 /// What becomes of a character that cannot stand in a quoted name as it is.
 ///
 /// Whatever is chosen: names are UTF-8, `name*=` and `filename*=` are never written (RFC 7578
-/// §4.2), and control characters other than CR, LF and TAB are refused.
+/// §4.2), control characters other than CR, LF and TAB are refused, and a `\` at the end of a name
+/// is `%5C`: many servers take `\"` for a quote that goes on, even in `\\"`, and then take a file
+/// for a field.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Escape {
-    /// As browsers do: `"` is `%22`, CR is `%0D`, LF is `%0A`, all else stays as it is. One
-    /// exception: the last of an odd run of trailing `\` is `%5C`, or it would escape the closing
-    /// quote for some servers and turn a file into a field.
+    /// As browsers do: `"` is `%22`, CR is `%0D`, LF is `%0A`, all else stays as it is, but for a
+    /// `\` at the end.
     #[default]
     Html5,
     /// `"` is `\"` and `\` is `\\`; CR and LF as in [`Self::Html5`]. The best round trip for
@@ -60,15 +61,21 @@ impl Escape {
             Field::Name => with_crlf(text),
             Field::FileName => Cow::Borrowed(text),
         };
-        match (self, field) {
-            (Self::Html5, _) => Ok(html5(&text)),
-            (Self::Percent, Field::FileName) => Ok(percent(&text)),
-            (Self::Backslash, _) | (Self::Percent, Field::Name) => Ok(backslash(&text)),
-            (Self::Strict, _) => match text.chars().find(|c| "\"\\\r\n".contains(*c)) {
-                Some(character) => Err(MultipartError::NeedsEscape { part, field, character }),
-                None => Ok(text.into_owned()),
-            },
+        if self == Self::Strict
+            && let Some(character) = text.chars().find(|c| "\"\\\r\n".contains(*c))
+        {
+            return Err(MultipartError::NeedsEscape { part, field, character });
         }
+        let (text, end) = match text.strip_suffix('\\') {
+            Some(rest) => (rest, "%5C"),
+            None => (&*text, ""),
+        };
+        let escaped = match (self, field) {
+            (Self::Html5 | Self::Strict, _) => html5(text),
+            (Self::Percent, Field::FileName) => percent(text),
+            (Self::Backslash, _) | (Self::Percent, Field::Name) => backslash(text),
+        };
+        Ok(escaped + end)
     }
 }
 
@@ -87,12 +94,7 @@ const fn is_forbidden(character: char) -> bool {
 }
 
 fn html5(text: &str) -> String {
-    let escaped = text.replace('\r', "%0D").replace('\n', "%0A").replace('"', "%22");
-    let bare = escaped.trim_end_matches('\\').len();
-    match escaped.strip_suffix('\\') {
-        Some(rest) if (escaped.len() - bare) % 2 == 1 => format!("{rest}%5C"),
-        _ => escaped,
-    }
+    text.replace('\r', "%0D").replace('\n', "%0A").replace('"', "%22")
 }
 
 fn backslash(text: &str) -> String {
@@ -134,17 +136,20 @@ mod tests {
     }
 
     #[test]
-    fn html5_never_lets_a_backslash_escape_the_closing_quote() {
-        for (text, expected) in [
-            ("a\\", "a%5C"),
-            ("a\\\\", "a\\\\"),
-            ("a\\\\\\", "a\\\\%5C"),
-            ("\\", "%5C"),
-            ("\\a", "\\a"),
+    fn no_backslash_stands_before_the_closing_quote() {
+        for (text, html5, backslash) in [
+            ("a\\", "a%5C", "a%5C"),
+            ("a\\\\", "a\\%5C", "a\\\\%5C"),
+            ("\\", "%5C", "%5C"),
+            ("\\a", "\\a", "\\\\a"),
         ] {
-            assert_eq!(file_name(Escape::Html5, text), expected);
-            assert_eq!(name(Escape::Html5, text), expected);
+            assert_eq!(file_name(Escape::Html5, text), html5);
+            assert_eq!(name(Escape::Html5, text), html5);
+            assert_eq!(file_name(Escape::Backslash, text), backslash);
+            assert_eq!(name(Escape::Backslash, text), backslash);
+            assert_eq!(name(Escape::Percent, text), backslash);
         }
+        assert_eq!(file_name(Escape::Percent, "a\\\\"), "a%5C%5C");
     }
 
     #[test]

@@ -153,11 +153,17 @@ fn admit_python(
 }
 
 /// The body of an upload, the same in every attempt.
-pub(super) fn encoder(upload: &HttpUploadSpec, admitted: &AdmittedUpload) -> Result<Encoder, Fault> {
+pub(super) fn encoder(
+    upload: &HttpUploadSpec,
+    admitted: &AdmittedUpload,
+) -> Result<Encoder, Fault> {
     let size = admitted.fingerprint.size;
     if upload.body == BodyKind::Raw {
         if !upload.fields.is_empty() {
-            return Err(Fault::invalid("fields", "a raw body has no fields; use body=\"multipart\""));
+            return Err(Fault::invalid(
+                "fields",
+                "a raw body has no fields; use body=\"multipart\"",
+            ));
         }
         return Ok(Encoder::raw(size));
     }

@@ -195,7 +195,11 @@ impl Wake {
 }
 
 fn no_wake(error: rustix::io::Errno) -> Fault {
-    Fault::new(FaultCode::StoreUnavailable, "", format!("no descriptor left to be woken by: {error}"))
+    Fault::new(
+        FaultCode::StoreUnavailable,
+        "",
+        format!("no descriptor left to be woken by: {error}"),
+    )
 }
 
 #[cfg(test)]

@@ -19,9 +19,7 @@ use crate::engine::{
     Answer, Arrival, Effect, Engine, Input, Limits, NewTask, Scheduled, StopReason,
 };
 use crate::model::spec::{RetrySpec, TaskSpec, WorkerSpec};
-use crate::model::{
-    ErrorCode, Failure, Fault, FaultCode, InterruptReason, Now, Outcome, TaskKey,
-};
+use crate::model::{ErrorCode, Failure, Fault, FaultCode, InterruptReason, Now, Outcome, TaskKey};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Body, RunnerInfo, Selection, Store, StoreError, generated_id, next_key};
 
@@ -529,9 +527,9 @@ impl EngineLoop {
 
     fn is_closed(&self) -> bool {
         let counts = self.engine.counts();
-        self.closing.as_ref().is_some_and(|(_, deadline)| {
-            counts.running == 0 || Instant::now() >= *deadline
-        })
+        self.closing
+            .as_ref()
+            .is_some_and(|(_, deadline)| counts.running == 0 || Instant::now() >= *deadline)
     }
 
     /// The last transaction: what still runs is released, and the runner signs off.

@@ -78,7 +78,9 @@ impl Gate {
         if waiting.saturating_add(number) > BACKLOG_MAX {
             self.backlog.fetch_sub(number, Ordering::Relaxed);
             let message = format!("{waiting} tasks wait to be stored; await some of them first");
-            return self.completions.reply(ticket, Err(Fault::new(FaultCode::QueueFull, "", message)));
+            return self
+                .completions
+                .reply(ticket, Err(Fault::new(FaultCode::QueueFull, "", message)));
         }
         if self.calls.send(Call::Enqueue(ticket, specs)).is_err() {
             self.completions.reply(ticket, Err(closed()));

@@ -14,7 +14,9 @@ use super::inbox::{Inbox, Op};
 use super::progress_board::ProgressBoard;
 use super::situation::SharedSituation;
 use crate::engine::StopReason;
-use crate::model::spec::{BodyKind, HeaderValueSpec, HttpUploadSpec, SecretRef, TaskSpec, WorkerSpec};
+use crate::model::spec::{
+    BodyKind, HeaderValueSpec, HttpUploadSpec, SecretRef, TaskSpec, WorkerSpec,
+};
 use crate::model::{ErrorCode, Failure, Fault, FaultCode, Outcome, TaskKey};
 use crate::progress::{INTERVAL_MIN_MS_DEFAULT, Meter};
 use crate::source::{PathPolicy, Source};
@@ -151,8 +153,11 @@ impl Launcher {
             match work.await {
                 Ok(outcome) => shared.ended(key, number, outcome),
                 Err(error) if error.is_panic() => {
-                    let failure = Failure::new(ErrorCode::Unknown, "Unknown error: a mistake of \
-                        outhaul's own ended the transfer; see the standard error stream");
+                    let failure = Failure::new(
+                        ErrorCode::Unknown,
+                        "Unknown error: a mistake of \
+                        outhaul's own ended the transfer; see the standard error stream",
+                    );
                     shared.ended(key, number, Outcome::Failed(failure));
                 }
                 Err(_) => {} // Stopped by us.
@@ -228,7 +233,8 @@ impl Shared {
         let target = Target::parse(&upload.url, self.options.allow_http, &self.options.addresses)
             .map_err(|fault| failed(&fault))?;
         let source = self.open(upload, &admitted).await?;
-        let progress = Arc::new(Progress::begin(Arc::clone(self), attempt, encoder.content_length()));
+        let progress =
+            Arc::new(Progress::begin(Arc::clone(self), attempt, encoder.content_length()));
         let observer: Arc<dyn Observer> = Arc::<Progress>::clone(&progress);
         let upload = Upload {
             method: upload.method,
@@ -264,9 +270,7 @@ impl Shared {
         });
         match opened.await {
             Ok(Ok(source)) => Ok(source),
-            Ok(Err(error)) => {
-                Err(Outcome::Failed(Failure::new(error.code(), error.to_string())))
-            }
+            Ok(Err(error)) => Err(Outcome::Failed(Failure::new(error.code(), error.to_string()))),
             Err(error) => Err(unreadable(&error.to_string())),
         }
     }

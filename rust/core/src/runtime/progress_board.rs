@@ -92,17 +92,20 @@ impl ProgressBoard {
     }
 
     /// Puts up the newest progress of a task.
-    pub fn post(&self, key: TaskKey, attempt: u32, task_id: &str, tag: Option<&str>, update: Update) {
+    pub fn post(
+        &self,
+        key: TaskKey,
+        attempt: u32,
+        task_id: &str,
+        tag: Option<&str>,
+        update: Update,
+    ) {
         let mut board = self.lock();
         board.version += 1;
         let version = board.version;
         board.marks.insert(key, (attempt, update.percent));
-        let line = Line {
-            version,
-            task_id: task_id.to_owned(),
-            tag: tag.map(str::to_owned),
-            update,
-        };
+        let line =
+            Line { version, task_id: task_id.to_owned(), tag: tag.map(str::to_owned), update };
         board.lines.insert(key, line);
         let ready = board.take_ready();
         drop(board);
@@ -175,9 +178,7 @@ impl Board {
             line.version > call.after && line.matches(*key, &call.want)
         };
         let mut lines: Vec<(TaskKey, &Line)> = match call.want.key {
-            Some(key) => {
-                self.lines.get(&key).into_iter().map(|line| (key, line)).collect()
-            }
+            Some(key) => self.lines.get(&key).into_iter().map(|line| (key, line)).collect(),
             None => self.lines.iter().map(|(key, line)| (*key, line)).collect(),
         };
         lines.retain(|(key, line)| newer((key, line)));

@@ -128,6 +128,7 @@ fn openat2(directory: &File, relative: &Path) -> io::Result<Verdict> {
     use rustix::fs::ResolveFlags;
     use rustix::io::Errno;
 
+    // `BENEATH` refuses magic links as well, but does not promise it. SOURCE: openat2(2).
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
     // `AGAIN`: something was renamed while `..` was resolved. Whoever does that on purpose must not
     // keep us here.
@@ -240,6 +241,8 @@ mod tests {
             assert!(matches!(open(path), Err(SourceError::Outside { .. })), "{path}");
         }
         assert!(matches!(open("root/none"), Err(SourceError::NotFound { .. })));
+        let named_outside = open_judged(&base, &roots, |base| Ok(base.join("none")));
+        assert!(matches!(named_outside, Err(SourceError::Outside { .. })), "it was opened");
     }
 
     #[test]

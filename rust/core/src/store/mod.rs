@@ -102,7 +102,9 @@ pub fn generated_id(key: TaskKey) -> String {
         let at = usize::try_from((key >> (5 * place)) & 31).unwrap_or_default();
         char::from(DIGITS.get(at).copied().unwrap_or(b'0'))
     };
-    std::iter::once("oh_".to_owned()).chain((0..13).rev().map(|place| digit(place).into())).collect()
+    std::iter::once("oh_".to_owned())
+        .chain((0..13).rev().map(|place| digit(place).into()))
+        .collect()
 }
 
 /// The key behind a generated id, or `None` if it is not one.

@@ -58,8 +58,7 @@ pub struct Reader {
 const TASK_COLUMNS: &str = "t.key, t.task_id, t.tag, t.created_at, t.spec, \
     l.status, l.attempt, l.run_at, l.needs, d.status, d.attempt, d.finished_at, d.success, d.failure";
 
-const EVENT_COLUMNS: &str =
-    "e.seq, e.at, e.kind, e.key, e.detail, t.task_id, t.tag, d.success";
+const EVENT_COLUMNS: &str = "e.seq, e.at, e.kind, e.key, e.detail, t.task_id, t.tag, d.success";
 
 const TERMINAL_KINDS: &str = "(5, 6, 7, 8)";
 
@@ -202,7 +201,8 @@ impl Reader {
     }
 
     fn first_event(&self, key: TaskKey) -> Result<u64, StoreError> {
-        let mut query = self.connection.prepare_cached("SELECT first_seq FROM task WHERE key=?1")?;
+        let mut query =
+            self.connection.prepare_cached("SELECT first_seq FROM task WHERE key=?1")?;
         let seq: Option<i64> = query.query_row([sql_key(key)?], |row| row.get(0)).optional()?;
         Ok(seq.and_then(|seq| u64::try_from(seq).ok()).unwrap_or_default())
     }
@@ -224,15 +224,12 @@ fn event_query(
         values.push(Value::Integer(sql_key(key)?));
     }
     if let Some(task_id) = &want.task_id {
-        match key_of_generated_id(task_id) {
-            Some(key) => {
-                sql.push_str(" AND e.key = ?");
-                values.push(Value::Integer(sql_key(key)?));
-            }
-            None => {
-                sql.push_str(" AND t.task_id = ?");
-                values.push(Value::Text(task_id.clone()));
-            }
+        if let Some(key) = key_of_generated_id(task_id) {
+            sql.push_str(" AND e.key = ?");
+            values.push(Value::Integer(sql_key(key)?));
+        } else {
+            sql.push_str(" AND t.task_id = ?");
+            values.push(Value::Text(task_id.clone()));
         }
     }
     if let Some(tag) = &want.tag {

@@ -217,7 +217,9 @@ impl Store for SqliteStore {
                 Effect::Finish { key, status, at, attempt, end } => {
                     self.finish(*key, *status, *at, *attempt, end)?;
                 }
-                Effect::Record { at, kind, key, detail } => self.record(*at, *kind, *key, detail)?,
+                Effect::Record { at, kind, key, detail } => {
+                    self.record(*at, *kind, *key, detail)?;
+                }
                 Effect::Start { .. } | Effect::Stop { .. } => {}
             }
         }
@@ -259,7 +261,8 @@ impl Store for SqliteStore {
         if let Some(key) = key_of_generated_id(task_id) {
             return Ok(Some(key));
         }
-        let mut statement = self.connection.prepare_cached("SELECT key FROM name WHERE task_id=?1")?;
+        let mut statement =
+            self.connection.prepare_cached("SELECT key FROM name WHERE task_id=?1")?;
         Ok(statement.query_row([task_id], |row| key_at(row, 0)).optional()?)
     }
 

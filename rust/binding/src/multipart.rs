@@ -1,0 +1,241 @@
+//! `MultipartEncoder`: the core's encoder with the files it reads.
+
+use std::path::{Path, PathBuf};
+
+use outhaul_core::multipart::{Boundary, Encoder, Escape, MultipartError, Part};
+use outhaul_core::source::{Fingerprint, PathPolicy, Source, SourceError};
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::error::raise;
+
+/// The most that one read may ask for: it is one allocation.
+const READ_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// What a file is when nobody says.
+const CONTENT_TYPE_DEFAULT: &str = "application/octet-stream";
+
+/// One part as Python gives it.
+#[derive(FromPyObject)]
+enum PyPart {
+    /// `(name, value)`
+    Text(String, String),
+    /// `(name, path, file_name, content_type)`
+    File(String, String, Option<String>, Option<String>),
+}
+
+/// A refusal on its way to Python: made while detached, raised when attached again.
+struct Refusal {
+    code: &'static str,
+    argument: String,
+    message: String,
+}
+
+impl Refusal {
+    fn invalid(argument: impl Into<String>, message: impl ToString) -> Self {
+        let (argument, message) = (argument.into(), message.to_string());
+        Self { code: "INVALID_ARGUMENT", argument, message }
+    }
+
+    fn source(argument: impl Into<String>, error: &SourceError) -> Self {
+        let code = match error {
+            SourceError::NotFound { .. } | SourceError::NotAFile { .. } => "FILE_NOT_FOUND",
+            SourceError::PermissionDenied { .. } => "PERMISSION_DENIED",
+            SourceError::Outside { .. } => "SECURITY_VIOLATION",
+            SourceError::Changed { .. } => "SOURCE_CHANGED",
+            SourceError::Io { .. } => "INVALID_ARGUMENT",
+        };
+        Self { code, argument: argument.into(), message: error.to_string() }
+    }
+
+    fn raise(self, py: Python<'_>) -> PyErr {
+        raise(py, self.code, &self.argument, self.message)
+    }
+}
+
+impl From<MultipartError> for Refusal {
+    fn from(error: MultipartError) -> Self {
+        Self::invalid(error.argument(), error)
+    }
+}
+
+/// A file of the body, as it was when the encoder was made.
+struct OpenFile {
+    source: Source,
+    expected: Fingerprint,
+    /// Which part it is, for messages.
+    argument: String,
+}
+
+impl OpenFile {
+    fn open(number: usize, path: &Path, policy: &PathPolicy) -> Result<Self, Refusal> {
+        let argument = format!("parts[{number}].path");
+        let opened = Source::open(path, policy).and_then(|source| {
+            let expected = source.fingerprint().map_err(|error| io_error(&source, &error))?;
+            source.advise_sequential();
+            Ok((source, expected))
+        });
+        match opened {
+            Ok((source, expected)) => Ok(Self { source, expected, argument }),
+            Err(error) => Err(Refusal::source(argument, &error)),
+        }
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize, Refusal> {
+        self.source
+            .read_at(offset, buf)
+            .map_err(|error| Refusal::source(&self.argument, &io_error(&self.source, &error)))
+    }
+
+    fn verify(&self) -> Result<(), Refusal> {
+        self.source.verify(&self.expected).map_err(|error| Refusal::source(&self.argument, &error))
+    }
+}
+
+/// A multipart body and its files; see the stub.
+#[pyclass(frozen, name = "MultipartEncoder", module = "outhaul._core")]
+pub(crate) struct PyMultipartEncoder {
+    encoder: Encoder,
+    boundary: Boundary,
+    files: Vec<OpenFile>,
+}
+
+#[pymethods]
+impl PyMultipartEncoder {
+    #[new]
+    #[pyo3(signature = (parts, *, escape = "html5", boundary = None, roots = None))]
+    fn new(
+        py: Python<'_>,
+        parts: Vec<PyPart>,
+        escape: &str,
+        boundary: Option<&str>,
+        roots: Option<Vec<PathBuf>>,
+    ) -> PyResult<Self> {
+        py.detach(|| Self::open(parts, escape, boundary, roots))
+            .map_err(|refusal| refusal.raise(py))
+    }
+
+    #[getter]
+    const fn content_length(&self) -> u64 {
+        self.encoder.content_length()
+    }
+
+    #[getter]
+    fn content_type(&self) -> Option<String> {
+        self.encoder.content_type()
+    }
+
+    #[getter]
+    fn boundary(&self) -> &str {
+        self.boundary.as_str()
+    }
+
+    fn read_at<'py>(
+        &self,
+        py: Python<'py>,
+        offset: u64,
+        size: usize,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        if size > READ_BYTES_MAX {
+            let message = format!("read at most {READ_BYTES_MAX} bytes at a time");
+            return Err(Refusal::invalid("size", message).raise(py));
+        }
+        let left = self.encoder.content_length().saturating_sub(offset);
+        let len = usize::try_from(left).unwrap_or(usize::MAX).min(size);
+        PyBytes::new_with(py, len, |buf| {
+            py.detach(|| self.fill(offset, buf)).map_err(|refusal| refusal.raise(py))
+        })
+    }
+}
+
+impl PyMultipartEncoder {
+    fn open(
+        parts: Vec<PyPart>,
+        escape: &str,
+        boundary: Option<&str>,
+        roots: Option<Vec<PathBuf>>,
+    ) -> Result<Self, Refusal> {
+        let escape = Escape::from_name(escape).ok_or_else(|| {
+            Refusal::invalid("escape", "one of \"html5\", \"backslash\", \"percent\", \"strict\"")
+        })?;
+        let policy = match roots {
+            None => PathPolicy::anywhere(),
+            Some(roots) => {
+                PathPolicy::beneath(roots).map_err(|error| Refusal::invalid("roots", error))?
+            }
+        };
+        let boundary = match boundary {
+            Some(text) => Boundary::parse(text)?,
+            None => random_boundary()?,
+        };
+        let mut files = Vec::new();
+        let mut forms = Vec::with_capacity(parts.len());
+        for (number, part) in parts.into_iter().enumerate() {
+            forms.push(match part {
+                PyPart::Text(name, value) => Part::text(name, value),
+                PyPart::File(name, path, file_name, content_type) => {
+                    let file = OpenFile::open(number, Path::new(&path), &policy)?;
+                    let file_name = file_name.unwrap_or_else(|| base_name(&path));
+                    let content_type =
+                        content_type.unwrap_or_else(|| CONTENT_TYPE_DEFAULT.to_owned());
+                    let part = Part::file(name, file_name, content_type, file.expected.size);
+                    files.push(file);
+                    part
+                }
+            });
+        }
+        let encoder = Encoder::multipart(&boundary, forms, escape)?;
+        Ok(Self { encoder, boundary, files })
+    }
+
+    /// Fills `buf`, which ends at or before the end of the body, or says which file has changed.
+    fn fill(&self, offset: u64, buf: &mut [u8]) -> Result<(), Refusal> {
+        let mut touched = Vec::new();
+        let filled = self.encoder.read_at(offset, buf, |index, offset, buf| {
+            let Some(file) = self.files.get(index) else { return Ok(0) };
+            touched.push(file);
+            file.read_at(offset, buf)
+        })?;
+        // Checked after the bytes were read, so that nothing leaves which is not of that file; and
+        // all files before the last byte of the body, so that no server can accept another body.
+        let end = offset.saturating_add(u64::try_from(buf.len()).unwrap_or(u64::MAX));
+        if end >= self.encoder.content_length() {
+            self.files.iter().try_for_each(OpenFile::verify)?;
+        } else {
+            touched.iter().try_for_each(|file| file.verify())?;
+        }
+        match touched.last() {
+            // It was cut and made whole again between the two looks.
+            Some(file) if filled < buf.len() => Err(Refusal::source(
+                &file.argument,
+                &SourceError::Changed {
+                    path: file.source.path().to_owned(),
+                    how: "it was shorter while it was read".to_owned(),
+                },
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn random_boundary() -> Result<Boundary, Refusal> {
+    let mut bytes = [0; 24];
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => Ok(Boundary::from_random(bytes)),
+        Err(error) => Err(Refusal {
+            code: "INTERNAL",
+            argument: "boundary".to_owned(),
+            message: format!("the operating system gives no random bytes: {error}"),
+        }),
+    }
+}
+
+/// The last component: a server learns the file's name and nothing about where it was.
+fn base_name(path: &str) -> String {
+    let name = Path::new(path).file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
+}
+
+fn io_error(source: &Source, error: &std::io::Error) -> SourceError {
+    SourceError::Io { path: source.path().to_owned(), message: error.to_string() }
+}
