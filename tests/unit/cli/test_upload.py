@@ -60,6 +60,7 @@ def test_a_retry_is_told(manager: type[FakeManager], db: str) -> None:
     manager.log = [
         event(1, EventKind.RETRY_SCHEDULED, retry_at_ms=0, **FAILED),
         event(7, EventKind.RETRY_SCHEDULED),
+        event(1, EventKind.STARTED),
     ]
     ended = command(db, "upload", "/a.jpg", "--to", URL)
     assert "retry      /a.jpg  HTTP_SERVER_ERROR: HTTP 503" in ended.stdout
