@@ -273,9 +273,9 @@ def task(**changes: object) -> Task:
         ),
         pytest.param(
             Constraints,
-            {"battery_not_low": True},
+            {"device_idle": True},
             InvalidTypeError,
-            "battery_not_low",
+            "device_idle",
             "network_type",
             id="a condition nobody judges yet",
         ),

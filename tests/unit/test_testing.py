@@ -140,4 +140,5 @@ async def test_the_network_obeys() -> None:
     signals.set_network(up=False)
     signals.close()
     signals.set_network(up=True)
-    assert told == [0, Signal.NETWORK_UP, 0]
+    battery = Signal.BATTERY_NOT_LOW
+    assert told == [battery, Signal.NETWORK_UP | battery, battery]

@@ -174,7 +174,7 @@ def _row(record: TaskRecord) -> tuple[str, ...]:
         record.status.value + waits,
         str(record.attempt),
         printable(record.tag or ""),
-        clock(record.run_at),
+        clock(record.run_at) if record.run_at else "",
         printable(record.message),
     )
 
@@ -200,7 +200,7 @@ def details(record: TaskRecord) -> None:
         "priority": record.priority,
         "attempt": record.attempt,
         "enqueued": clock(record.created_at),
-        "due": clock(record.run_at),
+        "due": clock(record.run_at) if record.run_at else None,
         "finished": clock(record.finished_at) if record.finished_at else None,
         "error": record.error_code.value if record.error_code else None,
         "HTTP status": record.http_status,

@@ -11,7 +11,7 @@ from outhaul.cli import render
 from outhaul.cli.session import ExitStatus, complain, existing, open_manager, run, safe
 
 if TYPE_CHECKING:
-    from outhaul import WorkManager  # type: ignore[attr-defined]  # until it is there
+    from outhaul import WorkManager
 
 
 def run_tasks(

@@ -15,7 +15,7 @@ from outhaul.errors import OuthaulError
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from outhaul import WorkManager  # type: ignore[attr-defined]  # until the manager is there
+    from outhaul import WorkManager
 
 
 class ExitStatus(enum.IntEnum):
@@ -29,7 +29,7 @@ class ExitStatus(enum.IntEnum):
 
 def open_manager(db: str, *, run: bool) -> WorkManager:
     """The manager, to be entered. With `run=False` it only asks and enqueues."""
-    from outhaul import WorkManager  # type: ignore[attr-defined]  # noqa: PLC0415 — tests put theirs there
+    from outhaul import WorkManager  # noqa: PLC0415 — tests put theirs there
 
     return WorkManager(db, run=run)
 

@@ -20,7 +20,7 @@ from outhaul.workers import NativeWorker
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from outhaul import TaskHandle, WorkManager  # type: ignore[attr-defined]  # until they are there
+    from outhaul import TaskHandle, WorkManager
     from outhaul.wire import SecretRef
 
 # `Bearer env:API_TOKEN`: a word, and where the secret is found.
