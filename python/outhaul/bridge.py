@@ -65,7 +65,8 @@ class Bridge:
     async def wait(self, verb: Callable[..., None], *args: Any, **kwargs: Any) -> bytes:  # noqa: ANN401 — as `call`
         """As `call`, for answers that may take for ever: a cancelled wait is taken back."""
         ticket = next(self._tickets)
-        future = self._waiting[ticket] = self._loop.create_future()
+        future: asyncio.Future[bytes] = self._loop.create_future()
+        self._waiting[ticket] = future
         verb(ticket, *args, **kwargs)
         try:
             return await future
