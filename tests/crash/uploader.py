@@ -15,7 +15,7 @@ from typing import Literal
 import msgspec
 import uvloop
 
-from outhaul import NativeWorker, RetryPolicy, WorkManager
+from outhaul import NativeWorker, PythonWorker, RetryPolicy, WorkManager
 
 # Never the last one, and at once: what ends these tasks is a success.
 STUBBORN = RetryPolicy(max_retries=1000, initial_delay=0.02, multiplier=1.0, max_delay=0.02)
@@ -25,9 +25,10 @@ class Plan(msgspec.Struct, frozen=True):
     """What to upload, and how.
 
     Attributes:
-        url: Where to; without one nothing is enqueued that ever runs.
         known: Files whose task has been acknowledged before.
-        follow: Whether to wait for the end of every task, and then close.
+        ballast_bytes: Enqueue callbacks with an input of so many bytes instead: the WAL grows.
+        then: When everything is enqueued: wait for all ends and close, close at once, or hang.
+        callers: Enqueues under way at once.
     """
 
     store: str
@@ -37,8 +38,13 @@ class Plan(msgspec.Struct, frozen=True):
     durability: Literal["fsync", "os"] = "fsync"
     loop: Literal["asyncio", "uvloop"] = "asyncio"
     run: bool = True
-    follow: bool = True
+    ballast_bytes: int = 0
+    then: Literal["follow", "close", "hang"] = "follow"
     callers: int = 32
+
+    @property
+    def names(self) -> list[str]:
+        return sorted(path.name for path in Path(self.files).iterdir())
 
 
 def tell(*facts: object) -> None:
@@ -46,11 +52,16 @@ def tell(*facts: object) -> None:
     os.write(1, (" ".join(map(str, facts)) + "\n").encode())
 
 
+def work(plan: Plan, name: str) -> NativeWorker | PythonWorker:
+    if plan.ballast_bytes:
+        return PythonWorker("elsewhere", os.urandom(plan.ballast_bytes))
+    return NativeWorker.http_upload(url=plan.url, file_path=Path(plan.files, name))
+
+
 async def enqueue(manager: WorkManager, plan: Plan, name: str) -> None:
     # A process may have died between the commit and the `ack`: then the task is there.
     if await manager.get_task(name) is None:
-        worker = NativeWorker.http_upload(url=plan.url, file_path=Path(plan.files, name))
-        await manager.enqueue(name, worker, retry=STUBBORN)
+        await manager.enqueue(name, work(plan, name), retry=STUBBORN)
     tell("ack", name)
 
 
@@ -68,21 +79,23 @@ async def wait_for(manager: WorkManager, name: str) -> None:
 
 
 async def upload(plan: Plan) -> None:
-    names = sorted(path.name for path in Path(plan.files).iterdir())
-    async with WorkManager(plan.store, durability=plan.durability, run=plan.run) as manager:
+    async with WorkManager(
+        plan.store, durability=plan.durability, run=plan.run, workers="elsewhere"
+    ) as manager:
         tell("ready")
         watcher = asyncio.create_task(tell_progress(manager))
-        missing = iter([name for name in names if name not in set(plan.known)])
+        known = set(plan.known)
+        missing = iter([name for name in plan.names if name not in known])
 
         async def caller() -> None:
             for name in missing:
                 await enqueue(manager, plan, name)
 
         await asyncio.gather(*(caller() for _ in range(plan.callers)))
-        if plan.follow:
-            await asyncio.gather(*(wait_for(manager, name) for name in names))
+        if plan.then == "follow":
+            await asyncio.gather(*(wait_for(manager, name) for name in plan.names))
         tell("idle")
-        if not plan.follow:
+        if plan.then == "hang":
             await asyncio.get_running_loop().create_future()  # until it is killed
         watcher.cancel()
 
