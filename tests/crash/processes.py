@@ -35,7 +35,8 @@ class Child:
 
     async def __aexit__(self, *_: object) -> None:
         self.kill()
-        await self.rest()
+        async for _ in self.raw_lines():
+            pass
         assert self._process.stdin is not None
         self._process.stdin.close()
         await self._process.wait()
@@ -55,31 +56,17 @@ class Child:
     async def wait(self) -> int:
         return await self._process.wait()
 
-    async def lines(self) -> AsyncIterator[list[str]]:
-        """What it says, word by word, until it ends: also what it said before it was killed."""
+    async def raw_lines(self) -> AsyncIterator[bytes]:
+        """What it says until it ends: also what it said before it was killed."""
         assert self._process.stdout is not None
         async for line in self._process.stdout:
             if line.endswith(b"\n"):
-                yield line.decode().split()
+                yield line
 
-    async def rest(self) -> list[list[str]]:
-        return [line async for line in self.lines()]
-
-    async def line(self) -> str:
-        """The next line."""
-        assert self._process.stdout is not None
-        line = await self._process.stdout.readline()
-        assert line.endswith(b"\n"), f"process {self.pid} has ended"
-        return line.decode().rstrip("\n")
-
-    async def until(self, *words: str) -> list[list[str]]:
-        """The lines up to the first that begins with these words."""
-        seen = []
-        async for line in self.lines():
-            seen.append(line)
-            if line[: len(words)] == list(words):
-                return seen
-        raise AssertionError(f"process {self.pid} ended without {words}: {seen[-5:]}")
+    async def lines(self) -> AsyncIterator[list[str]]:
+        """The same, word by word."""
+        async for line in self.raw_lines():
+            yield line.decode().split()
 
     async def say(self, line: str) -> None:
         assert self._process.stdin is not None
