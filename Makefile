@@ -64,7 +64,7 @@ soak: setup
 	cargo test --workspace
 	PIP_QUIET=1 $(BIN)/maturin develop --quiet
 	@rm -f .venv/.built
-	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest --timeout 0
+	HYPOTHESIS_PROFILE=long OUTHAUL_KILLS=1000 $(BIN)/python -m pytest --timeout 0
 
 # One wheel for every Python from 3.11 (abi3).
 wheel: .venv/.deps
