@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 import weakref
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, Self, TypeVar
 
 import msgspec
 
@@ -46,6 +46,20 @@ _NUMBER: Final = msgspec.msgpack.Decoder(int)
 _OPEN: weakref.WeakSet[WorkManager] = weakref.WeakSet()
 
 
+class Clock(Protocol):
+    """A clock that a test moves: `outhaul.testing.FakeClock`."""
+
+    @property
+    def native(self) -> ManualClock:
+        """What the core reads."""
+
+    def start(self, on_move: Callable[[], None]) -> None:
+        """From now on `on_move` is called when the clock has moved."""
+
+    def close(self, on_move: Callable[[], None]) -> None:
+        """From now on it is not."""
+
+
 class WorkManager:
     """Durable background work in one file. Open it with `async with`, on one event loop.
 
@@ -68,7 +82,7 @@ class WorkManager:
         run: bool = True,
         close_timeout: float = 10.0,
         signals: SystemSignals | None = None,
-        clock: ManualClock | None = None,
+        clock: Clock | None = None,
     ) -> None:
         """Opens nothing yet.
 
@@ -87,7 +101,7 @@ class WorkManager:
             run: Whether this process runs tasks, as soon as no other does.
             close_timeout: How long closing waits for callbacks, in seconds.
             signals: Facts about the host; the host's own by default.
-            clock: A test's clock; the host's by default.
+            clock: A test's `FakeClock`; the host's by default.
 
         Raises:
             InvalidArgumentError: A value out of its range.
@@ -133,6 +147,8 @@ class WorkManager:
         self._bridge = Bridge(core, self._callbacks, loop)
         self._queries = Queries(self._bridge)
         self._signals.start(loop, lambda facts: core.set_unmet(int(~Signal(facts))))
+        if self._clock is not None:
+            self._clock.start(core.poke)
         _OPEN.add(self)
         return self
 
@@ -160,7 +176,7 @@ class WorkManager:
             unmet=int(~Signal(0)),
             host=socket.gethostname(),
             pid=os.getpid(),
-            clock=self._clock,
+            clock=None if self._clock is None else self._clock.native,
             **self._limits,
         )
 
@@ -370,6 +386,8 @@ class WorkManager:
         _OPEN.discard(self)
         self._bridge = self._queries = None
         self._signals.close()
+        if self._clock is not None:
+            self._clock.close(bridge.core.poke)
         await bridge.call(bridge.core.close, int(self._close_timeout * 1000))
         await self._callbacks.close()
         bridge.close()
