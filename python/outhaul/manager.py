@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, Self, TypeVar
 import msgspec
 
 from outhaul._native import Core
-from outhaul.arguments import integer, text, wrong_type
+from outhaul.arguments import absolute_path, integer, text, wrong_type
 from outhaul.bridge import Bridge
 from outhaul.callbacks import Callbacks
 from outhaul.errors import ForkedError, ManagerClosedError, WrongLoopError
@@ -116,9 +116,9 @@ class WorkManager:
             "pending_max": integer("max_pending", max_pending, least=1, most=2**31),
         }
         self._durability = text("durability", durability)
-        self._roots = [os.path.abspath(root) for root in allowed_roots or ()]
+        self._roots = [absolute_path("allowed_roots", root) for root in allowed_roots or ()]
         self._allow_http = allow_http
-        self._ca_file = None if ca_file is None else os.path.abspath(ca_file)
+        self._ca_file = None if ca_file is None else absolute_path("ca_file", ca_file)
         self._callbacks = Callbacks(secrets or {})
         self._elsewhere = workers == "elsewhere"
         for name, callback in {} if workers is None or workers == "elsewhere" else workers.items():
