@@ -27,13 +27,13 @@ setup: .venv/.built
 test: setup nginx lint types layers rust bench-smoke
 	$(BIN)/python -m pytest
 
-lint:
+lint: setup
 	cargo fmt --check
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
 	$(BIN)/ruff check --quiet
 	$(BIN)/ruff format --check --quiet
 
-fmt:
+fmt: setup
 	cargo fmt
 	$(BIN)/ruff check --fix-only --quiet
 	$(BIN)/ruff format --quiet

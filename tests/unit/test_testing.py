@@ -84,6 +84,18 @@ async def test_a_refusal_by_size_reads_no_body() -> None:
     assert server.files == {}
 
 
+async def test_a_form_without_a_file_is_no_file() -> None:
+    data = aiohttp.FormData(default_to_multipart=True)
+    data.add_field("album", "2024")
+    async with (
+        FlakyServer() as server,
+        aiohttp.ClientSession() as session,
+        session.post(server.url, data=data),
+    ):
+        pass
+    assert (server.requests[0].fields, server.files) == ([("album", "2024")], {})
+
+
 async def test_an_answer_can_say_when_to_come_back() -> None:
     async with (
         FlakyServer(script=[Answer(status=429, retry_after="7", body=b"later")]) as server,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from outhaul.cli import render
-from outhaul.cli.session import SAFE, ExitStatus, complain, existing, open_manager, run
+from outhaul.cli.session import ExitStatus, complain, existing, open_manager, run, safe
 
 if TYPE_CHECKING:
     from outhaul import WorkManager  # type: ignore[attr-defined]  # until it is there
@@ -36,10 +36,10 @@ def run_tasks(
                 await asyncio.gather(watcher, return_exceptions=True)
             after = await manager.stats()
             if after.live:
-                complain(f"{after.live} tasks wait: `outhaul --db {db} list` says what for")
+                complain(f"not ended: {after.live}; `outhaul list` says what they wait for")
             return ExitStatus.FAILED if after.failed > before.failed else ExitStatus.OK
 
-    run(work(), interrupted=SAFE.format(db=db))
+    run(work(), interrupted=safe(db))
 
 
 async def _show(manager: WorkManager, *, as_json: bool) -> None:
