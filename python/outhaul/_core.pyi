@@ -98,7 +98,9 @@ class Core:
         tag: str | None = None,
     ) -> None:
         """Ends one task, those with a tag, or (without any) all. Answer: how many."""
-    def ask_task(self, ticket: int, *, key: int | None = None, task_id: str | None = None) -> None:
+    def ask_task(
+        self, ticket: int, *, key: int | None = None, task_id: str | None = None
+    ) -> None:
         """One task, by its key or the newest with an id. Answer: a record or nil."""
     def ask_tasks(
         self, ticket: int, *, statuses: Sequence[str], tag: str | None, after: int, limit: int

@@ -162,7 +162,9 @@ class Callbacks:
         try:
             for source, name, prefix in names:
                 ref = SecretRef(source=source, name=name, prefix=prefix)
-                values.append(await resolve(ref, environ=os.environ, providers=self._providers))
+                values.append(
+                    await resolve(ref, environ=os.environ, providers=self._providers)
+                )
         except OuthaulError as error:
             core.withhold(key, attempt, error.message)
         else:
