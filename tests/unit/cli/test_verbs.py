@@ -70,7 +70,7 @@ def test_run_looks_before_anything_can_happen(manager: type[FakeManager], db: st
         ("open", db, True),
         ("close",),
     ]
-    assert ("events", {"after": 7, "follow": True}) in manager.calls
+    assert ("events", {"after": 7, "follow": False}) in manager.calls
 
 
 def test_run_exits_with_1_when_something_failed(manager: type[FakeManager], db: str) -> None:
