@@ -49,7 +49,7 @@ rust:
 	cargo test --workspace --quiet
 
 demo: setup
-	$(BIN)/python demo/run.py
+	$(BIN)/python -m demo.run
 
 bench: setup
 	$(BIN)/python -m pytest benches --timeout 0 -p no:randomly --benchmark-columns min,median,ops

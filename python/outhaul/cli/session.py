@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import enum
 import os
-import shlex
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
@@ -17,6 +16,8 @@ if TYPE_CHECKING:
 
     from outhaul import WorkManager
 
+SAFE = "interrupted: the work is safe in {db}; `outhaul --db {db} run --until-idle` goes on with it"
+
 
 class ExitStatus(enum.IntEnum):
     """What the command answers its caller."""
@@ -27,17 +28,11 @@ class ExitStatus(enum.IntEnum):
     INTERRUPTED = 130
 
 
-def open_manager(db: str, *, run: bool) -> WorkManager:
+def open_manager(db: str, *, run: bool, allow_http: bool = False) -> WorkManager:
     """The manager, to be entered. With `run=False` it only asks and enqueues."""
     from outhaul import WorkManager  # noqa: PLC0415 — tests put theirs there
 
-    return WorkManager(db, run=run)
-
-
-def safe(db: str) -> str:
-    """What is said to a user who stops work that is stored."""
-    again = f"outhaul --db {shlex.quote(db)} run --until-idle"
-    return f"interrupted: the work is safe in {db}; `{again}` goes on with it"
+    return WorkManager(db, run=run, allow_http=allow_http)
 
 
 def existing(db: str) -> str:
@@ -74,6 +69,11 @@ def usage(message: str) -> NoReturn:
     """Leaves because the command line says nothing that can be done."""
     complain(message)
     raise typer.Exit(int(ExitStatus.USAGE))
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things: `1 task`, `2 tasks`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def complain(message: str) -> None:
