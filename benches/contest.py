@@ -86,13 +86,14 @@ class Verdict(NamedTuple):
 
 @dataclass(frozen=True)
 class Goal:
-    """Something promised: a figure of ours, or its ratio to the best of some peers."""
+    """Something promised: a figure of ours, or its ratio or distance to the best of some peers."""
 
     what: str
     member: str
     target: float
     at_least: bool = True
     peers: tuple[str, ...] = ()
+    is_difference: bool = False
     statistic: Callable[[list[float]], float] = statistics.median
 
     def judge(self, results: Results) -> Verdict:
@@ -103,12 +104,13 @@ class Goal:
             rival = self._best(results)
             theirs = results.values_of(rival, self.member)
             # Round by round: what disturbs one contender has usually disturbed its neighbour.
-            ratios = [a / b for a, b in zip(ours, theirs, strict=False) if b]
-            measured = self.statistic(ratios) if ratios else None
+            pairs = zip(ours, theirs, strict=False)
+            compared = [a - b if self.is_difference else a / b for a, b in pairs if b]
+            measured = self.statistic(compared) if compared else None
         elif ours:
             measured = self.statistic(ours)
         sign = ">=" if self.at_least else "<="
-        times = "x" if self.peers else ""
+        times = "x" if self.peers and not self.is_difference else ""
         text = f"{self.what} {sign} {self.target:g}{times}"
         if measured is None:
             return Verdict(text, None, None, rival)

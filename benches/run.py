@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from benches import report, uploads
+from benches import memory, queue, report, startup, uploads
 from benches.contest import Workshop
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def contests(*, tiny: bool = False) -> list[Contest]:
     """All of them, in the order of the README's table."""
-    return [contest for module in (uploads,) for contest in module.contests(tiny=tiny)]
+    return [contest for module in (uploads, queue, memory, startup) for contest in module.contests(tiny=tiny)]
 
 
 @contextlib.contextmanager
