@@ -162,9 +162,7 @@ class Contest:
         return results
 
     @staticmethod
-    def _one(
-        contender: Contender, workshop: Workshop, shared: Arguments, results: Results
-    ) -> None:
+    def _one(contender: Contender, workshop: Workshop, shared: Arguments, results: Results) -> None:
         folder = workshop.fresh()
         arguments = {**shared, **contender.arguments, "folder": folder}
         try:

@@ -53,7 +53,9 @@ def provenance(folder: Path) -> dict[str, Any]:
     }
 
 
-def save(contest: Contest, results: Results, verdicts: list[Verdict], about: dict[str, Any]) -> None:
+def save(
+    contest: Contest, results: Results, verdicts: list[Verdict], about: dict[str, Any]
+) -> None:
     """`benches/results/<name>.json`: every sample, so that any other statistic can be made."""
     RESULTS.mkdir(exist_ok=True)
     document = {
@@ -70,7 +72,9 @@ def save(contest: Contest, results: Results, verdicts: list[Verdict], about: dic
 
 def show(console: Console, contest: Contest, results: Results, verdicts: list[Verdict]) -> None:
     """The contenders, medians with the spread, and under them the goals."""
-    table = Table(title=contest.title, title_justify="left", title_style="bold", caption_justify="left")
+    table = Table(
+        title=contest.title, title_justify="left", title_style="bold", caption_justify="left"
+    )
     table.add_column("")
     for column in contest.columns:
         table.add_column(column.title, justify="right")
@@ -90,7 +94,9 @@ def show(console: Console, contest: Contest, results: Results, verdicts: list[Ve
 
 
 def _line(verdict: Verdict) -> tuple[str, str, str]:
-    against = f" {verdict.against}" if verdict.against and verdict.against not in verdict.goal else ""
+    against = (
+        f" {verdict.against}" if verdict.against and verdict.against not in verdict.goal else ""
+    )
     if verdict.measured is None:
         return (verdict.goal, "–", f"[dim]not measured[/]{against}")
     word = "[green]ok[/]" if verdict.is_met else "[red]miss[/]"

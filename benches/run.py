@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
 def contests(*, tiny: bool = False) -> list[Contest]:
     """All of them, in the order of the README's table."""
-    return [contest for module in (uploads, queue, memory, startup) for contest in module.contests(tiny=tiny)]
+    return [
+        contest
+        for module in (uploads, queue, memory, startup)
+        for contest in module.contests(tiny=tiny)
+    ]
 
 
 @contextlib.contextmanager

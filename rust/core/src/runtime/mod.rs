@@ -32,7 +32,7 @@ use crate::schedule::Needs;
 use crate::source::PathPolicy;
 use crate::store::sqlite::{Durability, Reader, SqliteStore};
 use crate::store::{RunnerInfo, Selection};
-use crate::transfer::{AddressPolicy, Config, check_certificates};
+use crate::transfer::{AddressPolicy, Config, Transfers};
 use admission::Admission;
 use checkpoints::Checkpoints;
 use engine_loop::{EngineLoop, Parts};
@@ -113,7 +113,7 @@ impl Runtime {
             addresses: options.addresses.clone(),
             allow_http: options.allow_http,
             paths: Arc::clone(&paths),
-            config,
+            client: Transfers::new(config)?,
         };
         let launcher = Arc::new(Launcher::new(
             transfers,

@@ -9,7 +9,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::super::StoreError;
 use super::errors::explain;
-use super::schema::migrate;
+use super::schema::{migrate, refuse_foreign};
 
 /// How much of what was committed survives what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +38,7 @@ pub(super) fn open_writer(path: &Path, durability: Durability) -> Result<Connect
         Durability::Fsync => "FULL",
         Durability::Os => "NORMAL",
     };
+    refuse_foreign(&connection, &shown)?;
     // The vacuum mode has no effect once the file has a page, so it is set first.
     let set_up = format!(
         "PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL; PRAGMA synchronous={synchronous};"

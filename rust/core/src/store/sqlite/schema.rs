@@ -43,33 +43,46 @@ const MIGRATIONS: &[&str] = &["
         key INTEGER NOT NULL, detail BLOB) STRICT;
 "];
 
-/// Brings the file to the newest version; a new file gets all its tables.
-pub(super) fn migrate(connection: &mut Connection, path: &str) -> Result<(), StoreError> {
-    let pragma = |connection: &Connection, name: &str| {
-        connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0))
-    };
-    let ours = pragma(connection, "application_id").map_err(|e| explain(&e, path))?;
+/// Refuses what is not ours, or newer than we know, before anything is written to it.
+pub(super) fn refuse_foreign(connection: &Connection, path: &str) -> Result<(), StoreError> {
+    let application_id = pragma(connection, "application_id", path)?;
     let tables: i64 = connection
         .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
-        .map_err(|e| explain(&e, path))?;
-    if ours != APPLICATION_ID && (ours != 0 || tables != 0) {
+        .map_err(|error| explain(&error, path))?;
+    let found = pragma(connection, "user_version", path)?;
+    let is_new = application_id == 0 && tables == 0 && found == 0;
+    if application_id != APPLICATION_ID && !is_new {
         return Err(StoreError::Foreign(path.to_owned()));
     }
+    let known = newest();
+    if found > known { Err(StoreError::TooNew { found, known }) } else { Ok(()) }
+}
+
+/// Brings the file to the newest version; a new file gets all its tables.
+pub(super) fn migrate(connection: &mut Connection, path: &str) -> Result<(), StoreError> {
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
-        .map_err(|e| explain(&e, path))?;
-    let found = pragma(&transaction, "user_version").map_err(|e| explain(&e, path))?;
-    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
-    if found > known {
-        return Err(StoreError::TooNew { found, known });
-    }
+        .map_err(|error| explain(&error, path))?;
+    let found = pragma(&transaction, "user_version", path)?;
     let missing = MIGRATIONS.iter().skip(usize::try_from(found).unwrap_or_default());
     for step in missing {
-        transaction.execute_batch(step).map_err(|e| explain(&e, path))?;
+        transaction.execute_batch(step).map_err(|error| explain(&error, path))?;
     }
+    let known = newest();
     if found < known {
         let stamp = format!("PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={known};");
-        transaction.execute_batch(&stamp).map_err(|e| explain(&e, path))?;
+        transaction.execute_batch(&stamp).map_err(|error| explain(&error, path))?;
     }
-    transaction.commit().map_err(|e| explain(&e, path))
+    transaction.commit().map_err(|error| explain(&error, path))
+}
+
+/// The newest version of the tables.
+fn newest() -> i64 {
+    i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
+}
+
+fn pragma(connection: &Connection, name: &str, path: &str) -> Result<i64, StoreError> {
+    connection
+        .pragma_query_value(None, name, |row| row.get(0))
+        .map_err(|error| explain(&error, path))
 }
