@@ -94,7 +94,6 @@ pub struct Runtime {
 impl Runtime {
     /// Opens the store, takes up what it has, and starts the threads. Blocks on the disk.
     pub fn open(options: Options) -> Result<Self, Fault> {
-        check_certificates(options.ca_file.as_deref())?;
         let store = SqliteStore::open(&options.path, options.durability)?;
         let reader = Reader::open(&options.path)?;
         let completions = Completions::new()?;
