@@ -9,7 +9,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::super::StoreError;
 use super::errors::explain;
-use super::schema::{migrate, refuse_foreign};
+use super::schema::{inspect, migrate};
 
 /// How much of what was committed survives what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,11 +34,11 @@ pub(super) fn open_writer(path: &Path, durability: Durability) -> Result<Connect
     create_private(path)?;
     refuse_network_filesystem(path)?;
     let mut connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    inspect(&mut connection, &shown)?;
     let synchronous = match durability {
         Durability::Fsync => "FULL",
         Durability::Os => "NORMAL",
     };
-    refuse_foreign(&connection, &shown)?;
     // The vacuum mode has no effect once the file has a page, so it is set first.
     let set_up = format!(
         "PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL; PRAGMA synchronous={synchronous};"

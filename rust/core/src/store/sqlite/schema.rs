@@ -1,6 +1,6 @@
 //! The tables, by numbered forward migrations. Tables come with the feature that uses them.
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::super::StoreError;
 use super::errors::explain;
@@ -43,46 +43,42 @@ const MIGRATIONS: &[&str] = &["
         key INTEGER NOT NULL, detail BLOB) STRICT;
 "];
 
-/// Refuses what is not ours, or newer than we know, before anything is written to it.
-pub(super) fn refuse_foreign(connection: &Connection, path: &str) -> Result<(), StoreError> {
-    let application_id = pragma(connection, "application_id", path)?;
-    let tables: i64 = connection
-        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
-        .map_err(|error| explain(&error, path))?;
-    let found = pragma(connection, "user_version", path)?;
-    let is_new = application_id == 0 && tables == 0 && found == 0;
-    if application_id != APPLICATION_ID && !is_new {
+/// The version of a file that is ours, or new. Changes nothing: what is not ours stays as it is.
+pub(super) fn inspect(connection: &mut Connection, path: &str) -> Result<i64, StoreError> {
+    // One transaction, so that another process which makes the tables is seen wholly or not at all.
+    let look = |connection: &mut Connection| {
+        let transaction = connection.transaction()?;
+        let number = |sql| transaction.query_row(sql, [], |row| row.get::<_, i64>(0));
+        Ok((
+            number("PRAGMA application_id")?,
+            number("SELECT count(*) FROM sqlite_schema")?,
+            number("PRAGMA user_version")?,
+        ))
+    };
+    let (mark, tables, found) = look(connection).map_err(|e| explain(&e, path))?;
+    if mark != APPLICATION_ID && (mark != 0 || tables != 0 || found != 0) {
         return Err(StoreError::Foreign(path.to_owned()));
     }
-    let known = newest();
-    if found > known { Err(StoreError::TooNew { found, known }) } else { Ok(()) }
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    if found > known { Err(StoreError::TooNew { found, known }) } else { Ok(found) }
 }
 
 /// Brings the file to the newest version; a new file gets all its tables.
 pub(super) fn migrate(connection: &mut Connection, path: &str) -> Result<(), StoreError> {
-    let transaction = connection
-        .transaction_with_behavior(TransactionBehavior::Immediate)
-        .map_err(|error| explain(&error, path))?;
-    let found = pragma(&transaction, "user_version", path)?;
-    let missing = MIGRATIONS.iter().skip(usize::try_from(found).unwrap_or_default());
-    for step in missing {
-        transaction.execute_batch(step).map_err(|error| explain(&error, path))?;
+    let done = connection.transaction_with_behavior(TransactionBehavior::Immediate);
+    done.and_then(upgrade).map_err(|e| explain(&e, path))
+}
+
+fn upgrade(transaction: Transaction<'_>) -> rusqlite::Result<()> {
+    let found: u32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let found = usize::try_from(found).unwrap_or(usize::MAX);
+    for step in MIGRATIONS.iter().skip(found) {
+        transaction.execute_batch(step)?;
     }
-    let known = newest();
-    if found < known {
+    if found < MIGRATIONS.len() {
+        let known = MIGRATIONS.len();
         let stamp = format!("PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={known};");
-        transaction.execute_batch(&stamp).map_err(|error| explain(&error, path))?;
+        transaction.execute_batch(&stamp)?;
     }
-    transaction.commit().map_err(|error| explain(&error, path))
-}
-
-/// The newest version of the tables.
-fn newest() -> i64 {
-    i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
-}
-
-fn pragma(connection: &Connection, name: &str, path: &str) -> Result<i64, StoreError> {
-    connection
-        .pragma_query_value(None, name, |row| row.get(0))
-        .map_err(|error| explain(&error, path))
+    transaction.commit()
 }
