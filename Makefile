@@ -27,13 +27,13 @@ setup: .venv/.built
 test: setup nginx lint types layers rust bench-smoke
 	$(BIN)/python -m pytest
 
-lint:
+lint: setup
 	cargo fmt --check
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
 	$(BIN)/ruff check --quiet
 	$(BIN)/ruff format --check --quiet
 
-fmt:
+fmt: setup
 	cargo fmt
 	$(BIN)/ruff check --fix-only --quiet
 	$(BIN)/ruff format --quiet
@@ -49,7 +49,7 @@ rust:
 	cargo test --workspace --quiet
 
 demo: setup
-	$(BIN)/python demo/run.py
+	$(BIN)/python -m demo.run
 
 bench: setup
 	$(BIN)/python -m pytest benches --timeout 0 -p no:randomly --benchmark-columns min,median,ops
