@@ -289,7 +289,10 @@ struct Progress {
 
 impl Progress {
     fn begin(shared: Arc<Shared>, attempt: &Attempt, total: u64) -> Self {
-        let mut meter = Meter::new(total, attempt.mark_percent, INTERVAL_MIN_MS_DEFAULT);
+        let mut meter = match shared.board.mark(attempt.key) {
+            Some(mark) => Meter::with_mark(total, mark, INTERVAL_MIN_MS_DEFAULT),
+            None => Meter::new(total, attempt.mark_percent, INTERVAL_MIN_MS_DEFAULT),
+        };
         let first = meter.begin(shared.situation.now().mono_ms);
         let progress = Self {
             shared,
