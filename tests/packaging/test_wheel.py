@@ -47,7 +47,13 @@ def scripts(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the programs of an environment are that has the wheel, and what it asks for."""
     folder = tmp_path_factory.mktemp("environment")
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    pip: list[str | Path] = [folder / "bin" / "python", "-Im", "pip", "--disable-pip-version-check", "--quiet"]
+    pip: list[str | Path] = [
+        folder / "bin" / "python",
+        "-Im",
+        "pip",
+        "--disable-pip-version-check",
+        "--quiet",
+    ]
     done = subprocess.run([*pip, "install", wheel], check=False, capture_output=True, text=True)
     if any(sign in done.stderr for sign in WITHOUT_A_REGISTRY):
         pytest.skip("no package registry can be reached for what the wheel depends on")

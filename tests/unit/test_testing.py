@@ -85,6 +85,18 @@ async def test_a_refusal_by_size_reads_no_body() -> None:
     assert server.files == {}
 
 
+async def test_a_form_without_a_file_is_no_file() -> None:
+    data = aiohttp.FormData(default_to_multipart=True)
+    data.add_field("album", "2024")
+    async with (
+        FlakyServer() as server,
+        aiohttp.ClientSession() as session,
+        session.post(server.url, data=data),
+    ):
+        pass
+    assert (server.requests[0].fields, server.files) == ([("album", "2024")], {})
+
+
 async def test_an_answer_can_say_when_to_come_back() -> None:
     async with (
         FlakyServer(script=[Answer(status=429, retry_after="7", body=b"later")]) as server,
@@ -129,7 +141,8 @@ async def test_the_network_obeys() -> None:
     signals.set_network(up=False)
     signals.close()
     signals.set_network(up=True)
-    assert told == [0, Signal.NETWORK_UP, 0]
+    battery = Signal.BATTERY_NOT_LOW
+    assert told == [battery, Signal.NETWORK_UP | battery, battery]
 
 
 async def test_a_slow_server_reads_no_faster_than_told() -> None:

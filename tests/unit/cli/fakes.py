@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from typer.testing import CliRunner, Result
@@ -48,20 +49,22 @@ RECORD = TaskRecord(
 class FakeHandle(NamedTuple):
     key: int
     task_id: str
-    ending: TaskEvent | BaseException
+    ending: TaskEvent | None
     schedule_result: ScheduleResult = ScheduleResult.ACCEPTED
 
     async def result(self) -> TaskEvent:
         await asyncio.sleep(0)
-        if isinstance(self.ending, BaseException):
-            raise self.ending
+        if self.ending is None:  # the user presses Ctrl-C
+            signal.raise_signal(signal.SIGINT)
+            await asyncio.Event().wait()
+        assert self.ending is not None
         return self.ending
 
 
 class FakeManager:
     """Answers from class attributes that a test sets, and remembers what it was asked."""
 
-    endings: list[TaskEvent | BaseException]
+    endings: list[TaskEvent | None]
     log: list[TaskEvent]
     stats_after: list[Stats]
     pending: list[list[TaskRecord]]

@@ -244,6 +244,13 @@ impl Runtime {
     }
 }
 
+impl Drop for Runtime {
+    /// A manager that was never closed lets go of everything; what ran will run again.
+    fn drop(&mut self) {
+        self.inbox.push(Op::Close { ticket: 0, grace: Duration::ZERO });
+    }
+}
+
 fn path_policy(roots: Vec<PathBuf>) -> Result<PathPolicy, Fault> {
     if roots.is_empty() {
         return Ok(PathPolicy::anywhere());
