@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping
     from types import TracebackType
 
-    from outhaul._native import ManualClock
     from outhaul.callbacks import Callback
     from outhaul.constraints import Constraints
     from outhaul.model import Stats, TaskEvent, TaskProgress, TaskRecord
     from outhaul.policies import ExistingTaskPolicy, RetryPolicy
+    from outhaul.options import Clock
     from outhaul.secrets import Provider
     from outhaul.signals import SystemSignals
     from outhaul.triggers import TaskTrigger
@@ -66,7 +66,7 @@ class WorkManager:
         run: bool = True,
         close_timeout: float = 10.0,
         signals: SystemSignals | None = None,
-        clock: ManualClock | None = None,
+        clock: Clock | None = None,
     ) -> None:
         """Opens nothing yet.
 
@@ -85,7 +85,7 @@ class WorkManager:
             run: Whether this process runs tasks, as soon as no other does.
             close_timeout: How long closing waits for callbacks, in seconds.
             signals: Facts about the host; the host's own by default.
-            clock: A test's clock; the host's by default.
+            clock: A test's `FakeClock`; the host's by default.
 
         Raises:
             InvalidArgumentError: A value out of its range.
@@ -129,6 +129,8 @@ class WorkManager:
         self._bridge = Bridge(core, self._callbacks, loop)
         self._queries = Queries(self._bridge)
         self._signals.start(loop, lambda facts: core.set_unmet(unmet(facts)))
+        if self._options.clock is not None:
+            self._options.clock.start(core.poke)
         _OPEN.add(self)
         return self
 
@@ -346,6 +348,8 @@ class WorkManager:
         _OPEN.discard(self)
         self._bridge = self._queries = None
         self._signals.close()
+        if self._options.clock is not None:
+            self._options.clock.close(bridge.core.poke)
         await bridge.call(bridge.core.close, int(self._close_timeout * 1000))
         await self._callbacks.close()
         bridge.close()

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from outhaul._native import Core
 from outhaul.arguments import absolute_path, integer, text, wrong_type
 from outhaul.signals import Signal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from outhaul._native import ManualClock
 
@@ -19,6 +19,20 @@ if TYPE_CHECKING:
 
 CONCURRENT_MAX: Final = 4096
 PENDING_MAX: Final = 2**31
+
+
+class Clock(Protocol):
+    """A clock that a test moves: `outhaul.testing.FakeClock`."""
+
+    @property
+    def native(self) -> ManualClock:
+        """What the core reads."""
+
+    def start(self, on_move: Callable[[], None]) -> None:
+        """From now on `on_move` is called when the clock has moved."""
+
+    def close(self, on_move: Callable[[], None]) -> None:
+        """From now on it is not."""
 
 
 class Options:
@@ -37,7 +51,7 @@ class Options:
         ca_file: StrPath | None,
         callbacks_elsewhere: bool,
         run: bool,
-        clock: ManualClock | None,
+        clock: Clock | None,
     ) -> None:
         if isinstance(allowed_roots, (str, bytes)):
             raise wrong_type("allowed_roots", allowed_roots, "a list of directories")
@@ -75,7 +89,7 @@ class Options:
             unmet=unmet(0),
             host=socket.gethostname(),
             pid=os.getpid(),
-            clock=self.clock,
+            clock=None if self.clock is None else self.clock.native,
         )
 
 

@@ -58,7 +58,9 @@ def with_database(path: Path, *statements: str) -> None:
 
 
 def foreign(path: Path, _: bytes) -> None:
-    with_database(path, "CREATE TABLE photos(id INTEGER PRIMARY KEY)", "INSERT INTO photos VALUES(1)")
+    with_database(
+        path, "CREATE TABLE photos(id INTEGER PRIMARY KEY)", "INSERT INTO photos VALUES(1)"
+    )
 
 
 def foreign_marked(path: Path, _: bytes) -> None:

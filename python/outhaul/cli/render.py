@@ -100,7 +100,6 @@ class BarsReporter(PlainReporter):
         self._bars = _bars()
         self._all: TaskID = self._bars.add_task("all files", total=total, detail="")
         self._bar_of: dict[str, TaskID] = {}
-        self._ended: set[str] = set()
         self._bars.start()
 
     def enqueued(self, name: str, task_id: str, result: str) -> None:
@@ -110,8 +109,6 @@ class BarsReporter(PlainReporter):
 
     def progress(self, name: str, progress: TaskProgress) -> None:
         """See `Reporter`."""
-        if name in self._ended:  # progress travels by itself and may come after the end
-            return
         bar = self._bar_of.get(name)
         if bar is None:
             bar = self._bars.add_task(printable(name), total=100, detail="")
@@ -124,7 +121,6 @@ class BarsReporter(PlainReporter):
 
     def finished(self, name: str, event: TaskEvent) -> None:
         """See `Reporter`."""
-        self._ended.add(name)
         bar = self._bar_of.pop(name, None)
         if bar is not None:
             self._bars.remove_task(bar)

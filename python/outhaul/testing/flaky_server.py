@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterable, Sequence
 
+    from multidict import CIMultiDictProxy
+
 REQUESTS_KEPT: Final = 100_000
 _CHUNK_BYTES: Final = 256 * 1024
 _CATCH_UP_S: Final = 0.05
@@ -56,6 +58,7 @@ class ReceivedRequest(msgspec.Struct, kw_only=True):
     """One request, as far as it arrived.
 
     Attributes:
+        headers: Whatever the case of a name.
         attempt: 1 for the first request with this idempotency key (or, without one, this file).
         size: Bytes of the file that arrived.
         sha256: Of those bytes, in hexadecimal; empty where the file was not complete.
@@ -66,7 +69,7 @@ class ReceivedRequest(msgspec.Struct, kw_only=True):
 
     method: str
     path: str
-    headers: dict[str, str]
+    headers: CIMultiDictProxy[str]
     attempt: int = 1
     idempotency_key: str = ""
     filename: str = ""
@@ -169,7 +172,7 @@ class FlakyServer:
         received = ReceivedRequest(
             method=request.method,
             path=request.path_qs,
-            headers=dict(request.headers),
+            headers=request.headers,
             idempotency_key=request.headers.get("Idempotency-Key", ""),
         )
         self.requests.append(received)

@@ -166,14 +166,20 @@ def test_names_and_servers_cannot_steer_the_terminal() -> None:
 def test_bars_leave_a_line_for_everything_that_ended(capsys: pytest.CaptureFixture[str]) -> None:
     bars = render.BarsReporter(2)
     bars.enqueued("[red].jpg", "t1", "accepted")
-    late = TaskProgress(
-        task_id="t1", key=1, percent=90, bytes_sent=9, bytes_acknowledged=0, bytes_total=10
-    )
-    bars.progress("[red].jpg", late)
+    for percent in (10, 90):
+        bars.progress(
+            "[red].jpg",
+            TaskProgress(
+                task_id="t1",
+                key=1,
+                percent=percent,
+                bytes_sent=percent,
+                bytes_acknowledged=0,
+                bytes_total=100,
+            ),
+        )
     bars.finished("[red].jpg", event(1))
-    bars.progress("[red].jpg", late)
     bars.finished("b.jpg", event(2, EventKind.FAILED, **FAILED))
-    assert [bar.description for bar in bars._bars.tasks] == ["all files"]
     bars.close()
     out = capsys.readouterr().out
     assert "completed  [red].jpg\n" in out
