@@ -71,7 +71,7 @@ def run_tasks(
             complain(f"not ended: {after.live}; `{ask}` says what they wait for")
         return ExitStatus.FAILED if after.failed > before.failed else ExitStatus.OK
 
-    run(work(), interrupted=SAFE.format(db=db))
+    run(work(), interrupted=safe(db))
 
 
 class _Log:
