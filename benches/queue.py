@@ -1,4 +1,4 @@
-"""Durable jobs: how fast they are taken in, how fast they are done, how soon one starts."""
+"""Durable jobs: how fast they are taken in, how fast they are done, how soon one starts."""  # noqa: A005 — never imported by that name alone
 
 from __future__ import annotations
 
