@@ -27,13 +27,13 @@ setup: .venv/.built
 test: setup nginx lint types layers rust bench-smoke
 	$(BIN)/python -m pytest
 
-lint:
+lint: setup
 	cargo fmt --check
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
 	$(BIN)/ruff check --quiet
 	$(BIN)/ruff format --check --quiet
 
-fmt:
+fmt: setup
 	cargo fmt
 	$(BIN)/ruff check --fix-only --quiet
 	$(BIN)/ruff format --quiet
@@ -49,7 +49,7 @@ rust:
 	cargo test --workspace --quiet
 
 demo: setup
-	$(BIN)/python demo/run.py
+	$(BIN)/python -m demo.run
 
 # Side by side with what a user would pick instead; benches/README.md says how. `make bench
 # BENCH="enqueue noop --rounds 3"` runs some of it.
@@ -68,7 +68,7 @@ soak: setup
 	cargo test --workspace
 	PIP_QUIET=1 $(BIN)/maturin develop --quiet
 	@rm -f .venv/.built
-	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest --timeout 0
+	HYPOTHESIS_PROFILE=long OUTHAUL_KILLS=1000 $(BIN)/python -m pytest --timeout 0
 
 # One wheel for every Python from 3.11 (abi3).
 wheel: .venv/.deps

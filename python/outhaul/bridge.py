@@ -23,13 +23,17 @@ _LOG: Final = logging.getLogger("outhaul")
 # More wait for the next turn of the loop, so that no turn takes long.
 BATCH_MAX: Final = 256
 
+CallbackRequest = tuple[int, int, str, bytes, str]
+"""Key, attempt, callback, encoded input, task id."""
+
 SecretNames = list[tuple[str, str, str]]
+"""Source, name and prefix of each."""
 
 
 class Work(Protocol):
     """What the core asks Python to do: implemented by `callbacks`."""
 
-    def run(self, key: int, attempt: int, callback_id: str, encoded: bytes, task_id: str) -> None:
+    def run(self, request: CallbackRequest) -> None:
         """Runs a registered callback; its outcome goes back to the core."""
 
     def stop(self, key: int, attempt: int, reason: str) -> None:
@@ -53,14 +57,16 @@ class Bridge:
     def call(self, verb: Callable[..., None], *args: Any, **kwargs: Any) -> asyncio.Future[bytes]:  # noqa: ANN401 — whatever that verb of the core takes
         """Calls a verb of the core with a fresh ticket; the future holds its encoded answer."""
         ticket = next(self._tickets)
-        future = self._waiting[ticket] = self._loop.create_future()
+        future: asyncio.Future[bytes] = self._loop.create_future()
+        self._waiting[ticket] = future
         verb(ticket, *args, **kwargs)
         return future
 
     async def wait(self, verb: Callable[..., None], *args: Any, **kwargs: Any) -> bytes:  # noqa: ANN401 — as `call`
         """As `call`, for answers that may take for ever: a cancelled wait is taken back."""
         ticket = next(self._tickets)
-        future = self._waiting[ticket] = self._loop.create_future()
+        future: asyncio.Future[bytes] = self._loop.create_future()
+        self._waiting[ticket] = future
         verb(ticket, *args, **kwargs)
         try:
             return await future
@@ -84,12 +90,12 @@ class Bridge:
             future = waiting.pop(ticket, None)
             if future is None or future.done():
                 continue
-            if refusal is None:
+            if answer is not None:
                 future.set_result(answer)
-            else:
+            elif refusal is not None:
                 future.set_exception(from_core(*refusal))
         for request in callbacks:
-            self._work.run(*request)
+            self._work.run(request)
         for wanted in secrets:
             self._work.resolve(*wanted)
         for stop in stops:

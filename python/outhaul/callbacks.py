@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from outhaul._native import Core
-    from outhaul.bridge import SecretNames
+    from outhaul.bridge import CallbackRequest, SecretNames
 
     Callback = Callable[[Any, "TaskContext"], Any]
 
@@ -107,8 +107,9 @@ class Callbacks:
             self._threads.shutdown(wait=False, cancel_futures=True)
         self._core = None
 
-    def run(self, key: int, attempt: int, callback_id: str, encoded: bytes, task_id: str) -> None:
+    def run(self, request: CallbackRequest) -> None:
         """See `bridge.Work.run`."""
+        key, attempt, callback_id, encoded, task_id = request
         context = TaskContext(task_id=task_id, key=key, attempt=attempt)
         work = self._attempt(self._registered[callback_id], encoded, context)
         task = asyncio.get_running_loop().create_task(work)
@@ -162,9 +163,7 @@ class Callbacks:
         try:
             for source, name, prefix in names:
                 ref = SecretRef(source=source, name=name, prefix=prefix)
-                values.append(
-                    await resolve(ref, environ=os.environ, providers=self._providers)
-                )
+                values.append(await resolve(ref, environ=os.environ, providers=self._providers))
         except OuthaulError as error:
             core.withhold(key, attempt, error.message)
         else:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from outhaul.queries import Queries
 
 _EVENT: Final = msgspec.msgpack.Decoder(TaskEvent)
+_NUMBER: Final = msgspec.msgpack.Decoder(int)
 
 
 class TaskHandle:
@@ -71,7 +72,7 @@ class TaskHandle:
             Whether it was still live.
         """
         core = self._bridge.core
-        return msgspec.msgpack.decode(await self._bridge.call(core.cancel, key=self.key)) == 1
+        return _NUMBER.decode(await self._bridge.call(core.cancel, key=self.key)) == 1
 
     async def result(self) -> TaskEvent:
         """Waits until the task has ended: the event that says how. Also after a restart."""

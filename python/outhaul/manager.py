@@ -4,32 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import weakref
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar
 
 import msgspec
 
-from outhaul._native import Core
-from outhaul.arguments import integer, text, wrong_type
+from outhaul.arguments import text, wrong_type
 from outhaul.bridge import Bridge
 from outhaul.callbacks import Callbacks
 from outhaul.errors import ForkedError, ManagerClosedError, WrongLoopError
 from outhaul.handle import TaskHandle
 from outhaul.model import ScheduleResult, TaskStatus
+from outhaul.options import Options, unmet
 from outhaul.queries import Queries
-from outhaul.signals import HostSignals, Signal
+from outhaul.signals import HostSignals
 from outhaul.tasks import AT_ONCE, RETRY_DEFAULT, WORKER_DEFAULT, Task
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping
     from types import TracebackType
 
-    from outhaul._native import ManualClock
     from outhaul.callbacks import Callback
     from outhaul.constraints import Constraints
     from outhaul.model import Stats, TaskEvent, TaskProgress, TaskRecord
     from outhaul.policies import ExistingTaskPolicy, RetryPolicy
+    from outhaul.options import Clock
     from outhaul.secrets import Provider
     from outhaul.signals import SystemSignals
     from outhaul.triggers import TaskTrigger
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
     _Function = TypeVar("_Function", bound=Callback)
 
 LIVE: Final = (TaskStatus.PENDING, TaskStatus.RUNNING, TaskStatus.PAUSED, TaskStatus.BLOCKED)
-CONCURRENT_MAX: Final = 4096
 
 _SCHEDULED: Final = msgspec.msgpack.Decoder(list[tuple[int, bool, str]])
 _NUMBER: Final = msgspec.msgpack.Decoder(int)
@@ -68,7 +66,7 @@ class WorkManager:
         run: bool = True,
         close_timeout: float = 10.0,
         signals: SystemSignals | None = None,
-        clock: ManualClock | None = None,
+        clock: Clock | None = None,
     ) -> None:
         """Opens nothing yet.
 
@@ -87,32 +85,30 @@ class WorkManager:
             run: Whether this process runs tasks, as soon as no other does.
             close_timeout: How long closing waits for callbacks, in seconds.
             signals: Facts about the host; the host's own by default.
-            clock: A test's clock; the host's by default.
+            clock: A test's `FakeClock`; the host's by default.
 
         Raises:
             InvalidArgumentError: A value out of its range.
             InvalidTypeError: A wrong type.
         """
-        self._path = os.fspath(path)
-        if not isinstance(self._path, str):
-            raise wrong_type("path", path, "text")
-        self._limits = {
-            "running_max": integer("max_concurrent", max_concurrent, least=1, most=CONCURRENT_MAX),
-            "per_host_max": integer("max_per_host", max_per_host, least=1, most=CONCURRENT_MAX),
-            "pending_max": integer("max_pending", max_pending, least=1, most=2**31),
-        }
-        self._durability = text("durability", durability)
-        self._roots = [os.path.abspath(root) for root in allowed_roots or ()]
-        self._allow_http = allow_http
-        self._ca_file = None if ca_file is None else os.path.abspath(ca_file)
+        self._options = Options(
+            path=path,
+            max_concurrent=max_concurrent,
+            max_per_host=max_per_host,
+            max_pending=max_pending,
+            durability=durability,
+            allowed_roots=allowed_roots,
+            allow_http=allow_http,
+            ca_file=ca_file,
+            callbacks_elsewhere=workers == "elsewhere",
+            run=run,
+            clock=clock,
+        )
         self._callbacks = Callbacks(secrets or {})
-        self._elsewhere = workers == "elsewhere"
         for name, callback in {} if workers is None or workers == "elsewhere" else workers.items():
             self._callbacks.register(name, callback)
-        self._run = run
         self._close_timeout = close_timeout
         self._signals = signals or HostSignals()
-        self._clock = clock
         self._loop: asyncio.AbstractEventLoop | None = None
         self._bridge: Bridge | None = None
         self._queries: Queries | None = None
@@ -127,12 +123,14 @@ class WorkManager:
         if self._bridge is not None:
             raise ManagerClosedError("the manager is already open")
         loop = asyncio.get_running_loop()
-        core = await asyncio.to_thread(self._open)
+        core = await asyncio.to_thread(self._options.open, self._callbacks.names)
         self._loop = loop
-        self._callbacks.open(core, threads_max=self._limits["running_max"])
+        self._callbacks.open(core, threads_max=self._options.max_concurrent)
         self._bridge = Bridge(core, self._callbacks, loop)
         self._queries = Queries(self._bridge)
-        self._signals.start(loop, lambda facts: core.set_unmet(int(~Signal(facts))))
+        self._signals.start(loop, lambda facts: core.set_unmet(unmet(facts)))
+        if self._options.clock is not None:
+            self._options.clock.start(core.poke)
         _OPEN.add(self)
         return self
 
@@ -143,26 +141,6 @@ class WorkManager:
         trace: TracebackType | None,
     ) -> None:
         await self.close()
-
-    def _open(self) -> Core:
-        return Core(
-            self._path,
-            durability=self._durability,
-            run=self._run,
-            allowed_roots=self._roots,
-            allow_http=self._allow_http,
-            ca_file=self._ca_file,
-            strict_addresses=False,
-            allow_addresses=[],
-            callbacks=self._callbacks.names,
-            callbacks_elsewhere=self._elsewhere,
-            # Until the host has said otherwise, nothing holds.
-            unmet=int(~Signal(0)),
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            clock=self._clock,
-            **self._limits,
-        )
 
     def _here(self) -> Bridge:
         """The bridge, if the manager is open and this is its loop and its process."""
@@ -370,6 +348,8 @@ class WorkManager:
         _OPEN.discard(self)
         self._bridge = self._queries = None
         self._signals.close()
+        if self._options.clock is not None:
+            self._options.clock.close(bridge.core.poke)
         await bridge.call(bridge.core.close, int(self._close_timeout * 1000))
         await self._callbacks.close()
         bridge.close()

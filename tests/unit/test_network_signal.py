@@ -34,9 +34,7 @@ def ipv6(destination: str, name: str, flags: str = "00000003") -> str:
         pytest.param([HEADER, DEFAULT], [], True, id="a default route is a network"),
         pytest.param([HEADER, LAN], [], True, id="a local network is a network"),
         pytest.param([DEFAULT.replace("eth0", "lo")], [], False, id="loopback is no network"),
-        pytest.param(
-            [DEFAULT.replace("eth0", "docker0")], [], False, id="a dead interface is none"
-        ),
+        pytest.param([DEFAULT.replace("eth0", "dead0")], [], False, id="a dead interface is none"),
         pytest.param(
             [DEFAULT.replace("0003", "0002")], [], False, id="a route that is down is none"
         ),
@@ -53,7 +51,7 @@ def ipv6(destination: str, name: str, flags: str = "00000003") -> str:
 def test_a_network_is_a_route_that_leads_off_the_host(
     ipv4: list[str], ipv6_lines: list[str], expected: bool
 ) -> None:
-    assert has_route(ipv4, ipv6_lines, lambda name: name == "eth0") is expected
+    assert has_route(ipv4, ipv6_lines, lambda name: name != "dead0") is expected
 
 
 async def test_the_state_is_told_once_after_the_start() -> None:
@@ -84,7 +82,7 @@ async def test_the_host_s_facts_are_a_mask() -> None:
     signals = HostSignals()
     signals.start(asyncio.get_running_loop(), told.put_nowait)
     try:
-        assert await told.get() in {0, Signal.NETWORK_UP}
+        assert await told.get() in range(int(~Signal(0)) + 1)
     finally:
         signals.close()
 

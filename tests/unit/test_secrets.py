@@ -74,6 +74,8 @@ async def test_a_provider_is_asked(provider: Provider) -> None:
         pytest.param(Secret.env("NONE"), "env:NONE is not set", id="a variable that is not set"),
         pytest.param(Secret.env("EMPTY"), "is empty", id="an empty variable"),
         pytest.param(Secret.env("LINES"), "line break", id="two lines"),
+        pytest.param(Secret.env("CR"), "line break", id="a lone carriage return"),
+        pytest.param(Secret.env("NUL"), "line break", id="a NUL"),
         pytest.param(Secret.file("/nowhere/token"), "No such file", id="a file that is not there"),
         pytest.param(Secret.file("/dev/zero"), "longer than", id="an endless file"),
         pytest.param(Secret.provider("none"), "has no provider", id="a provider that is not there"),
@@ -85,7 +87,7 @@ async def test_a_missing_secret_is_an_error_without_the_value(ref: SecretRef, wh
     with pytest.raises(SecretUnavailableError) as caught:
         await resolved(
             ref,
-            environ={"EMPTY": "", "LINES": f"{VALUE}\r\nX-Evil: 1"},
+            environ={"EMPTY": "", "CR": "a\rb", "NUL": "a\0b", "LINES": f"{VALUE}\r\nX-Evil: 1"},
             providers={"raises": raising, "bytes": in_bytes},  # type: ignore[dict-item]
         )
     assert why in caught.value.message

@@ -71,6 +71,7 @@ async def test_a_script_is_followed_and_attempts_are_counted() -> None:
     assert statuses == [503, None, 201, 200]
     assert [request.attempt for request in server.requests] == [1, 2, 3, 4]
     assert [request.complete for request in server.requests] == [True, False, True, True]
+    assert [request.dropped for request in server.requests] == [False, True, False, False]
     assert server.files["a.bin"].times == 2
 
 
@@ -82,6 +83,18 @@ async def test_a_refusal_by_size_reads_no_body() -> None:
         assert await upload(session, server) in {413, None}
     assert (server.requests[0].status, server.requests[0].size) == (413, 0)
     assert server.files == {}
+
+
+async def test_a_form_without_a_file_is_no_file() -> None:
+    data = aiohttp.FormData(default_to_multipart=True)
+    data.add_field("album", "2024")
+    async with (
+        FlakyServer() as server,
+        aiohttp.ClientSession() as session,
+        session.post(server.url, data=data),
+    ):
+        pass
+    assert (server.requests[0].fields, server.files) == ([("album", "2024")], {})
 
 
 async def test_an_answer_can_say_when_to_come_back() -> None:
@@ -128,4 +141,15 @@ async def test_the_network_obeys() -> None:
     signals.set_network(up=False)
     signals.close()
     signals.set_network(up=True)
-    assert told == [0, Signal.NETWORK_UP, 0]
+    battery = Signal.BATTERY_NOT_LOW
+    assert told == [battery, Signal.NETWORK_UP | battery, battery]
+
+
+async def test_a_slow_server_reads_no_faster_than_told() -> None:
+    async with (
+        FlakyServer(bytes_per_s=len(FILE) / 0.2) as server,
+        aiohttp.ClientSession() as session,
+    ):
+        began = asyncio.get_running_loop().time()
+        assert await upload(session, server) == 200
+        assert asyncio.get_running_loop().time() - began >= 0.1

@@ -57,6 +57,7 @@ def test_an_upload_says_everything_on_the_wire() -> None:
         pytest.param(Path("/data/a.jpg"), "/data/a.jpg", id="a Path is a path"),
         pytest.param("a.jpg", str(Path.cwd() / "a.jpg"), id="a relative path is completed"),
         pytest.param("/data/./x/../a.jpg", "/data/a.jpg", id="dots are folded"),
+        pytest.param("/data/a/", "/data/a", id="a slash at the end goes"),
         pytest.param("/data//a.jpg", "/data/a.jpg", id="double slashes are folded"),
         pytest.param("/data/.hidden", "/data/.hidden", id="a hidden file keeps its dot"),
         pytest.param("/data/été.jpg", "/data/été.jpg", id="UTF-8 is fine"),
@@ -117,6 +118,13 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
         ),
         pytest.param(
             {"headers": "X: y"}, InvalidTypeError, "headers", "mapping", id="headers as text"
+        ),
+        pytest.param(
+            {"headers": {"X": "\ud800"}},
+            InvalidArgumentError,
+            'headers["X"]',
+            "UTF-8",
+            id="half a surrogate in a header",
         ),
         pytest.param(
             {"headers": [("a",)]}, InvalidTypeError, "headers", "pairs", id="a header of one"
@@ -192,8 +200,11 @@ def test_a_time_is_a_timedelta_or_seconds(time: object) -> None:
     assert upload(connect_timeout=time).wire.connect_timeout_ms == 2_000
 
 
-def test_a_tenth_of_a_second_is_a_hundred_milliseconds() -> None:
-    assert upload(connect_timeout=0.1).wire.connect_timeout_ms == 100
+@pytest.mark.parametrize(("seconds", "milliseconds"), [(0.1, 100), (2.007, 2_007), (0.0011, 2)])
+def test_a_fraction_is_rounded_up_but_not_by_the_noise_of_floats(
+    seconds: float, milliseconds: int
+) -> None:
+    assert upload(connect_timeout=seconds).wire.connect_timeout_ms == milliseconds
 
 
 def test_a_repr_shows_no_credential() -> None:

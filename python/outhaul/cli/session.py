@@ -14,7 +14,7 @@ from outhaul.errors import OuthaulError
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from outhaul import WorkManager  # type: ignore[attr-defined]  # until the manager is there
+    from outhaul import WorkManager
 
 SAFE = "interrupted: the work is safe in {db}; `outhaul --db {db} run --until-idle` goes on with it"
 
@@ -28,11 +28,11 @@ class ExitStatus(enum.IntEnum):
     INTERRUPTED = 130
 
 
-def open_manager(db: str, *, run: bool) -> WorkManager:
+def open_manager(db: str, *, run: bool, allow_http: bool = False) -> WorkManager:
     """The manager, to be entered. With `run=False` it only asks and enqueues."""
-    from outhaul import WorkManager  # type: ignore[attr-defined]  # noqa: PLC0415 — tests put theirs there
+    from outhaul import WorkManager  # noqa: PLC0415 — tests put theirs there
 
-    return WorkManager(db, run=run)
+    return WorkManager(db, run=run, allow_http=allow_http)
 
 
 def existing(db: str) -> str:
@@ -69,6 +69,11 @@ def usage(message: str) -> NoReturn:
     """Leaves because the command line says nothing that can be done."""
     complain(message)
     raise typer.Exit(int(ExitStatus.USAGE))
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things: `1 task`, `2 tasks`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def complain(message: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from outhaul.cli import render
-from outhaul.cli.session import SAFE, ExitStatus, open_manager, run
+from outhaul.cli.session import ExitStatus, open_manager, run, safe
 from outhaul.errors import InvalidArgumentError
 from outhaul.model import EventKind
 from outhaul.policies import RetryPolicy
@@ -20,7 +20,7 @@ from outhaul.workers import NativeWorker
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from outhaul import TaskHandle, WorkManager  # type: ignore[attr-defined]  # until they are there
+    from outhaul import TaskHandle, WorkManager
     from outhaul.wire import SecretRef
 
 # `Bearer env:API_TOKEN`: a word, and where the secret is found.
@@ -43,6 +43,9 @@ def upload(
         ),
     ] = None,
     max_retries: Annotated[int, typer.Option(help="Attempts after the first one.")] = 3,
+    allow_http: Annotated[
+        bool, typer.Option("--allow-http", help="Let http:// leave this host: anybody can read it.")
+    ] = False,
     detach: Annotated[
         bool, typer.Option("--detach", help="Only store the work; another process does it.")
     ] = False,
@@ -50,7 +53,8 @@ def upload(
 ) -> None:
     """Uploads files, and goes on where an earlier run was cut short.
 
-    The same file to the same URL is the same task: to run the command again is harmless.
+    The same file to the same URL is the same task until it has ended: to run the command again
+    while it waits or runs adds nothing.
     """
     db: str = context.obj
 
@@ -66,12 +70,12 @@ def upload(
             )
             for file in files
         }
-        async with open_manager(db, run=not detach) as manager:
+        async with open_manager(db, run=not detach, allow_http=allow_http) as manager:
             if detach:
                 return await _detached(manager, tasks, as_json=as_json)
             return await _attended(manager, tasks, as_json=as_json)
 
-    run(work(), interrupted=SAFE.format(db=db))
+    run(work(), interrupted=safe(db))
 
 
 def parse_header(text: str) -> tuple[str, str | SecretRef]:
@@ -105,16 +109,17 @@ async def _attended(manager: WorkManager, tasks: Mapping[str, Task], *, as_json:
         asyncio.create_task(_show_progress(manager, names, report)),
         asyncio.create_task(_show_retries(manager, names, report)),
     ]
+    results = [asyncio.create_task(handle.result()) for handle in handles]
     completed = 0
     try:
-        for ended in asyncio.as_completed([handle.result() for handle in handles]):
+        for ended in asyncio.as_completed(results):
             event = await ended
             report.finished(names[event.key], event)
             completed += event.success is True
     finally:
-        for watcher in watchers:
-            watcher.cancel()
-        outcomes = await asyncio.gather(*watchers, return_exceptions=True)
+        for task in (*watchers, *results):
+            task.cancel()
+        outcomes = await asyncio.gather(*watchers, *results, return_exceptions=True)
         report.close()
     for outcome in outcomes:
         if isinstance(outcome, Exception):

@@ -60,6 +60,7 @@ def test_a_retry_is_told(manager: type[FakeManager], db: str) -> None:
     manager.log = [
         event(1, EventKind.RETRY_SCHEDULED, retry_at_ms=0, **FAILED),
         event(7, EventKind.RETRY_SCHEDULED),
+        event(1, EventKind.STARTED),
     ]
     ended = command(db, "upload", "/a.jpg", "--to", URL)
     assert "retry      /a.jpg  HTTP_SERVER_ERROR: HTTP 503" in ended.stdout
@@ -67,11 +68,12 @@ def test_a_retry_is_told(manager: type[FakeManager], db: str) -> None:
 
 
 def test_ctrl_c_says_that_the_work_is_safe(manager: type[FakeManager], db: str) -> None:
-    manager.endings = [KeyboardInterrupt()]
+    manager.endings = [None]
     ended = command(db, "upload", "/a.jpg", "--to", URL)
     assert ended.exit_code == 130
     assert "safe in" in ended.stderr
     assert "run --until-idle" in ended.stderr
+    assert manager.calls[-1] == ("close",)
 
 
 def test_a_detached_upload_only_stores(manager: type[FakeManager], db: str) -> None:

@@ -32,7 +32,7 @@ use crate::schedule::Needs;
 use crate::source::PathPolicy;
 use crate::store::sqlite::{Durability, Reader, SqliteStore};
 use crate::store::{RunnerInfo, Selection};
-use crate::transfer::{AddressPolicy, Config};
+use crate::transfer::{AddressPolicy, Config, check_certificates};
 use admission::Admission;
 use checkpoints::Checkpoints;
 use engine_loop::{EngineLoop, Parts};
@@ -94,6 +94,7 @@ pub struct Runtime {
 impl Runtime {
     /// Opens the store, takes up what it has, and starts the threads. Blocks on the disk.
     pub fn open(options: Options) -> Result<Self, Fault> {
+        check_certificates(options.ca_file.as_deref())?;
         let store = SqliteStore::open(&options.path, options.durability)?;
         let reader = Reader::open(&options.path)?;
         let completions = Completions::new()?;
@@ -241,6 +242,13 @@ impl Runtime {
             // A thread of the parent held it at the fork; the child exits or execs with it.
             Err(TryLockError::WouldBlock) => {}
         }
+    }
+}
+
+impl Drop for Runtime {
+    /// A manager that was never closed lets go of everything; what ran will run again.
+    fn drop(&mut self) {
+        self.inbox.push(Op::Close { ticket: 0, grace: Duration::ZERO });
     }
 }
 

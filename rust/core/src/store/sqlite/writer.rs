@@ -80,6 +80,14 @@ impl SqliteStore {
         Ok(statement.query_row([], |row| row.get(0))?)
     }
 
+    /// Whether a task runs, or is due, anywhere. O(n) in the live tasks at worst.
+    pub fn has_due(&self, now_ms: UnixMillis) -> Result<bool, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT EXISTS(SELECT 1 FROM live WHERE status=1 OR (status=0 AND run_at<=?1))",
+        )?;
+        Ok(statement.query_row([now_ms], |row| row.get(0))?)
+    }
+
     fn max_seq(&self) -> Result<i64, StoreError> {
         let mut statement = self.connection.prepare_cached("SELECT max(seq) FROM event")?;
         Ok(statement.query_row([], |row| row.get::<_, Option<i64>>(0))?.unwrap_or(0))

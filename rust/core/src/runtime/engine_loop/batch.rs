@@ -1,0 +1,237 @@
+//! One transaction: what has arrived is decided in order, and stored.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::EngineLoop;
+use super::publish::{Claim, Publication};
+use crate::engine::{Answer, Arrival, Effect, Input, NewTask, Scheduled};
+use crate::model::{Fault, FaultCode, Now, TaskKey};
+use crate::runtime::inbox::Op;
+use crate::runtime::readers::pack;
+use crate::store::{Body, Selection, Store, StoreError, generated_id, next_key};
+
+impl EngineLoop {
+    /// One transaction. What it leads to happens only once it is on disk.
+    pub(super) fn batch(
+        &mut self,
+        ops: Vec<Op>,
+        marks: Vec<(TaskKey, u32, u8)>,
+        now: Now,
+    ) -> Result<(), StoreError> {
+        let mut publication = Publication::default();
+        let done = self.transact(&ops, marks, now, &mut publication);
+        match done {
+            Ok(()) => {
+                self.publish(publication);
+                Ok(())
+            }
+            Err(error) => {
+                self.parts.store.rollback();
+                self.refuse(ops, &error);
+                Err(error)
+            }
+        }
+    }
+
+    fn transact(
+        &mut self,
+        ops: &[Op],
+        marks: Vec<(TaskKey, u32, u8)>,
+        now: Now,
+        publication: &mut Publication,
+    ) -> Result<(), StoreError> {
+        self.parts.store.begin()?;
+        let mut fresh = HashMap::new();
+        let mut effects = Vec::new();
+        for key in self.parts.store.foreign_changes()? {
+            if self.epoch != 0 {
+                let row = self.parts.store.live(key)?;
+                effects.extend(self.engine.catch_up(key, row, now));
+            }
+        }
+        for (key, attempt, percent) in marks {
+            let input = Input::Progress { key, attempt, percent };
+            self.engine.handle(input, now, &mut effects);
+        }
+        self.store(&mut effects, &mut fresh, publication)?;
+        for op in ops {
+            self.decide(op, now, &mut effects, publication)?;
+            self.store(&mut effects, &mut fresh, publication)?;
+        }
+        self.engine.handle(Input::Tick, now, &mut effects);
+        self.store(&mut effects, &mut fresh, publication)?;
+        if publication.durable {
+            self.parts.store.commit()
+        } else {
+            self.parts.store.rollback();
+            Ok(())
+        }
+    }
+
+    /// Lets the engine decide about one op.
+    fn decide(
+        &mut self,
+        op: &Op,
+        now: Now,
+        effects: &mut Vec<Effect>,
+        publication: &mut Publication,
+    ) -> Result<(), StoreError> {
+        match op {
+            Op::Enqueue { ticket, tasks } => {
+                let arrivals = self.arrivals(tasks, now)?;
+                let ids: Vec<Option<Arc<str>>> =
+                    tasks.iter().map(|task| task.task_id.clone()).collect();
+                let answer = self.engine.handle(Input::Enqueue(arrivals), now, effects);
+                publication.replies.push((*ticket, scheduled(answer, &ids)));
+            }
+            Op::Cancel { ticket, selection } => {
+                let keys = self.meant(selection)?;
+                let answer = self.engine.handle(Input::Cancel(keys), now, effects);
+                let Answer::Cancelled(number) = answer else { return Ok(()) };
+                publication.replies.push((*ticket, pack(&number)));
+            }
+            Op::Outcome { key, attempt, outcome } => {
+                let Some(underway) = self.underway.get(key).filter(|u| u.number == *attempt) else {
+                    return Ok(());
+                };
+                publication.outcomes.push(*key);
+                let (key, attempt, outcome) = (*key, *attempt, outcome.clone());
+                let input = Input::Outcome { key, attempt, outcome, retry: underway.retry };
+                self.engine.handle(input, now, effects);
+            }
+            Op::Signals { unmet } => {
+                self.engine.handle(Input::Signals { unmet: *unmet }, now, effects);
+            }
+            Op::Register { .. }
+            | Op::Drain { .. }
+            | Op::WaitIdle { .. }
+            | Op::Close { .. }
+            | Op::Poke => {}
+        }
+        Ok(())
+    }
+
+    /// New tasks with their keys, and the live tasks that have their ids.
+    ///
+    /// Within one call two tasks may share an id: the second finds the first by its key.
+    fn arrivals(&mut self, tasks: &[NewTask], now: Now) -> Result<Vec<Arrival>, StoreError> {
+        if self.last_key == 0 || self.epoch == 0 {
+            self.last_key = self.last_key.max(self.parts.store.last_key()?);
+        }
+        let mut named: HashMap<Arc<str>, TaskKey> = HashMap::new();
+        let mut arrivals = Vec::with_capacity(tasks.len());
+        for task in tasks {
+            self.last_key = next_key(self.last_key, now.wall_ms);
+            let mut taken_by = None;
+            if let Some(task_id) = &task.task_id {
+                taken_by = match named.insert(Arc::clone(task_id), self.last_key) {
+                    Some(earlier) => Some(earlier),
+                    None => self.parts.store.newest(task_id)?,
+                };
+                self.show(taken_by)?;
+            }
+            arrivals.push(Arrival { task: task.clone(), key: self.last_key, taken_by });
+        }
+        Ok(arrivals)
+    }
+
+    /// The live tasks that a cancel means.
+    fn meant(&mut self, selection: &Selection) -> Result<Vec<TaskKey>, StoreError> {
+        let keys = self.parts.store.select(selection)?;
+        for key in &keys {
+            self.show(Some(*key))?;
+        }
+        Ok(keys)
+    }
+
+    /// Shows an observer's engine the row that a rule touches. A runner's engine has them all.
+    fn show(&mut self, key: Option<TaskKey>) -> Result<(), StoreError> {
+        if self.epoch == 0
+            && let Some(key) = key
+            && self.engine.table().get(key).is_none()
+            && let Some(live) = self.parts.store.live(key)?
+        {
+            self.engine.show(live);
+        }
+        Ok(())
+    }
+
+    /// Stores effects, and notes what they lead to after the commit.
+    pub(super) fn store(
+        &mut self,
+        effects: &mut Vec<Effect>,
+        fresh: &mut HashMap<TaskKey, Body>,
+        publication: &mut Publication,
+    ) -> Result<(), StoreError> {
+        self.parts.store.apply(effects)?;
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::Start { key, attempt, mark_percent, .. } => {
+                    let body = match fresh.remove(&key) {
+                        Some(body) => Some(body),
+                        None => self.parts.store.body(key)?,
+                    };
+                    publication.starts.push(Claim { key, number: attempt, mark_percent, body });
+                }
+                Effect::Stop { key, attempt, why } => publication.stops.push((key, attempt, why)),
+                Effect::Insert { live, task, .. } => {
+                    publication.durable = true;
+                    fresh.insert(
+                        live.key,
+                        Body {
+                            task_id: task.task_id,
+                            tag: task.tag,
+                            spec: task.spec,
+                            admitted: task.admitted,
+                        },
+                    );
+                }
+                Effect::Finish { key, .. } => {
+                    publication.durable = true;
+                    publication.ended.push(key);
+                }
+                Effect::Update(_) | Effect::Record { .. } => publication.durable = true,
+            }
+        }
+        Ok(())
+    }
+
+    /// The transaction failed: calls are told, outcomes are kept for the next one.
+    pub(super) fn refuse(&mut self, ops: Vec<Op>, error: &StoreError) {
+        let mut again = Vec::new();
+        for op in ops {
+            match op {
+                Op::Enqueue { ticket, .. } | Op::Cancel { ticket, .. } => {
+                    self.parts.completions.reply(ticket, Err(error.clone().into()));
+                }
+                other => again.push(other),
+            }
+        }
+        self.parts.inbox.put_back(again);
+    }
+}
+
+/// The answer to an enqueue: key, whether it was accepted, and the id, for each task.
+fn scheduled(answer: Answer, ids: &[Option<Arc<str>>]) -> Result<Vec<u8>, Fault> {
+    match answer {
+        Answer::Scheduled(tasks) => {
+            let row = |(task, id): (&Scheduled, &Option<Arc<str>>)| {
+                let (key, accepted) = match task {
+                    Scheduled::Accepted(key) => (*key, true),
+                    Scheduled::Kept(key) => (*key, false),
+                };
+                (key, accepted, id.as_deref().map_or_else(|| generated_id(key), str::to_owned))
+            };
+            pack(&tasks.iter().zip(ids).map(row).collect::<Vec<_>>())
+        }
+        Answer::Full(waiting) => Err(Fault::new(
+            FaultCode::QueueFull,
+            "",
+            format!("{waiting} tasks wait already; enqueue fewer, or later"),
+        )),
+        Answer::None | Answer::Cancelled(_) => {
+            Err(Fault::new(FaultCode::Internal, "", "an enqueue got no answer"))
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! The end: nothing new begins, what runs is released, and the runner signs off.
+
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
+use super::{EngineLoop, Parts};
+use crate::engine::{Effect, StopReason};
+use crate::model::{Fault, FaultCode, InterruptReason, Now, Outcome};
+use crate::runtime::completions::Ticket;
+use crate::runtime::inbox::Op;
+use crate::runtime::readers::pack;
+use crate::store::{Store, StoreError};
+
+impl EngineLoop {
+    /// Claims no more, stops transfers at once, and asks callbacks to stop.
+    pub(super) fn begin_to_close(&mut self, ticket: Ticket, grace: Duration) {
+        self.engine.stop_claiming();
+        self.closing = Some((ticket, Instant::now() + grace));
+        let why = StopReason::Interrupted(InterruptReason::Shutdown);
+        for (key, underway) in &self.underway {
+            self.parts.launcher.stop(*key, underway.number, underway.native, why);
+            if underway.native {
+                let outcome = Outcome::Interrupted(InterruptReason::Shutdown);
+                self.parts.inbox.push(Op::Outcome { key: *key, attempt: underway.number, outcome });
+            }
+        }
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        let counts = self.engine.counts();
+        self.closing
+            .as_ref()
+            .is_some_and(|(_, deadline)| counts.running == 0 || Instant::now() >= *deadline)
+    }
+
+    /// The last transaction: what still runs is released, and the runner signs off.
+    pub(super) fn close(mut self) {
+        let now = self.parts.situation.now();
+        let effects = self.engine.interrupt_all(InterruptReason::Shutdown, now);
+        if let Err(error) = self.sign_off(&effects, now) {
+            // What still ran is rescued by the next runner, as after a crash.
+            self.parts.store.rollback();
+            self.parts.completions.push(|batch| batch.errors.push(error.to_string()));
+        }
+        for op in self.parts.inbox.take(usize::MAX, Duration::ZERO) {
+            if let Op::Enqueue { ticket, .. }
+            | Op::Cancel { ticket, .. }
+            | Op::Drain { ticket }
+            | Op::WaitIdle { ticket } = op
+            {
+                self.parts.completions.reply(ticket, Err(closed()));
+            }
+        }
+        for ticket in self.draining.drain(..).chain(self.idle.drain(..)) {
+            self.parts.completions.reply(ticket, Err(closed()));
+        }
+        // The write connection goes last: it moves what is left of the WAL into the file.
+        let Parts { store, completions, readers, launcher, checkpoints, lock, .. } = self.parts;
+        readers.stop();
+        drop((launcher, checkpoints));
+        drop(store);
+        *lock.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        if let Some((ticket, _)) = self.closing {
+            completions.reply(ticket, pack(&()));
+        }
+    }
+
+    fn sign_off(&mut self, effects: &[Effect], now: Now) -> Result<(), StoreError> {
+        if self.epoch == 0 {
+            return Ok(());
+        }
+        self.parts.store.begin()?;
+        self.parts.store.apply(effects)?;
+        self.parts.store.end_epoch(self.epoch, now.wall_ms)?;
+        self.parts.store.commit()
+    }
+}
+
+/// The refusal of a call to a manager that is closed.
+pub(in crate::runtime) fn closed() -> Fault {
+    Fault::new(FaultCode::Closed, "", "the manager is closed; open a new one")
+}

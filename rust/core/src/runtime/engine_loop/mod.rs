@@ -1,0 +1,211 @@
+//! The engine loop: takes what has arrived, lets the engine decide, commits it with one fsync,
+//! answers, and starts what is due. While one batch is on its way to the disk the next one gathers,
+//! so the size of a batch finds itself (natural group commit).
+
+mod batch;
+mod closing;
+mod election;
+mod publish;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use super::checkpoints::Checkpoints;
+use super::completions::{Completions, Ticket};
+use super::inbox::{Inbox, Op};
+use super::launcher::Launcher;
+use super::lock::RunnerLock;
+use super::progress_board::ProgressBoard;
+use super::readers::{Readers, pack};
+use super::situation::SharedSituation;
+use crate::engine::{Engine, Limits};
+use crate::model::spec::RetrySpec;
+use crate::model::{Fault, TaskKey};
+use crate::store::sqlite::SqliteStore;
+use crate::store::{RunnerInfo, StoreError};
+
+pub(super) use closing::closed;
+
+/// At most this many calls in one transaction, which bounds how long the last of them waits.
+const BATCH_MAX: usize = 1024;
+
+/// How often the loop looks at what others did, when nothing else wakes it.
+const POLL: Duration = Duration::from_millis(100);
+
+/// How often a standby tries to become the runner, and progress is remembered.
+const SECOND: Duration = Duration::from_secs(1);
+
+/// An attempt under way here.
+struct Underway {
+    number: u32,
+    native: bool,
+    retry: RetrySpec,
+}
+
+/// What the loop is made of.
+pub(super) struct Parts {
+    pub(super) store: SqliteStore,
+    pub(super) path: PathBuf,
+    pub(super) limits: Limits,
+    pub(super) seed: u64,
+    pub(super) run: bool,
+    pub(super) runner: RunnerInfo,
+    pub(super) callbacks: Vec<String>,
+    pub(super) inbox: Arc<Inbox>,
+    pub(super) completions: Completions,
+    pub(super) readers: Arc<Readers>,
+    pub(super) launcher: Arc<Launcher>,
+    pub(super) board: Arc<ProgressBoard>,
+    pub(super) situation: Arc<SharedSituation>,
+    pub(super) lock: Arc<Mutex<Option<RunnerLock>>>,
+    pub(super) checkpoints: Checkpoints,
+}
+
+/// The loop's own state.
+pub(super) struct EngineLoop {
+    parts: Parts,
+    engine: Engine,
+    epoch: i64,
+    last_key: TaskKey,
+    underway: HashMap<TaskKey, Underway>,
+    data_version: i64,
+    tried_lock: Option<Instant>,
+    saved_progress: Instant,
+    draining: Vec<Ticket>,
+    idle: Vec<Ticket>,
+    closing: Option<(Ticket, Instant)>,
+}
+
+impl EngineLoop {
+    /// Takes over what the store has, if this process is the one that runs.
+    pub(super) fn open(parts: Parts) -> Result<Self, Fault> {
+        let engine = Engine::observer(parts.limits, parts.seed);
+        let mut this = Self {
+            engine,
+            epoch: 0,
+            last_key: 0,
+            underway: HashMap::new(),
+            data_version: parts.store.data_version()?,
+            tried_lock: None,
+            saved_progress: Instant::now(),
+            draining: Vec::new(),
+            idle: Vec::new(),
+            closing: None,
+            parts,
+        };
+        this.try_to_run()?;
+        Ok(this)
+    }
+
+    /// Runs until it is closed.
+    pub(super) fn run(mut self) {
+        loop {
+            let ops = self.parts.inbox.take(BATCH_MAX, self.patience());
+            if let Err(error) = self.turn(ops) {
+                self.recover_from(&error);
+            }
+            if self.is_closed() {
+                return self.close();
+            }
+        }
+    }
+
+    /// How long the loop may sleep.
+    fn patience(&self) -> Duration {
+        let now = self.parts.situation.now();
+        let due = self.engine.next_due_ms().map_or(POLL, |due| {
+            let wait = due.saturating_sub(now.wall_ms);
+            Duration::from_millis(u64::try_from(wait).unwrap_or_default())
+        });
+        due.min(POLL)
+    }
+
+    /// One turn: a batch, or what time and others brought.
+    fn turn(&mut self, mut ops: Vec<Op>) -> Result<(), StoreError> {
+        let now = self.parts.situation.now();
+        ops.retain_mut(|op| !self.without_store(op));
+        let due = self.engine.next_due_ms().is_some_and(|due| due <= now.wall_ms);
+        let news = self.foreign_news()?;
+        let marks = self.marks_due(&ops);
+        if !ops.is_empty() || due || news || !marks.is_empty() {
+            self.batch(ops, marks, now)?;
+        }
+        if self.tried_lock.is_none_or(|at| at.elapsed() >= SECOND)
+            && let Err(fault) = self.try_to_run()
+        {
+            return Err(StoreError::Unavailable(fault.message));
+        }
+        self.answer_the_patient()
+    }
+
+    /// Does what needs no transaction; says whether the op is done with.
+    fn without_store(&mut self, op: &mut Op) -> bool {
+        match op {
+            Op::Drain { ticket } => {
+                self.engine.stop_claiming();
+                self.draining.push(*ticket);
+            }
+            Op::WaitIdle { ticket } => self.idle.push(*ticket),
+            Op::Close { ticket, grace } => self.begin_to_close(*ticket, *grace),
+            Op::Outcome { key, attempt, .. } => {
+                self.parts.launcher.forget(*key, *attempt);
+                return false;
+            }
+            Op::Poke => {}
+            Op::Register { callback_id } => {
+                self.parts.callbacks.push(std::mem::take(callback_id));
+                self.engine.register_callback(self.parts.callbacks.last().map_or("", |id| id));
+                // A tick follows, which claims what waited for it.
+                *op = Op::Signals { unmet: self.parts.situation.unmet() };
+                return false;
+            }
+            Op::Enqueue { .. } | Op::Cancel { .. } | Op::Signals { .. } => return false,
+        }
+        true
+    }
+
+    /// Whether another process has committed since the last look.
+    fn foreign_news(&mut self) -> Result<bool, StoreError> {
+        let version = self.parts.store.data_version()?;
+        let news = version != self.data_version;
+        self.data_version = version;
+        if news {
+            self.parts.readers.committed(None);
+        }
+        Ok(news && self.epoch != 0)
+    }
+
+    /// The progress that the store should remember by now: once a second, and before an outcome, so
+    /// that the next attempt goes on from what was reported.
+    fn marks_due(&mut self, ops: &[Op]) -> Vec<(TaskKey, u32, u8)> {
+        let outcome = ops.iter().any(|op| matches!(op, Op::Outcome { .. }));
+        if self.underway.is_empty() || !(outcome || self.saved_progress.elapsed() >= SECOND) {
+            return Vec::new();
+        }
+        self.saved_progress = Instant::now();
+        self.parts.board.take_marks()
+    }
+
+    /// Answers those who wait for quiet.
+    ///
+    /// Where nothing runs, nothing that is due can run: the engine claims all that may be claimed. A
+    /// process that does not run tasks asks the store about the one that does.
+    fn answer_the_patient(&mut self) -> Result<(), StoreError> {
+        if self.engine.counts().running != 0 {
+            return Ok(());
+        }
+        for ticket in self.draining.drain(..) {
+            self.parts.completions.reply(ticket, pack(&()));
+        }
+        let now_ms = self.parts.situation.now().wall_ms;
+        if self.idle.is_empty() || (self.epoch == 0 && self.parts.store.has_due(now_ms)?) {
+            return Ok(());
+        }
+        for ticket in self.idle.drain(..) {
+            self.parts.completions.reply(ticket, pack(&()));
+        }
+        Ok(())
+    }
+}

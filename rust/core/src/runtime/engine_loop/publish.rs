@@ -1,0 +1,93 @@
+//! What a batch leads to, once it is on disk: answers, starts, stops, news.
+
+use super::{EngineLoop, Underway};
+use crate::engine::StopReason;
+use crate::model::spec::{RetrySpec, TaskSpec, WorkerSpec};
+use crate::model::{ErrorCode, Failure, Fault, Outcome, TaskKey};
+use crate::runtime::completions::Ticket;
+use crate::runtime::inbox::Op;
+use crate::runtime::launcher::Attempt;
+use crate::store::{Body, generated_id};
+
+/// What one batch leads to, once it is on disk.
+#[derive(Default)]
+pub(super) struct Publication {
+    pub(super) replies: Vec<(Ticket, Result<Vec<u8>, Fault>)>,
+    pub(super) starts: Vec<Claim>,
+    pub(super) stops: Vec<(TaskKey, u32, StopReason)>,
+    /// Attempts whose outcome is on disk.
+    pub(super) outcomes: Vec<TaskKey>,
+    pub(super) ended: Vec<TaskKey>,
+    pub(super) durable: bool,
+}
+
+/// An attempt that begins once its claim is on disk.
+pub(super) struct Claim {
+    pub(super) key: TaskKey,
+    pub(super) number: u32,
+    pub(super) mark_percent: u8,
+    pub(super) body: Option<Body>,
+}
+
+impl Claim {
+    fn attempt(self) -> Result<Attempt, String> {
+        let Self { key, number, mark_percent, body } = self;
+        let body = body.ok_or("Unknown error: the stored task has lost its body")?;
+        let spec: TaskSpec = rmp_serde::from_slice(&body.spec)
+            .map_err(|error| format!("Unknown error: the stored task cannot be read ({error})"))?;
+        let task_id = body.task_id.as_deref().map_or_else(|| generated_id(key), str::to_owned);
+        Ok(Attempt { key, number, mark_percent, task_id, spec, body })
+    }
+}
+
+impl EngineLoop {
+    /// It is on disk: answers, starts, stops, tells.
+    pub(super) fn publish(&mut self, publication: Publication) {
+        if self.epoch == 0 {
+            self.engine.forget();
+        }
+        for key in &publication.outcomes {
+            self.underway.remove(key);
+        }
+        for (key, number, why) in publication.stops {
+            let native = self.underway.remove(&key).is_none_or(|underway| underway.native);
+            self.parts.launcher.stop(key, number, native, why);
+        }
+        for key in &publication.ended {
+            self.parts.board.retire(*key);
+        }
+        let replies = publication.replies;
+        self.parts.completions.push(|batch| batch.replies.extend(replies));
+        for attempt in publication.starts {
+            self.start(attempt);
+        }
+        if publication.durable {
+            self.parts.readers.committed(Some(publication.ended));
+            self.parts.checkpoints.after_commit(self.parts.store.wal_pages());
+        }
+    }
+
+    /// Begins an attempt whose claim is on disk. A body that cannot be read fails its own task only.
+    fn start(&mut self, claim: Claim) {
+        let (key, number) = (claim.key, claim.number);
+        match claim.attempt() {
+            Ok(attempt) => {
+                let native = matches!(attempt.spec.worker, WorkerSpec::HttpUpload(_));
+                let underway = Underway { number, native, retry: attempt.spec.retry };
+                self.underway.insert(key, underway);
+                self.parts.launcher.start(attempt);
+            }
+            Err(message) => {
+                let retry = RetrySpec {
+                    max_retries: 0,
+                    initial_delay_ms: 0,
+                    multiplier: 1.0,
+                    max_delay_ms: 0,
+                };
+                self.underway.insert(key, Underway { number, native: true, retry });
+                let outcome = Outcome::Failed(Failure::new(ErrorCode::Unknown, message));
+                self.parts.inbox.push(Op::Outcome { key, attempt: number, outcome });
+            }
+        }
+    }
+}

@@ -1,0 +1,99 @@
+"""Only a server whose certificate holds gets the body; one that does not is no passing fault."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from pathlib import Path
+
+import pytest
+import trustme
+from tests.http.conftest import Made
+from tests.http.peers import RawServer, verdict
+
+from outhaul import ErrorCode, EventKind, NativeWorker, WorkManager
+from outhaul.errors import OuthaulError
+from outhaul.testing import FlakyServer
+
+
+@pytest.fixture(scope="module")
+def ca() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def ca_file(ca: trustme.CA, tmp_path: Path) -> Path:
+    path = tmp_path / "ca.pem"
+    ca.cert_pem.write_to_path(path)
+    return path
+
+
+def serving(ca: trustme.CA, *names: str) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    ca.issue_cert(*names).configure_cert(context)
+    return context
+
+
+async def test_a_trusted_server_gets_the_body(
+    ca: trustme.CA, ca_file: Path, tmp_path: Path, make: Made
+) -> None:
+    tls = serving(ca, "127.0.0.1", "localhost")
+    async with (
+        FlakyServer(ssl_context=tls) as server,
+        WorkManager(tmp_path / "work.db", ca_file=ca_file) as manager,
+    ):
+        for url in (server.url, server.url.replace("127.0.0.1", "localhost")):
+            worker = NativeWorker.http_upload(url=url, file_path=make(3_000_000))
+            event = await (await manager.enqueue(None, worker)).result()
+            assert event.success, event
+        assert [request.size for request in server.requests] == [3_000_000] * 2
+
+
+@pytest.mark.parametrize(
+    ("trusted", "names"),
+    [
+        pytest.param(False, ["127.0.0.1"], id="nobody we trust has signed it"),
+        pytest.param(True, ["other.example"], id="it is another host's"),
+    ],
+)
+async def test_an_untrusted_server_gets_nothing_and_is_not_tried_again(
+    ca: trustme.CA, ca_file: Path, tmp_path: Path, make: Made, *, trusted: bool, names: list[str]
+) -> None:
+    async with (
+        FlakyServer(ssl_context=serving(ca, *names)) as server,
+        WorkManager(tmp_path / "work.db", ca_file=ca_file if trusted else None) as manager,
+    ):
+        worker = NativeWorker.http_upload(url=server.url, file_path=make())
+        event = await (await manager.enqueue("x", worker)).result()
+        assert (event.kind, event.attempt) == (EventKind.FAILED, 1)
+        assert event.error_code is ErrorCode.TLS_ERROR
+        assert "certificate" in event.message
+        assert not server.requests
+
+
+async def test_plain_text_where_tls_was_meant_is_an_error_of_tls_or_network(
+    tmp_path: Path, make: Made
+) -> None:
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+
+    async with RawServer(speak) as server, WorkManager(tmp_path / "work.db") as manager:
+        url = server.url.replace("http:", "https:")
+        worker = NativeWorker.http_upload(url=url, file_path=make())
+        event = await verdict(await manager.enqueue("x", worker))
+    assert event.error_code in {ErrorCode.TLS_ERROR, ErrorCode.NETWORK_ERROR}
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not a certificate"])
+async def test_a_ca_file_that_has_no_certificate_is_refused_when_the_manager_opens(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    path = tmp_path / "ca.pem"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises((OuthaulError, OSError)) as refused:
+        async with WorkManager(tmp_path / "work.db", ca_file=path):
+            pass
+    assert "ca" in str(refused.value)
