@@ -52,8 +52,12 @@ rust:
 demo: setup
 	$(BIN)/python -m demo.run
 
+# Side by side with what a user would pick instead; benches/README.md says how. `make bench
+# BENCH="enqueue noop --rounds 3"` runs some of it.
 bench: setup
-	$(BIN)/python -m pytest benches --timeout 0 -p no:randomly --benchmark-columns min,median,ops
+	@$(PIP) install --group peers || echo 'the peers cannot be installed: their rows stay empty'
+	@command -v redis-server >/dev/null || echo 'redis-server is not installed: no arq'
+	$(BIN)/python -m benches.run $(BENCH)
 
 # Every benchmark runs once, so that none rots.
 bench-smoke: setup
