@@ -57,9 +57,7 @@ async def test_what_one_process_enqueues_another_runs_and_both_see(
             for name in names
         ]
         assert set(await asyncio.gather(*answers)) == {"accepted"}
-        results = [
-            peer.ask("result", task_id=name) for name in names for peer in (runner, other)
-        ]
+        results = [peer.ask("result", task_id=name) for name in names for peer in (runner, other)]
         assert set(await asyncio.gather(*results)) == {"completed"}
         assert watch() < 5
         assert await follower == ["enqueued", "started", "completed"]

@@ -71,7 +71,7 @@ pub fn new_task() -> NewTask {
         task_id: None,
         worker: WorkerSpec::Python(PythonSpec { callback_id: "cb".to_owned(), input: vec![1] }),
         trigger: TriggerSpec::OneTime { initial_delay_ms: 0 },
-        constraints: ConstraintsSpec { network_type: None },
+        constraints: ConstraintsSpec { network_type: None, battery_not_low: false },
         existing_policy: ExistingPolicy::Keep,
         retry: RetrySpec {
             max_retries: 3,
