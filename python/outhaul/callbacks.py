@@ -6,17 +6,19 @@ import asyncio
 import inspect
 import logging
 import os
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from outhaul.arguments import wrong_type
 from outhaul.errors import InvalidArgumentError, OuthaulError
 from outhaul.secrets import Provider, resolve
 from outhaul.wire import SecretRef
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from outhaul._native import Core
     from outhaul.bridge import SecretNames
@@ -57,6 +59,11 @@ class Callbacks:
     """The registered callbacks and those that run."""
 
     def __init__(self, providers: Mapping[str, Provider]) -> None:
+        if not isinstance(providers, Mapping):
+            raise wrong_type("secrets", providers, "a mapping of functions")
+        for name, provider in providers.items():
+            if not callable(provider):
+                raise wrong_type(f"secrets[{name!r}]", provider, "a function that answers a secret")
         self._providers = providers
         self._registered: dict[str, Callback] = {}
         self._running: dict[tuple[int, int], asyncio.Task[None]] = {}
@@ -162,9 +169,7 @@ class Callbacks:
         try:
             for source, name, prefix in names:
                 ref = SecretRef(source=source, name=name, prefix=prefix)
-                values.append(
-                    await resolve(ref, environ=os.environ, providers=self._providers)
-                )
+                values.append(await resolve(ref, environ=os.environ, providers=self._providers))
         except OuthaulError as error:
             core.withhold(key, attempt, error.message)
         else:

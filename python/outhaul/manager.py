@@ -6,12 +6,13 @@ import asyncio
 import os
 import socket
 import weakref
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, Self, TypeVar
 
 import msgspec
 
 from outhaul._native import Core
-from outhaul.arguments import absolute_path, integer, text, wrong_type
+from outhaul.arguments import absolute_path, duration_ms, integer, text, wrong_type
 from outhaul.bridge import Bridge
 from outhaul.callbacks import Callbacks
 from outhaul.errors import ForkedError, ManagerClosedError, WrongLoopError
@@ -22,7 +23,8 @@ from outhaul.signals import HostSignals, Signal
 from outhaul.tasks import AT_ONCE, RETRY_DEFAULT, WORKER_DEFAULT, Task
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterable
+    from datetime import timedelta
     from types import TracebackType
 
     from outhaul._native import ManualClock
@@ -80,7 +82,7 @@ class WorkManager:
         secrets: Mapping[str, Provider] | None = None,
         workers: Mapping[str, Callback] | Literal["elsewhere"] | None = None,
         run: bool = True,
-        close_timeout: float = 10.0,
+        close_timeout: timedelta | float = 10.0,
         signals: SystemSignals | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -99,7 +101,7 @@ class WorkManager:
             workers: The callbacks of Python workers by name; `"elsewhere"` if another process runs
                 them, so that any name may be enqueued.
             run: Whether this process runs tasks, as soon as no other does.
-            close_timeout: How long closing waits for callbacks, in seconds.
+            close_timeout: How long closing waits for callbacks: a timedelta or seconds.
             signals: Facts about the host; the host's own by default.
             clock: A test's `FakeClock`; the host's by default.
 
@@ -121,10 +123,13 @@ class WorkManager:
         self._ca_file = None if ca_file is None else absolute_path("ca_file", ca_file)
         self._callbacks = Callbacks(secrets or {})
         self._elsewhere = workers == "elsewhere"
-        for name, callback in {} if workers is None or workers == "elsewhere" else workers.items():
-            self._callbacks.register(name, callback)
+        if isinstance(workers, Mapping):
+            for name, callback in workers.items():
+                self._callbacks.register(text("workers", name), callback)
+        elif workers is not None and not self._elsewhere:
+            raise wrong_type("workers", workers, 'a mapping of callbacks or "elsewhere"')
         self._run = run
-        self._close_timeout = close_timeout
+        self._close_timeout_ms = duration_ms("close_timeout", close_timeout)
         self._signals = signals or HostSignals()
         self._clock = clock
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -388,7 +393,7 @@ class WorkManager:
         self._signals.close()
         if self._clock is not None:
             self._clock.close(bridge.core.poke)
-        await bridge.call(bridge.core.close, int(self._close_timeout * 1000))
+        await bridge.call(bridge.core.close, self._close_timeout_ms)
         await self._callbacks.close()
         bridge.close()
 
