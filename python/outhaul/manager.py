@@ -12,7 +12,7 @@ import msgspec
 from outhaul.arguments import text, wrong_type
 from outhaul.bridge import Bridge
 from outhaul.callbacks import Callbacks
-from outhaul.errors import ForkedError, ManagerClosedError, WrongLoopError
+from outhaul.errors import ManagerClosedError
 from outhaul.handle import TaskHandle
 from outhaul.model import ScheduleResult, TaskStatus
 from outhaul.options import Options, unmet
@@ -22,13 +22,14 @@ from outhaul.tasks import AT_ONCE, RETRY_DEFAULT, WORKER_DEFAULT, Task
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+    from datetime import timedelta
     from types import TracebackType
 
     from outhaul.callbacks import Callback
     from outhaul.constraints import Constraints
     from outhaul.model import Stats, TaskEvent, TaskProgress, TaskRecord
-    from outhaul.policies import ExistingTaskPolicy, RetryPolicy
     from outhaul.options import Clock
+    from outhaul.policies import ExistingTaskPolicy, RetryPolicy
     from outhaul.secrets import Provider
     from outhaul.signals import SystemSignals
     from outhaul.triggers import TaskTrigger
@@ -41,7 +42,7 @@ LIVE: Final = (TaskStatus.PENDING, TaskStatus.RUNNING, TaskStatus.PAUSED, TaskSt
 _SCHEDULED: Final = msgspec.msgpack.Decoder(list[tuple[int, bool, str]])
 _NUMBER: Final = msgspec.msgpack.Decoder(int)
 
-_OPEN: weakref.WeakSet[WorkManager] = weakref.WeakSet()
+_OPEN: weakref.WeakSet[Bridge] = weakref.WeakSet()
 
 
 class WorkManager:
@@ -64,7 +65,7 @@ class WorkManager:
         secrets: Mapping[str, Provider] | None = None,
         workers: Mapping[str, Callback] | Literal["elsewhere"] | None = None,
         run: bool = True,
-        close_timeout: float = 10.0,
+        close_timeout: timedelta | float = 10.0,
         signals: SystemSignals | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -83,7 +84,7 @@ class WorkManager:
             workers: The callbacks of Python workers by name; `"elsewhere"` if another process runs
                 them, so that any name may be enqueued.
             run: Whether this process runs tasks, as soon as no other does.
-            close_timeout: How long closing waits for callbacks, in seconds.
+            close_timeout: How long closing waits for callbacks: a timedelta or seconds.
             signals: Facts about the host; the host's own by default.
             clock: A test's `FakeClock`; the host's by default.
 
@@ -100,19 +101,15 @@ class WorkManager:
             allowed_roots=allowed_roots,
             allow_http=allow_http,
             ca_file=ca_file,
-            callbacks_elsewhere=workers == "elsewhere",
             run=run,
+            close_timeout=close_timeout,
             clock=clock,
         )
-        self._callbacks = Callbacks(secrets or {})
-        for name, callback in {} if workers is None or workers == "elsewhere" else workers.items():
-            self._callbacks.register(name, callback)
-        self._close_timeout = close_timeout
+        self._callbacks = Callbacks(secrets, workers)
         self._signals = signals or HostSignals()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._bridge: Bridge | None = None
         self._queries: Queries | None = None
-        self._forked = False
 
     async def __aenter__(self) -> Self:
         """Opens the store and takes up what it has.
@@ -123,7 +120,7 @@ class WorkManager:
         if self._bridge is not None:
             raise ManagerClosedError("the manager is already open")
         loop = asyncio.get_running_loop()
-        core = await asyncio.to_thread(self._options.open, self._callbacks.names)
+        core = await asyncio.to_thread(self._options.open, self._callbacks)
         self._loop = loop
         self._callbacks.open(core, threads_max=self._options.max_concurrent)
         self._bridge = Bridge(core, self._callbacks, loop)
@@ -131,7 +128,7 @@ class WorkManager:
         self._signals.start(loop, lambda facts: core.set_unmet(unmet(facts)))
         if self._options.clock is not None:
             self._options.clock.start(core.poke)
-        _OPEN.add(self)
+        _OPEN.add(self._bridge)
         return self
 
     async def __aexit__(
@@ -143,13 +140,10 @@ class WorkManager:
         await self.close()
 
     def _here(self) -> Bridge:
-        """The bridge, if the manager is open and this is its loop and its process."""
-        if self._forked:
-            raise ForkedError
+        """The bridge, if the manager is open, and used on its loop and in its process."""
         if self._bridge is None:
             raise ManagerClosedError("the manager is not open: use `async with WorkManager(...)`")
-        if asyncio.get_running_loop() is not self._loop:
-            raise WrongLoopError
+        self._bridge.check()
         return self._bridge
 
     def _ask(self) -> Queries:
@@ -200,7 +194,7 @@ class WorkManager:
         Raises:
             OuthaulError: One typed error that names the argument and the fix. Nothing was stored.
         """
-        bridge = self._here()
+        bridge, queries = self._here(), self._ask()
         task = Task(
             task_id,
             worker,
@@ -213,7 +207,7 @@ class WorkManager:
             **unknown,
         )
         answer = await bridge.call(bridge.core.enqueue, [task.encoded()])
-        return self._handles(answer)[0]
+        return _handles(answer, bridge, queries)[0]
 
     async def enqueue_all(self, tasks: Iterable[Task]) -> list[TaskHandle]:
         """Stores many tasks in one transaction: all of them or none. The handles keep the order.
@@ -221,7 +215,7 @@ class WorkManager:
         Raises:
             OuthaulError: As `enqueue`; the argument begins with `tasks[n]`.
         """
-        bridge = self._here()
+        bridge, queries = self._here(), self._ask()
         encoded = []
         for at, task in enumerate(tasks):
             if not isinstance(task, Task):
@@ -229,17 +223,7 @@ class WorkManager:
             encoded.append(task.encoded())
         if not encoded:
             return []
-        return self._handles(await bridge.call(bridge.core.enqueue, encoded))
-
-    def _handles(self, answer: bytes) -> list[TaskHandle]:
-        bridge, queries = self._bridge, self._queries
-        assert bridge is not None
-        assert queries is not None
-        results = (ScheduleResult.KEPT, ScheduleResult.ACCEPTED)
-        return [
-            TaskHandle(task_id, key, results[accepted], bridge=bridge, queries=queries)
-            for key, accepted, task_id in _SCHEDULED.decode(answer)
-        ]
+        return _handles(await bridge.call(bridge.core.enqueue, encoded), bridge, queries)
 
     async def cancel(self, task_id: str) -> bool:
         """Ends the live task with that id for good. Returns whether there was one."""
@@ -345,24 +329,26 @@ class WorkManager:
         if self._bridge is None:
             return
         bridge = self._here()
-        _OPEN.discard(self)
         self._bridge = self._queries = None
+        _OPEN.discard(bridge)
         self._signals.close()
         if self._options.clock is not None:
             self._options.clock.close(bridge.core.poke)
-        await bridge.call(bridge.core.close, int(self._close_timeout * 1000))
+        await bridge.close(grace_ms=self._options.close_timeout_ms)
         await self._callbacks.close()
-        bridge.close()
 
-    def _after_fork(self) -> None:
-        self._forked = True
-        if self._bridge is not None:
-            self._bridge.core.after_fork()
+
+def _handles(answer: bytes, bridge: Bridge, queries: Queries) -> list[TaskHandle]:
+    results = (ScheduleResult.KEPT, ScheduleResult.ACCEPTED)
+    return [
+        TaskHandle(task_id, key, results[accepted], bridge=bridge, queries=queries)
+        for key, accepted, task_id in _SCHEDULED.decode(answer)
+    ]
 
 
 def _after_fork() -> None:
-    for manager in list(_OPEN):
-        manager._after_fork()  # noqa: SLF001 — the same module
+    for bridge in list(_OPEN):
+        bridge.forked()
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -9,11 +9,11 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-
-from outhaul.testing import FlakyServer
 from tests.concurrency.held_server import HeldServer
 from tests.concurrency.peers import PeerProcess
 from tests.crash.stored import assert_sound, endings, rows
+
+from outhaul.testing import FlakyServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,12 +9,12 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-
-from outhaul import NativeWorker, PythonWorker, TaskStatus, WorkManager
-from outhaul.errors import StoreError, StoreFullError
 from tests.concurrency.held_server import HeldServer
 from tests.concurrency.peers import PeerProcess, RefusedError
 from tests.crash.stored import assert_sound, task_ids
+
+from outhaul import NativeWorker, PythonWorker, TaskStatus, WorkManager
+from outhaul.errors import StoreError, StoreFullError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,10 +12,10 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.crash.processes import ROOT
 
 from outhaul import PythonWorker, WorkManager
 from outhaul.errors import StoreCorruptError, StoreError, StoreTooNewError, StoreUnavailableError
-from tests.crash.processes import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
