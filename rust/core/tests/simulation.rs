@@ -17,13 +17,17 @@
 mod book;
 #[path = "simulation/chance.rs"]
 mod chance;
+#[path = "simulation/checks.rs"]
+mod checks;
+#[path = "simulation/deeds.rs"]
+mod deeds;
 #[path = "simulation/world.rs"]
 mod world;
 
 use world::World;
 
 /// So many seeds in an ordinary run: a few seconds without optimisation.
-const SEEDS: u64 = 40;
+const SEEDS: u64 = 100;
 
 /// So many steps of each.
 const STEPS: usize = 250;
