@@ -11,7 +11,7 @@ import itertools
 import logging
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from outhaul.errors import ManagerClosedError, from_core
+from outhaul.errors import ForkedError, ManagerClosedError, WrongLoopError, from_core
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,10 +52,27 @@ class Bridge:
         self._loop = loop
         self._tickets = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[bytes]] = {}
+        self._closed = self._forked = False
         loop.add_reader(core.fileno(), self._drain)
+
+    def check(self) -> None:
+        """Whether a call may be made from here. Whatever asks the core comes by.
+
+        Raises:
+            ForkedError: This is a forked child.
+            ManagerClosedError: The manager was closed.
+            WrongLoopError: Another loop than the manager's is running.
+        """
+        if self._forked:
+            raise ForkedError
+        if self._closed:
+            raise ManagerClosedError
+        if asyncio.get_running_loop() is not self._loop:
+            raise WrongLoopError
 
     def call(self, verb: Callable[..., None], *args: Any, **kwargs: Any) -> asyncio.Future[bytes]:  # noqa: ANN401 — whatever that verb of the core takes
         """Calls a verb of the core with a fresh ticket; the future holds its encoded answer."""
+        self.check()
         ticket = next(self._tickets)
         future: asyncio.Future[bytes] = self._loop.create_future()
         self._waiting[ticket] = future
@@ -64,6 +81,7 @@ class Bridge:
 
     async def wait(self, verb: Callable[..., None], *args: Any, **kwargs: Any) -> bytes:  # noqa: ANN401 — as `call`
         """As `call`, for answers that may take for ever: a cancelled wait is taken back."""
+        self.check()
         ticket = next(self._tickets)
         future: asyncio.Future[bytes] = self._loop.create_future()
         self._waiting[ticket] = future
@@ -77,11 +95,17 @@ class Bridge:
 
     def close(self) -> None:
         """Ends reading. Whoever still waits learns that the manager is closed."""
+        self._closed = True
         self._loop.remove_reader(self.core.fileno())
         for future in self._waiting.values():
             if not future.done():
                 future.set_exception(ManagerClosedError())
         self._waiting.clear()
+
+    def after_fork(self) -> None:
+        """In a forked child: lets go of the lock, and refuses from now on."""
+        self._forked = True
+        self.core.after_fork()
 
     def _drain(self) -> None:
         replies, callbacks, secrets, stops, errors = self.core.poll(BATCH_MAX)

@@ -12,7 +12,7 @@ import msgspec
 from outhaul.arguments import text, wrong_type
 from outhaul.bridge import Bridge
 from outhaul.callbacks import Callbacks
-from outhaul.errors import ForkedError, ManagerClosedError, WrongLoopError
+from outhaul.errors import ManagerClosedError
 from outhaul.handle import TaskHandle
 from outhaul.model import ScheduleResult, TaskStatus
 from outhaul.options import Options, unmet
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from outhaul.callbacks import Callback
     from outhaul.constraints import Constraints
     from outhaul.model import Stats, TaskEvent, TaskProgress, TaskRecord
-    from outhaul.policies import ExistingTaskPolicy, RetryPolicy
     from outhaul.options import Clock
+    from outhaul.policies import ExistingTaskPolicy, RetryPolicy
     from outhaul.secrets import Provider
     from outhaul.signals import SystemSignals
     from outhaul.triggers import TaskTrigger
@@ -109,10 +109,8 @@ class WorkManager:
             self._callbacks.register(name, callback)
         self._close_timeout = close_timeout
         self._signals = signals or HostSignals()
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._bridge: Bridge | None = None
         self._queries: Queries | None = None
-        self._forked = False
 
     async def __aenter__(self) -> Self:
         """Opens the store and takes up what it has.
@@ -124,7 +122,6 @@ class WorkManager:
             raise ManagerClosedError("the manager is already open")
         loop = asyncio.get_running_loop()
         core = await asyncio.to_thread(self._options.open, self._callbacks.names)
-        self._loop = loop
         self._callbacks.open(core, threads_max=self._options.max_concurrent)
         self._bridge = Bridge(core, self._callbacks, loop)
         self._queries = Queries(self._bridge)
@@ -144,12 +141,9 @@ class WorkManager:
 
     def _here(self) -> Bridge:
         """The bridge, if the manager is open and this is its loop and its process."""
-        if self._forked:
-            raise ForkedError
         if self._bridge is None:
             raise ManagerClosedError("the manager is not open: use `async with WorkManager(...)`")
-        if asyncio.get_running_loop() is not self._loop:
-            raise WrongLoopError
+        self._bridge.check()
         return self._bridge
 
     def _ask(self) -> Queries:
@@ -200,7 +194,7 @@ class WorkManager:
         Raises:
             OuthaulError: One typed error that names the argument and the fix. Nothing was stored.
         """
-        bridge = self._here()
+        bridge, queries = self._here(), self._ask()
         task = Task(
             task_id,
             worker,
@@ -213,7 +207,7 @@ class WorkManager:
             **unknown,
         )
         answer = await bridge.call(bridge.core.enqueue, [task.encoded()])
-        return self._handles(answer)[0]
+        return _handles(answer, bridge, queries)[0]
 
     async def enqueue_all(self, tasks: Iterable[Task]) -> list[TaskHandle]:
         """Stores many tasks in one transaction: all of them or none. The handles keep the order.
@@ -221,7 +215,7 @@ class WorkManager:
         Raises:
             OuthaulError: As `enqueue`; the argument begins with `tasks[n]`.
         """
-        bridge = self._here()
+        bridge, queries = self._here(), self._ask()
         encoded = []
         for at, task in enumerate(tasks):
             if not isinstance(task, Task):
@@ -229,17 +223,8 @@ class WorkManager:
             encoded.append(task.encoded())
         if not encoded:
             return []
-        return self._handles(await bridge.call(bridge.core.enqueue, encoded))
-
-    def _handles(self, answer: bytes) -> list[TaskHandle]:
-        bridge, queries = self._bridge, self._queries
-        assert bridge is not None
-        assert queries is not None
-        results = (ScheduleResult.KEPT, ScheduleResult.ACCEPTED)
-        return [
-            TaskHandle(task_id, key, results[accepted], bridge=bridge, queries=queries)
-            for key, accepted, task_id in _SCHEDULED.decode(answer)
-        ]
+        answer = await bridge.call(bridge.core.enqueue, encoded)
+        return _handles(answer, bridge, queries)
 
     async def cancel(self, task_id: str) -> bool:
         """Ends the live task with that id for good. Returns whether there was one."""
@@ -355,9 +340,17 @@ class WorkManager:
         bridge.close()
 
     def _after_fork(self) -> None:
-        self._forked = True
         if self._bridge is not None:
-            self._bridge.core.after_fork()
+            self._bridge.after_fork()
+
+
+def _handles(answer: bytes, bridge: Bridge, queries: Queries) -> list[TaskHandle]:
+    # The manager may have been closed since the call: what was accepted is accepted all the same.
+    results = (ScheduleResult.KEPT, ScheduleResult.ACCEPTED)
+    return [
+        TaskHandle(task_id, key, results[accepted], bridge=bridge, queries=queries)
+        for key, accepted, task_id in _SCHEDULED.decode(answer)
+    ]
 
 
 def _after_fork() -> None:

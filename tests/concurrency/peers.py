@@ -7,7 +7,6 @@ import itertools
 from typing import Any, Self
 
 import msgspec
-
 from tests.concurrency.peer import Answer, Request
 from tests.crash.processes import Child
 

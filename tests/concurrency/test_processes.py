@@ -9,11 +9,11 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-
-from outhaul.testing import FlakyServer
 from tests.concurrency.held_server import HeldServer
 from tests.concurrency.peers import PeerProcess
 from tests.crash.stored import assert_sound, endings, rows
+
+from outhaul.testing import FlakyServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,9 +57,7 @@ async def test_what_one_process_enqueues_another_runs_and_both_see(
             for name in names
         ]
         assert set(await asyncio.gather(*answers)) == {"accepted"}
-        results = [
-            peer.ask("result", task_id=name) for name in names for peer in (runner, other)
-        ]
+        results = [peer.ask("result", task_id=name) for name in names for peer in (runner, other)]
         assert set(await asyncio.gather(*results)) == {"completed"}
         assert watch() < 5
         assert await follower == ["enqueued", "started", "completed"]
