@@ -25,8 +25,11 @@ class ChildFailedError(Exception):
 
 def environment() -> dict[str, str]:
     """What children see: this checkout's sources first, and when they were started."""
+    inherited = dict(os.environ)
+    # An installed package has its bytecode; a checkout must be allowed to keep its own.
+    inherited.pop("PYTHONDONTWRITEBYTECODE", None)
     path = os.pathsep.join([str(ROOT / "python"), str(ROOT)])
-    return {**os.environ, "PYTHONPATH": path, "BENCH_SPAWNED": repr(time.monotonic())}
+    return {**inherited, "PYTHONPATH": path, "BENCH_SPAWNED": repr(time.monotonic())}
 
 
 def measure(target: str, arguments: dict[str, Any]) -> dict[str, float]:

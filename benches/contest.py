@@ -146,7 +146,7 @@ class Contest:
     rounds: int = 5
 
     def hold(self, workshop: Workshop, rounds: int, say: Callable[[str], None]) -> Results:
-        """All rounds: A, B, C, A, B, C, …"""
+        """All rounds: A, B, C, A, B, C."""
         results = Results()
         taking_part = []
         for contender in self.contenders:
@@ -162,9 +162,7 @@ class Contest:
         return results
 
     @staticmethod
-    def _one(
-        contender: Contender, workshop: Workshop, shared: Arguments, results: Results
-    ) -> None:
+    def _one(contender: Contender, workshop: Workshop, shared: Arguments, results: Results) -> None:
         folder = workshop.fresh()
         arguments = {**shared, **contender.arguments, "folder": folder}
         try:

@@ -107,6 +107,11 @@ def rss_mib(member: str = "VmRSS") -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
+def paths_in(folder: str) -> list[Path]:
+    """The files to upload, in order."""
+    return sorted(Path(folder).iterdir())
+
+
 def _forget_peak() -> None:
     """The peak starts again from here; without /proc it stays that of the whole process."""
     with contextlib.suppress(OSError):

@@ -26,9 +26,7 @@ def contests(*, tiny: bool = False) -> list[Contest]:
             title=f"RAM of a pending task, {count:,} of them",
             contenders=(
                 Contender("outhaul", "benches.memory:pending", {"count": count}),
-                Contender(
-                    "a parked asyncio.Task", "benches.memory:parked", {"count": count // 10}
-                ),
+                Contender("a parked asyncio.Task", "benches.memory:parked", {"count": count // 10}),
             ),
             columns=(
                 Column("task_bytes", "B/task"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import importlib.metadata
 import json
 import os
@@ -14,10 +14,9 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benches.child import ROOT
 from rich.console import Console
 from rich.table import Table
-
-from benches.child import ROOT
 
 if TYPE_CHECKING:
     from benches.contest import Contest, Results, Verdict
@@ -31,7 +30,7 @@ _PROGRAMS = {"curl": "--version", "redis-server": "--version"}
 def provenance(folder: Path) -> dict[str, Any]:
     """What has to be known to believe, or to repeat, a figure."""
     return {
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "commit": _said("git", "-C", str(ROOT), "describe", "--always", "--dirty"),
         "extension": _extension(),
         "cpu": _cpu(),
@@ -53,7 +52,9 @@ def provenance(folder: Path) -> dict[str, Any]:
     }
 
 
-def save(contest: Contest, results: Results, verdicts: list[Verdict], about: dict[str, Any]) -> None:
+def save(
+    contest: Contest, results: Results, verdicts: list[Verdict], about: dict[str, Any]
+) -> None:
     """`benches/results/<name>.json`: every sample, so that any other statistic can be made."""
     RESULTS.mkdir(exist_ok=True)
     document = {
@@ -70,7 +71,9 @@ def save(contest: Contest, results: Results, verdicts: list[Verdict], about: dic
 
 def show(console: Console, contest: Contest, results: Results, verdicts: list[Verdict]) -> None:
     """The contenders, medians with the spread, and under them the goals."""
-    table = Table(title=contest.title, title_justify="left", title_style="bold", caption_justify="left")
+    table = Table(
+        title=contest.title, title_justify="left", title_style="bold", caption_justify="left"
+    )
     table.add_column("")
     for column in contest.columns:
         table.add_column(column.title, justify="right")
@@ -90,9 +93,11 @@ def show(console: Console, contest: Contest, results: Results, verdicts: list[Ve
 
 
 def _line(verdict: Verdict) -> tuple[str, str, str]:
-    against = f" {verdict.against}" if verdict.against and verdict.against not in verdict.goal else ""
+    against = (
+        f" {verdict.against}" if verdict.against and verdict.against not in verdict.goal else ""
+    )
     if verdict.measured is None:
-        return (verdict.goal, "–", f"[dim]not measured[/]{against}")
+        return (verdict.goal, "-", f"[dim]not measured[/]{against}")
     word = "[green]ok[/]" if verdict.is_met else "[red]miss[/]"
     return (verdict.goal, f"{verdict.measured:,.2f}{against}", word)
 
@@ -100,11 +105,11 @@ def _line(verdict: Verdict) -> tuple[str, str, str]:
 def _cell(results: Results, name: str, member: str, title: str, digits: int) -> str:  # noqa: ARG001 — a column's three
     values = results.values_of(name, member)
     if not values:
-        return "–"
+        return "-"
     median, low, high = statistics.median(values), min(values), max(values)
     if len(values) == 1:
         return f"{median:,.{digits}f}"
-    return f"{median:,.{digits}f} [dim]{low:,.{digits}f}–{high:,.{digits}f}[/]"
+    return f"{median:,.{digits}f} [dim]{low:,.{digits}f} … {high:,.{digits}f}[/]"
 
 
 def _said(*command: str) -> str:

@@ -10,10 +10,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from benches import memory, queue, report, startup, uploads
 from benches.contest import Workshop
+from rich.console import Console
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +22,11 @@ if TYPE_CHECKING:
 
 def contests(*, tiny: bool = False) -> list[Contest]:
     """All of them, in the order of the README's table."""
-    return [contest for module in (uploads, queue, memory, startup) for contest in module.contests(tiny=tiny)]
+    return [
+        contest
+        for module in (uploads, queue, memory, startup)
+        for contest in module.contests(tiny=tiny)
+    ]
 
 
 @contextlib.contextmanager
@@ -58,6 +61,7 @@ def arguments() -> argparse.Namespace:
 def main() -> int:
     given = arguments()
     console = Console()
+    console.width = max(console.width, 120)
     chosen = [
         contest
         for contest in contests(tiny=given.tiny)
@@ -72,9 +76,7 @@ def main() -> int:
             ("commit", "cpu", "cores", "kernel", "congestion_control", "file_system")))  # fmt: skip
         for contest in chosen:
             with console.status(contest.name) as status:
-                results = contest.hold(
-                    workshop, given.rounds or contest.rounds, lambda said: status.update(said)
-                )
+                results = contest.hold(workshop, given.rounds or contest.rounds, status.update)
             verdicts = [goal.judge(results) for goal in contest.goals]
             report.show(console, contest, results, verdicts)
             if not given.tiny:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benches import sink
 from benches.contest import Arguments, Column, Contender, Contest, Goal, Workshop, loop_goals
-from benches.measure import MIB, LagTicker, Usage
+from benches.measure import MIB, LagTicker, Usage, paths_in
 
 GIB = 1024 * MIB
 SMALL_BYTES = 16 * 1024
@@ -129,7 +129,7 @@ async def upload(url: str, files: str, ca_file: str, folder: str) -> dict[str, f
     """From `enqueue` to the durable `completed`."""
     from outhaul import NativeWorker, WorkManager  # noqa: PLC0415 — in the child only
 
-    path = next(Path(files).iterdir())
+    path = paths_in(files)[0]
     store = Path(folder, "work.db")
     async with WorkManager(store, ca_file=ca_file or None) as manager, LagTicker() as lag:
         worker = NativeWorker.http_upload(url=url, file_path=path)
@@ -146,7 +146,7 @@ async def upload_many(url: str, files: str, ca_file: str, folder: str) -> dict[s
     """From `enqueue_all` to the last durable `completed`."""
     from outhaul import NativeWorker, Task, WorkManager  # noqa: PLC0415 — in the child only
 
-    paths = sorted(Path(files).iterdir())
+    paths = paths_in(files)
     store = Path(folder, "work.db")
     limit = SMALL_CONCURRENCY
     async with (

@@ -7,8 +7,7 @@ import ssl
 from pathlib import Path
 
 import aiohttp
-
-from benches.measure import LagTicker, Usage
+from benches.measure import LagTicker, Usage, paths_in
 
 CONCURRENCY = 32
 
@@ -31,7 +30,7 @@ async def _send(session: aiohttp.ClientSession, url: str, path: Path) -> None:
 
 
 async def upload(url: str, files: str, ca_file: str, folder: str) -> dict[str, float]:  # noqa: ARG001 — it stores nothing
-    path = next(Path(files).iterdir())
+    path = paths_in(files)[0]
     async with _session(ca_file) as session, LagTicker() as lag:
         with Usage() as usage:
             await _send(session, url, path)
@@ -41,7 +40,7 @@ async def upload(url: str, files: str, ca_file: str, folder: str) -> dict[str, f
 
 async def upload_many(url: str, files: str, ca_file: str, folder: str) -> dict[str, float]:  # noqa: ARG001 — it stores nothing
     """Workers that share one iterator: cheaper than a task and a semaphore for each file."""
-    paths = sorted(Path(files).iterdir())
+    paths = paths_in(files)
     queue = iter(paths)
 
     async def work(session: aiohttp.ClientSession) -> None:

@@ -15,7 +15,6 @@ from typing import Any, ClassVar
 from arq import create_pool
 from arq.connections import ArqRedis, RedisSettings
 from arq.constants import default_queue_name
-
 from benches import drive
 from benches.child import ROOT, environment
 
@@ -94,7 +93,7 @@ async def finish(folder: str, awaiters: int, count: int) -> dict[str, float]:
     async with _pool(folder) as pool, _worker(pool):
 
         async def all_done() -> None:
-            while await pool.zcard(default_queue_name):
+            while await pool.zcard(default_queue_name):  # noqa: ASYNC110 — it is in another process
                 await asyncio.sleep(0.01)
 
         return await drive.finish(

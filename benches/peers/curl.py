@@ -5,13 +5,13 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from benches.measure import Usage
+from benches.measure import Usage, paths_in
 
 CONCURRENCY = 32
 
 
 def upload(url: str, files: str, ca_file: str, folder: str) -> dict[str, float]:  # noqa: ARG001 — it stores nothing
-    path = next(Path(files).iterdir())
+    path = paths_in(files)[0]
     command = ["curl", "--silent", "--show-error", "--fail", "--output", "/dev/null"]
     command += ["--write-out", "%{time_total}", "--form", f"file=@{path}", url]
     if ca_file:
@@ -23,7 +23,7 @@ def upload(url: str, files: str, ca_file: str, folder: str) -> dict[str, float]:
 
 
 def upload_many(url: str, files: str, ca_file: str, folder: str) -> dict[str, float]:  # noqa: ARG001 — plain HTTP here
-    paths = sorted(Path(files).iterdir())
+    paths = paths_in(files)
     entry = 'url = "{url}"\nform = "file=@{path}"\noutput = "/dev/null"\n'
     config = Path(folder, "curl.conf")
     config.write_text("next\n".join(entry.format(url=url, path=path) for path in paths))

@@ -17,10 +17,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from huey import SqliteHuey
-
 from benches import drive
 from benches.child import ROOT, environment
+from huey import SqliteHuey
 
 # The consumer imports this module and must find the same file.
 FOLDER = "BENCH_HUEY_FOLDER"
@@ -79,7 +78,7 @@ async def finish(folder: str, awaiters: int, count: int) -> dict[str, float]:
     loop = asyncio.get_running_loop()
 
     async def all_done() -> None:
-        while store.result_count() < count:
+        while store.result_count() < count:  # noqa: ASYNC110 — it is in another process
             await asyncio.sleep(0.01)
 
     async with _consumer(folder):
