@@ -276,3 +276,14 @@ def test_a_lack_of_rights_is_named_and_changes_nothing(
         if file_mode is not None:
             path.chmod(0o644)
         assert contents(folder) == before
+
+
+async def test_managers_that_make_the_same_store_at_once_all_open_it(tmp_path: Path) -> None:
+    for number in range(10):
+        path = tmp_path / f"{number}.db"
+        managers = [WorkManager(path, workers="elsewhere") for _ in range(8)]
+        await asyncio.gather(*(manager.__aenter__() for manager in managers))
+        work = PythonWorker("elsewhere")
+        handles = await asyncio.gather(*(manager.enqueue("same", work) for manager in managers))
+        assert sorted(handle.schedule_result for handle in handles) == ["accepted", *["kept"] * 7]
+        await asyncio.gather(*(manager.close() for manager in managers))
