@@ -70,23 +70,30 @@ class Bridge:
 
     def call(self, verb: Callable[..., None], *args: Any, **kwargs: Any) -> asyncio.Future[bytes]:  # noqa: ANN401 — whatever that verb of the core takes
         """Calls a verb of the core with a fresh ticket; the future holds its encoded answer."""
-        self.check()
-        ticket = next(self._tickets)
-        future: asyncio.Future[bytes] = self._loop.create_future()
-        self._waiting[ticket] = future
-        verb(ticket, *args, **kwargs)
-        return future
+        return self._issue(next(self._tickets), verb, *args, **kwargs)
 
     async def wait(self, verb: Callable[..., None], *args: Any, **kwargs: Any) -> bytes:  # noqa: ANN401 — as `call`
         """As `call`, for answers that may take for ever: a cancelled wait is taken back."""
-        future = self.call(verb, *args, **kwargs)
-        ticket = next(reversed(self._waiting))
+        ticket = next(self._tickets)
         try:
-            return await future
+            return await self._issue(ticket, verb, *args, **kwargs)
         except asyncio.CancelledError:
             if self._waiting.pop(ticket, None) is not None:
                 self.core.abandon(ticket)
             raise
+
+    def _issue(
+        self,
+        ticket: int,
+        verb: Callable[..., None],
+        *args: Any,  # noqa: ANN401 — as `call`
+        **kwargs: Any,  # noqa: ANN401 — as `call`
+    ) -> asyncio.Future[bytes]:
+        self.check()
+        future: asyncio.Future[bytes] = self._loop.create_future()
+        self._waiting[ticket] = future
+        verb(ticket, *args, **kwargs)
+        return future
 
     async def close(self, *, grace_ms: int) -> None:
         """Closes the core and ends reading. Whoever still waits learns that it is closed."""

