@@ -53,7 +53,7 @@ def _enqueue(awaiters: int, seconds: float, *, ratio: float, rate: float) -> Con
 
 def _finish(*, tiny: bool) -> Contest:
     many = {"awaiters": 256, "count": 500 if tiny else 20_000}
-    few = {"awaiters": 256, "count": 50 if tiny else 2000}
+    few = {"awaiters": 256, "count": 50 if tiny else 1000}
     peers = "benches.peers."
     return Contest(
         name="noop",
