@@ -7,6 +7,7 @@ PYTHON ?= python3
 BIN    := .venv/bin
 PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
 RUST   := Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -o -name '*.sql' -o -name Cargo.toml)
+PACKAGE := $(shell find python -name '*.py' -o -name '*.pyi')
 
 setup: .venv/.built
 
@@ -24,7 +25,7 @@ setup: .venv/.built
 	@touch $@
 
 # Everything a change must pass, cheapest first. pytest's closing line is the last one.
-test: setup nginx lint types layers rust bench-smoke
+test: setup nginx lint types layers rust bench-smoke wheel
 	$(BIN)/python -m pytest
 
 lint: setup
@@ -71,8 +72,12 @@ soak: setup
 	HYPOTHESIS_PROFILE=long OUTHAUL_KILLS=1000 $(BIN)/python -m pytest --timeout 0
 
 # One wheel for every Python from 3.11 (abi3).
-wheel: .venv/.deps
-	$(BIN)/maturin build --release --out dist
+wheel: dist/.stamp
+
+dist/.stamp: .venv/.deps $(RUST) $(PACKAGE) README.md
+	@mkdir -p dist && rm -f dist/*.whl
+	PIP_QUIET=1 $(BIN)/maturin build --release --quiet --out dist
+	@touch $@
 
 # A real proxy server for the HTTP tests. Where it can't be had they are skipped and say so.
 nginx:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from outhaul.cli import render
 from outhaul.cli.session import (
-    SAFE,
     ExitStatus,
     complain,
     counted,
     existing,
     open_manager,
     run,
+    safe,
 )
 from outhaul.model import TaskRecord, TaskStatus
 
@@ -66,11 +67,11 @@ def run_tasks(
             await log.rest(manager)
             after = await manager.stats()
         if after.live:
-            left = counted(after.live, "task")
-            complain(f"{left} left in the store: `outhaul --db {db} list` says what for")
+            ask = f"outhaul --db {shlex.quote(db)} list"
+            complain(f"not ended: {after.live}; `{ask}` says what they wait for")
         return ExitStatus.FAILED if after.failed > before.failed else ExitStatus.OK
 
-    run(work(), interrupted=SAFE.format(db=db))
+    run(work(), interrupted=safe(db))
 
 
 class _Log:

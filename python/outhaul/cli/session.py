@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import os
+import shlex
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from outhaul import WorkManager
-
-SAFE = "interrupted: the work is safe in {db}; `outhaul --db {db} run --until-idle` goes on with it"
 
 
 class ExitStatus(enum.IntEnum):
@@ -33,6 +32,12 @@ def open_manager(db: str, *, run: bool, allow_http: bool = False) -> WorkManager
     from outhaul import WorkManager  # noqa: PLC0415 — tests put theirs there
 
     return WorkManager(db, run=run, allow_http=allow_http)
+
+
+def safe(db: str) -> str:
+    """What is said to a user who stops work that is stored."""
+    again = f"outhaul --db {shlex.quote(db)} run --until-idle"
+    return f"interrupted: the work is safe in {db}; `{again}` goes on with it"
 
 
 def existing(db: str) -> str:

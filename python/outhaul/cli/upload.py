@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from outhaul.cli import render
-from outhaul.cli.session import ExitStatus, open_manager, run, safe
+from outhaul.cli.session import SAFE, ExitStatus, open_manager, run
 from outhaul.errors import InvalidArgumentError
 from outhaul.model import EventKind
 from outhaul.policies import RetryPolicy
@@ -43,6 +43,10 @@ def upload(
         ),
     ] = None,
     max_retries: Annotated[int, typer.Option(help="Attempts after the first one.")] = 3,
+    retry_delay: Annotated[
+        float,
+        typer.Option(metavar="SECONDS", help="Before the first retry; each further wait doubles."),
+    ] = 30.0,
     allow_http: Annotated[
         bool, typer.Option("--allow-http", help="Let http:// leave this host: anybody can read it.")
     ] = False,
@@ -60,7 +64,7 @@ def upload(
 
     async def work() -> int:
         headers = [parse_header(text) for text in header or ()]
-        retry = RetryPolicy(max_retries=max_retries)
+        retry = RetryPolicy(max_retries=max_retries, initial_delay=retry_delay)
         tasks = {
             file: Task(
                 task_id_for(file, to),
@@ -75,7 +79,7 @@ def upload(
                 return await _detached(manager, tasks, as_json=as_json)
             return await _attended(manager, tasks, as_json=as_json)
 
-    run(work(), interrupted=safe(db))
+    run(work(), interrupted=SAFE.format(db=db))
 
 
 def parse_header(text: str) -> tuple[str, str | SecretRef]:

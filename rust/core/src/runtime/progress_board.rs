@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::completions::{Completions, Reply, Ticket};
 use super::readers::pack;
 use crate::model::TaskKey;
-use crate::progress::Update;
+use crate::progress::{Mark, Update};
 
 /// How many finished transfers stay on the board.
 const DONE_KEPT: usize = 1024;
@@ -112,6 +112,14 @@ impl ProgressBoard {
         for (ticket, reply) in ready {
             self.completions.reply(ticket, reply);
         }
+    }
+
+    /// Where the counters of a task stand, if an attempt of it was made here: the next one goes on
+    /// from them, so that nobody sees them go back.
+    pub fn mark(&self, key: TaskKey) -> Option<Mark> {
+        let board = self.lock();
+        let Update { percent, bytes_sent, bytes_acknowledged, .. } = board.lines.get(&key)?.update;
+        Some(Mark { percent, bytes_sent, bytes_acknowledged })
     }
 
     /// The task has ended: its line goes once enough others have ended after it.

@@ -93,12 +93,6 @@ impl Config {
     }
 }
 
-/// Whether the certificates to trust can be read: asked when a manager opens, so that a wrong
-/// `ca_file` is refused there, and not by every transfer.
-pub fn check_certificates(ca_file: Option<&Path>) -> Result<(), Fault> {
-    Tls::new(ca_file).map(drop)
-}
-
 /// Makes transfers: the connections, the certificates and the proxies they share.
 pub struct Transfers {
     connector: Connector,
