@@ -43,7 +43,7 @@ def _store(folder: str) -> SqliteHuey:
     return huey
 
 
-async def enqueue(folder: str, awaiters: int, seconds: float, threads: int) -> dict[str, float]:
+async def enqueue(folder: str, awaiters: int, seconds: float, threads: int) -> dict[str, Any]:
     store = _store(folder)
     loop = asyncio.get_running_loop()
     with ThreadPoolExecutor(threads) as pool:
@@ -73,7 +73,7 @@ async def _consumer(folder: str) -> AsyncIterator[None]:
         process.wait()
 
 
-async def finish(folder: str, awaiters: int, count: int) -> dict[str, float]:
+async def finish(folder: str, awaiters: int, count: int) -> dict[str, Any]:
     store = _store(folder)
     loop = asyncio.get_running_loop()
 
@@ -88,7 +88,7 @@ async def finish(folder: str, awaiters: int, count: int) -> dict[str, float]:
             )
 
 
-async def dispatch(folder: str, count: int) -> dict[str, float]:
+async def dispatch(folder: str, count: int) -> dict[str, Any]:
     _store(folder)
 
     def put_and_start() -> float:
