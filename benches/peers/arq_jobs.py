@@ -93,7 +93,7 @@ async def finish(folder: str, awaiters: int, count: int) -> dict[str, Any]:
     async with _pool(folder) as pool, _worker(pool):
 
         async def all_done() -> None:
-            while await pool.zcard(default_queue_name):  # noqa: ASYNC110 — it is in another process
+            while await pool.zcard(default_queue_name):
                 await asyncio.sleep(0.01)
 
         return await drive.finish(

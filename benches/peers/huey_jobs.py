@@ -78,7 +78,7 @@ async def finish(folder: str, awaiters: int, count: int) -> dict[str, Any]:
     loop = asyncio.get_running_loop()
 
     async def all_done() -> None:
-        while store.result_count() < count:  # noqa: ASYNC110 — it is in another process
+        while store.result_count() < count:
             await asyncio.sleep(0.01)
 
     async with _consumer(folder):

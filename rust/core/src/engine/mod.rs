@@ -155,7 +155,7 @@ impl Engine {
                 Answer::None
             }
             Input::Signals { unmet } => {
-                self.schedule.set_unmet(unmet);
+                self.signals(unmet, now, effects);
                 Answer::None
             }
             Input::Tick => Answer::None,

@@ -55,6 +55,7 @@ fn row(key: TaskKey, status: TaskStatus, epoch: Epoch) -> Live {
         needs: 0,
         native: true,
         mark_percent: 0,
+        failure: None,
     }
 }
 

@@ -41,6 +41,7 @@ pub fn live(key: TaskKey) -> Live {
         needs: 0,
         native: true,
         mark_percent: 0,
+        failure: None,
     }
 }
 
@@ -63,6 +64,7 @@ pub fn extreme() -> Live {
         needs: u32::MAX - 5,
         native: false,
         mark_percent: 100,
+        failure: None,
     }
 }
 
