@@ -278,6 +278,17 @@ fn a_late_outcome_changes_nothing() {
 }
 
 #[test]
+fn an_observer_believes_no_outcome() {
+    for (status, attempt) in [(TaskStatus::Running, 1), (TaskStatus::Pending, 0)] {
+        let mut engine = Engine::observer(limits(4, 9), 1);
+        let epoch = if status == TaskStatus::Running { EPOCH } else { 0 };
+        engine.show(row(1, status, epoch));
+        let success = Outcome::Succeeded(Success::default());
+        assert_eq!(tell(&mut engine, ended(1, attempt, success), NOW).effects, []);
+    }
+}
+
+#[test]
 fn an_interrupted_attempt_is_not_counted() {
     let mut engine = runner(1);
     add(&mut engine, NewTask { attempts_max: 1, ..task() }, 1, None);

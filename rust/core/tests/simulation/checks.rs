@@ -22,6 +22,8 @@ impl World {
         assert_eq!(self.engine.table().len(), live.len());
         for row in live.values() {
             assert_eq!(self.engine.table().get(row.key), Some(*row));
+            let runner = if row.status == TaskStatus::Running { self.epoch } else { 0 };
+            assert_eq!(row.epoch, runner, "{row:?}");
         }
         let running: BTreeMap<_, _> = live
             .values()

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use outhaul_core::engine::{Answer, Effect, Engine, Input, Limits};
+use outhaul_core::engine::{Answer, Effect, Engine, Input, Limits, Live};
 use outhaul_core::model::spec::RetrySpec;
 use outhaul_core::model::{
-    ErrorCode, EventKind, Failure, InterruptReason, Now, Outcome, Success, TaskKey,
+    ErrorCode, EventKind, Failure, InterruptReason, Now, Outcome, Success, TaskKey, TaskStatus,
 };
 use outhaul_core::store::memory::MemoryStore;
 use outhaul_core::store::{RunnerInfo, Store};
@@ -294,16 +294,16 @@ impl World {
         self.store.begin().unwrap();
         let mut rows = Vec::new();
         self.store.each_live(&mut |live| rows.push(live)).unwrap();
+        // What another process ended in between, the loop has to stop by itself.
+        let ours = |row: &&Live| row.status == TaskStatus::Running && row.epoch == epoch;
+        let ours: BTreeMap<_, _> =
+            rows.iter().filter(ours).map(|row| (row.key, row.attempt)).collect();
+        let gone = |key: &TaskKey, attempt: &mut u32| ours.get(key) != Some(attempt);
+        self.superseded.extend(self.underway.extract_if(.., gone));
         let effects = engine.recover(rows, self.time());
         self.store.apply(&effects).unwrap();
         (self.engine, self.epoch) = (engine, epoch);
         self.foreign.clear();
-        // What another process ended in between, the loop has to stop by itself.
-        let table = self.engine.table();
-        let gone = |key: &TaskKey, attempt: &mut u32| {
-            table.get(*key).is_none_or(|row| row.epoch != epoch || row.attempt != *attempt)
-        };
-        self.superseded.extend(self.underway.extract_if(.., gone));
         self.store.commit().unwrap();
         self.publish(Batch { effects, ..Batch::default() });
     }
