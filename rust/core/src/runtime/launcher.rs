@@ -1,7 +1,6 @@
 //! Begins and stops attempts: native ones on tokio, Python ones by asking the bridge.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -12,13 +11,13 @@ use super::admission::{AdmittedUpload, encoder, file_name, media_type};
 use super::completions::{CallbackRequest, Completions, SecretRequest};
 use super::inbox::{Inbox, Op};
 use super::progress_board::ProgressBoard;
+use super::reporter::{ReportOf, Reporter};
 use super::situation::SharedSituation;
 use crate::engine::StopReason;
 use crate::model::spec::{
     BodyKind, HeaderValueSpec, HttpUploadSpec, SecretRef, TaskSpec, WorkerSpec,
 };
 use crate::model::{ErrorCode, Failure, Fault, FaultCode, Outcome, TaskKey};
-use crate::progress::{INTERVAL_MIN_MS_DEFAULT, Meter};
 use crate::source::{PathPolicy, Source};
 use crate::store::Body;
 use crate::transfer::{
@@ -52,7 +51,7 @@ pub(super) struct Launcher {
     shared: Arc<Shared>,
     /// Made by the first native attempt: a manager that only queues starts no threads.
     tokio: OnceLock<Tokio>,
-    native: Mutex<HashMap<(TaskKey, u32), Native>>,
+    native: Mutex<Natives>,
 }
 
 /// What an attempt under way needs.
@@ -63,6 +62,9 @@ struct Shared {
     completions: Completions,
     situation: Arc<SharedSituation>,
 }
+
+/// The native attempts that are under way, by task and number.
+type Natives = HashMap<(TaskKey, u32), Native>;
 
 enum Native {
     /// Waits for the bridge to resolve its secrets.
@@ -99,7 +101,7 @@ impl Launcher {
             WorkerSpec::HttpUpload(upload) => {
                 let secrets = secrets_of(upload);
                 if secrets.is_empty() {
-                    return self.launch(attempt, Vec::new());
+                    return self.launch(&mut self.lock(), attempt, Vec::new());
                 }
                 let (key, number) = (attempt.key, attempt.number);
                 self.lock().insert((key, number), Native::Waiting(Box::new(attempt)));
@@ -111,10 +113,11 @@ impl Launcher {
 
     /// The bridge has resolved the secrets of an attempt, or says why it could not.
     pub(super) fn provide(&self, key: TaskKey, number: u32, secrets: Result<Vec<String>, String>) {
-        let waiting = self.lock().remove(&(key, number));
-        let Some(Native::Waiting(attempt)) = waiting else { return };
+        // One lock from the look to the launch: a stop comes before both or after both.
+        let mut native = self.lock();
+        let Some(Native::Waiting(attempt)) = native.remove(&(key, number)) else { return };
         match secrets {
-            Ok(values) => self.launch(*attempt, values),
+            Ok(values) => self.launch(&mut native, *attempt, values),
             Err(message) => {
                 let failure = Failure::new(ErrorCode::SecretUnavailable, message);
                 self.shared.ended(key, number, Outcome::Failed(failure));
@@ -137,7 +140,7 @@ impl Launcher {
         self.lock().remove(&(key, number));
     }
 
-    fn launch(&self, attempt: Attempt, secrets: Vec<String>) {
+    fn launch(&self, native: &mut Natives, attempt: Attempt, secrets: Vec<String>) {
         let (key, number) = (attempt.key, attempt.number);
         let tokio = match self.tokio() {
             Ok(tokio) => tokio,
@@ -145,7 +148,7 @@ impl Launcher {
         };
         let shared = Arc::clone(&self.shared);
         let work = tokio.spawn(async move { shared.transfer(attempt, secrets).await });
-        self.lock().insert((key, number), Native::Underway(work.abort_handle()));
+        native.insert((key, number), Native::Underway(work.abort_handle()));
         let shared = Arc::clone(&self.shared);
         tokio.spawn(async move {
             match work.await {
@@ -177,8 +180,8 @@ impl Launcher {
         Ok(self.tokio.get_or_init(|| tokio))
     }
 
-    // LOCKING: held for look-ups in memory, never across a call.
-    fn lock(&self) -> MutexGuard<'_, HashMap<(TaskKey, u32), Native>> {
+    // LOCKING: held for look-ups and for spawning, never across an await.
+    fn lock(&self) -> MutexGuard<'_, Natives> {
         self.native.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -207,10 +210,9 @@ impl Shared {
             Ok(job) => job,
             Err(outcome) => return outcome,
         };
-        let progress = Arc::clone(&job.progress);
         let outcome = self.options.client.upload(job.upload).await;
         if matches!(outcome, Outcome::Succeeded(_)) {
-            progress.answered();
+            job.reporter.answered();
         }
         outcome
     }
@@ -227,9 +229,8 @@ impl Shared {
         let target = Target::parse(&upload.url, self.options.allow_http, &self.options.addresses)
             .map_err(|fault| failed(&fault))?;
         let source = self.open(upload, &admitted).await?;
-        let progress =
-            Arc::new(Progress::begin(Arc::clone(self), attempt, encoder.content_length()));
-        let observer: Arc<dyn Observer> = Arc::<Progress>::clone(&progress);
+        let reporter = Arc::new(self.reporter(attempt, encoder.content_length()));
+        let observer: Arc<dyn Observer> = Arc::<Reporter>::clone(&reporter);
         let upload = Upload {
             method: upload.method,
             target,
@@ -246,7 +247,14 @@ impl Shared {
             },
             observer,
         };
-        Ok(Job { upload, progress })
+        Ok(Job { upload, reporter })
+    }
+
+    fn reporter(&self, attempt: &Attempt, total: u64) -> Reporter {
+        let Attempt { key, number, ref task_id, ref body, mark_percent, .. } = *attempt;
+        let of = ReportOf { key, attempt: number, task_id: task_id.clone(), tag: body.tag.clone() };
+        let world = (&self.board, &self.inbox, &self.situation);
+        Reporter::begin(of, total, mark_percent, world)
     }
 
     /// Opens the file under the path policy and checks that it is the one that was enqueued.
@@ -272,66 +280,7 @@ impl Shared {
 
 struct Job {
     upload: Upload,
-    progress: Arc<Progress>,
-}
-
-/// Carries a transfer's byte counts to the board, at about one update a percent.
-struct Progress {
-    shared: Arc<Shared>,
-    key: TaskKey,
-    attempt: u32,
-    task_id: String,
-    tag: Option<Arc<str>>,
-    meter: Mutex<Meter>,
-    /// Below this count nothing is due: compared without the lock.
-    gate: AtomicU64,
-}
-
-impl Progress {
-    fn begin(shared: Arc<Shared>, attempt: &Attempt, total: u64) -> Self {
-        let mut meter = match shared.board.mark(attempt.key) {
-            Some(mark) => Meter::with_mark(total, mark, INTERVAL_MIN_MS_DEFAULT),
-            None => Meter::new(total, attempt.mark_percent, INTERVAL_MIN_MS_DEFAULT),
-        };
-        let first = meter.begin(shared.situation.now().mono_ms);
-        let progress = Self {
-            shared,
-            key: attempt.key,
-            attempt: attempt.number,
-            task_id: attempt.task_id.clone(),
-            tag: attempt.body.tag.clone(),
-            gate: AtomicU64::new(meter.next_gate()),
-            meter: Mutex::new(meter),
-        };
-        progress.post(first);
-        progress
-    }
-
-    fn answered(&self) {
-        let now_ms = self.shared.situation.now().mono_ms;
-        let last = self.meter.lock().unwrap_or_else(PoisonError::into_inner).answered(now_ms);
-        self.post(last);
-    }
-
-    fn post(&self, update: crate::progress::Update) {
-        self.shared.board.post(self.key, self.attempt, &self.task_id, self.tag.as_deref(), update);
-    }
-}
-
-impl Observer for Progress {
-    fn sent(&self, body_bytes_so_far: u64) {
-        if body_bytes_so_far < self.gate.load(Ordering::Relaxed) {
-            return;
-        }
-        let now_ms = self.shared.situation.now().mono_ms;
-        let mut meter = self.meter.lock().unwrap_or_else(PoisonError::into_inner);
-        let update = meter.sent(body_bytes_so_far, now_ms);
-        self.gate.store(meter.next_gate(), Ordering::Relaxed);
-        drop(meter);
-        if let Some(update) = update {
-            self.post(update);
-        }
-    }
+    reporter: Arc<Reporter>,
 }
 
 fn secrets_of(upload: &HttpUploadSpec) -> Vec<SecretRef> {

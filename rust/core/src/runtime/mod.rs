@@ -19,6 +19,7 @@ mod launcher;
 mod lock;
 mod progress_board;
 mod readers;
+mod reporter;
 mod situation;
 
 use std::os::fd::RawFd;

@@ -36,6 +36,10 @@ struct Line {
 }
 
 impl Line {
+    fn new(task_id: &str, tag: Option<&str>, update: Update) -> Self {
+        Self { version: 0, task_id: task_id.to_owned(), tag: tag.map(str::to_owned), update }
+    }
+
     fn matches(&self, key: TaskKey, want: &ProgressFilter) -> bool {
         want.key.is_none_or(|wanted| wanted == key)
             && want.task_id.as_ref().is_none_or(|task_id| self.task_id == *task_id)
@@ -50,13 +54,17 @@ struct Parked {
     want: ProgressFilter,
 }
 
+/// Progress that the store is to remember: of which task, which attempt, how many percent.
+pub type Held = (TaskKey, u32, u8);
+
 #[derive(Debug, Default)]
 struct Board {
     version: u64,
     lines: HashMap<TaskKey, Line>,
     done: VecDeque<TaskKey>,
     parked: Vec<Parked>,
-    marks: HashMap<TaskKey, (u32, u8)>,
+    /// What waits to be remembered by the store before it is shown.
+    held: HashMap<TaskKey, (u32, Line)>,
 }
 
 /// The board, shared by the transfers that write it and the calls that read it.
@@ -91,8 +99,16 @@ impl ProgressBoard {
         Self { board: Mutex::default(), completions }
     }
 
-    /// Puts up the newest progress of a task.
-    pub fn post(
+    /// Shows progress that the store knows already: where an attempt begins.
+    pub fn show(&self, key: TaskKey, task_id: &str, tag: Option<&str>, update: Update) {
+        let mut board = self.lock();
+        board.show(key, Line::new(task_id, tag, update));
+        self.answer(board);
+    }
+
+    /// Holds progress until the store remembers it: what has been shown once is never taken back,
+    /// not even by a crash. A newer value takes the place of one that is still held.
+    pub fn hold(
         &self,
         key: TaskKey,
         attempt: u32,
@@ -100,18 +116,31 @@ impl ProgressBoard {
         tag: Option<&str>,
         update: Update,
     ) {
+        self.lock().held.insert(key, (attempt, Line::new(task_id, tag, update)));
+    }
+
+    /// What is held: key, attempt, percent.
+    pub fn held(&self) -> Vec<Held> {
+        let board = self.lock();
+        let held = |(key, (attempt, line)): (&TaskKey, &(u32, Line))| {
+            (*key, *attempt, line.update.percent)
+        };
+        board.held.iter().map(held).collect()
+    }
+
+    /// The store remembers these: shows what was held up to there.
+    pub fn release(&self, remembered: &[Held]) {
         let mut board = self.lock();
-        board.version += 1;
-        let version = board.version;
-        board.marks.insert(key, (attempt, update.percent));
-        let line =
-            Line { version, task_id: task_id.to_owned(), tag: tag.map(str::to_owned), update };
-        board.lines.insert(key, line);
-        let ready = board.take_ready();
-        drop(board);
-        for (ticket, reply) in ready {
-            self.completions.reply(ticket, reply);
+        for (key, attempt, percent) in remembered {
+            let known =
+                |(held, line): &(u32, Line)| held == attempt && line.update.percent <= *percent;
+            if board.held.get(key).is_some_and(known)
+                && let Some((_, line)) = board.held.remove(key)
+            {
+                board.show(*key, line);
+            }
         }
+        self.answer(board);
     }
 
     /// Where the counters of a task stand, if an attempt of it was made here: the next one goes on
@@ -125,7 +154,7 @@ impl ProgressBoard {
     /// The task has ended: its line goes once enough others have ended after it.
     pub fn retire(&self, key: TaskKey) {
         let mut board = self.lock();
-        board.marks.remove(&key);
+        board.held.remove(&key);
         if !board.lines.contains_key(&key) {
             return;
         }
@@ -135,12 +164,6 @@ impl ProgressBoard {
         {
             board.lines.remove(&oldest);
         }
-    }
-
-    /// The percentages posted since the last call, for the store to remember: key, attempt, percent.
-    pub fn take_marks(&self) -> Vec<(TaskKey, u32, u8)> {
-        let marks = std::mem::take(&mut self.lock().marks);
-        marks.into_iter().map(|(key, (attempt, percent))| (key, attempt, percent)).collect()
     }
 
     /// Answers with everything newer than `after` that matches: with `follow` as soon as there is
@@ -161,6 +184,15 @@ impl ProgressBoard {
         self.lock().parked.retain(|parked| parked.ticket != ticket);
     }
 
+    /// Answers the calls that can be answered now.
+    fn answer(&self, mut board: MutexGuard<'_, Board>) {
+        let ready = board.take_ready();
+        drop(board);
+        for (ticket, reply) in ready {
+            self.completions.reply(ticket, reply);
+        }
+    }
+
     // LOCKING: held for look-ups in memory, never across a call.
     fn lock(&self) -> MutexGuard<'_, Board> {
         self.board.lock().unwrap_or_else(PoisonError::into_inner)
@@ -168,6 +200,11 @@ impl ProgressBoard {
 }
 
 impl Board {
+    fn show(&mut self, key: TaskKey, line: Line) {
+        self.version += 1;
+        self.lines.insert(key, Line { version: self.version, ..line });
+    }
+
     /// The calls that can be answered, with their answers.
     fn take_ready(&mut self) -> Vec<(Ticket, Reply)> {
         let mut ready = Vec::new();

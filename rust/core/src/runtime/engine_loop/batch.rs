@@ -8,36 +8,24 @@ use super::publish::{Action, Claim, Publication};
 use crate::engine::{Answer, Arrival, Effect, Input, NewTask, Scheduled};
 use crate::model::{Fault, FaultCode, Now, TaskKey};
 use crate::runtime::inbox::Op;
+use crate::runtime::progress_board::Held;
 use crate::runtime::readers::pack;
 use crate::store::{Body, Selection, Store, StoreError, generated_id, next_key};
 
 impl EngineLoop {
     /// One transaction. What it leads to happens only once it is on disk.
-    pub(super) fn batch(
-        &mut self,
-        ops: Vec<Op>,
-        marks: Vec<(TaskKey, u32, u8)>,
-        now: Now,
-    ) -> Result<(), StoreError> {
+    pub(super) fn batch(&mut self, ops: &[Op], held: &[Held], now: Now) -> Result<(), StoreError> {
         let mut publication = Publication::default();
-        let done = self.transact(&ops, marks, now, &mut publication);
-        match done {
-            Ok(()) => {
-                self.publish(publication);
-                Ok(())
-            }
-            Err(error) => {
-                self.parts.store.rollback();
-                self.refuse(ops, &error);
-                Err(error)
-            }
-        }
+        self.transact(ops, held, now, &mut publication)?;
+        self.parts.board.release(held);
+        self.publish(publication);
+        Ok(())
     }
 
     fn transact(
         &mut self,
         ops: &[Op],
-        marks: Vec<(TaskKey, u32, u8)>,
+        held: &[Held],
         now: Now,
         publication: &mut Publication,
     ) -> Result<(), StoreError> {
@@ -50,7 +38,7 @@ impl EngineLoop {
                 effects.extend(self.engine.catch_up(key, row, now));
             }
         }
-        for (key, attempt, percent) in marks {
+        for &(key, attempt, percent) in held {
             let input = Input::Progress { key, attempt, percent };
             self.engine.handle(input, now, &mut effects);
         }
@@ -61,12 +49,8 @@ impl EngineLoop {
         }
         self.engine.handle(Input::Tick, now, &mut effects);
         self.store(&mut effects, &mut fresh, publication)?;
-        if publication.durable {
-            self.parts.store.commit()
-        } else {
-            self.parts.store.rollback();
-            Ok(())
-        }
+        // Without a change this costs no disk access, and what others did counts as seen.
+        self.parts.store.commit()
     }
 
     /// Lets the engine decide about one op.
@@ -116,22 +100,21 @@ impl EngineLoop {
     ///
     /// Within one call two tasks may share an id: the second finds the first by its key.
     fn arrivals(&mut self, tasks: &[NewTask], now: Now) -> Result<Vec<Arrival>, StoreError> {
-        if self.last_key == 0 || self.epoch == 0 {
-            self.last_key = self.last_key.max(self.parts.store.last_key()?);
-        }
+        // Others may have taken keys since our last transaction.
+        let mut last_key = self.parts.store.last_key()?;
         let mut named: HashMap<Arc<str>, TaskKey> = HashMap::new();
         let mut arrivals = Vec::with_capacity(tasks.len());
         for task in tasks {
-            self.last_key = next_key(self.last_key, now.wall_ms);
+            last_key = next_key(last_key, now.wall_ms);
             let mut taken_by = None;
             if let Some(task_id) = &task.task_id {
-                taken_by = match named.insert(Arc::clone(task_id), self.last_key) {
+                taken_by = match named.insert(Arc::clone(task_id), last_key) {
                     Some(earlier) => Some(earlier),
                     None => self.parts.store.newest(task_id)?,
                 };
                 self.show(taken_by)?;
             }
-            arrivals.push(Arrival { task: task.clone(), key: self.last_key, taken_by });
+            arrivals.push(Arrival { task: task.clone(), key: last_key, taken_by });
         }
         Ok(arrivals)
     }
@@ -201,12 +184,12 @@ impl EngineLoop {
     }
 
     /// The transaction failed: calls are told, outcomes are kept for the next one.
-    pub(super) fn refuse(&mut self, ops: Vec<Op>, error: &StoreError) {
+    pub(super) fn refuse(&mut self, ops: Vec<Op>, fault: &Fault) {
         let mut again = Vec::new();
         for op in ops {
             match op {
                 Op::Enqueue { ticket, .. } | Op::Cancel { ticket, .. } => {
-                    self.parts.completions.reply(ticket, Err(error.clone().into()));
+                    self.parts.completions.reply(ticket, Err(fault.clone()));
                 }
                 other => again.push(other),
             }

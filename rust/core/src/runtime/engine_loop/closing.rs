@@ -14,6 +14,7 @@ use crate::store::{Store, StoreError};
 impl EngineLoop {
     /// Claims no more, stops transfers at once, and asks callbacks to stop.
     pub(super) fn begin_to_close(&mut self, ticket: Ticket, grace: Duration) {
+        self.claims = false;
         self.engine.stop_claiming();
         self.closing = Some((ticket, Instant::now() + grace));
         let why = StopReason::Interrupted(InterruptReason::Shutdown);

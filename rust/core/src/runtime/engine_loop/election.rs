@@ -5,62 +5,99 @@ use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use super::EngineLoop;
-use super::publish::Publication;
-use crate::engine::{Engine, Input};
-use crate::model::Fault;
+use super::publish::{Action, Publication};
+use crate::engine::{Engine, Input, Live, StopReason};
+use crate::model::{Epoch, Fault, TaskStatus};
 use crate::runtime::lock::RunnerLock;
 use crate::store::{Store, StoreError};
 
-/// How long the loop waits after a commit that failed.
+/// How long the loop waits after a transaction that failed.
 const AFTER_FAILURE: Duration = Duration::from_millis(500);
 
+/// How often a standby tries to become the runner.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+
 impl EngineLoop {
-    /// After a failed commit the engine knows what the store does not: it is built anew from disk.
-    pub(super) fn recover_from(&mut self, error: &StoreError) {
-        self.parts.completions.push(|batch| batch.errors.push(error.to_string()));
-        std::thread::sleep(AFTER_FAILURE);
+    /// A transaction failed, so the engine may know what the store does not: before the next one it
+    /// is built anew from disk.
+    pub(super) fn stumble(&mut self, fault: &Fault) {
+        self.parts.completions.push(|batch| batch.errors.push(fault.to_string()));
+        self.is_stale = self.epoch != 0;
         if self.epoch == 0 {
             self.engine.forget();
-        } else if let Err(error) = self.load(self.epoch) {
-            self.parts.store.rollback();
-            self.parts.completions.push(|batch| batch.errors.push(error.to_string()));
         }
+        std::thread::sleep(AFTER_FAILURE);
     }
 
     /// Becomes the runner, if this process is meant to run tasks and nobody else does.
     pub(super) fn try_to_run(&mut self) -> Result<(), Fault> {
-        if !self.parts.run || self.epoch != 0 || self.closing.is_some() {
+        let tried = self.tried_lock.is_some_and(|at| at.elapsed() < TRY_AGAIN);
+        if !self.parts.run || self.epoch != 0 || self.closing.is_some() || tried {
             return Ok(());
         }
         self.tried_lock = Some(Instant::now());
         let Some(lock) = RunnerLock::try_take(&self.parts.path)? else { return Ok(()) };
-        *self.parts.lock.lock().unwrap_or_else(PoisonError::into_inner) = Some(lock);
-        self.parts.store.begin()?;
-        let epoch = self.parts.store.begin_epoch(&self.parts.runner)?;
-        self.parts.store.commit()?;
-        self.load(epoch)?;
+        self.keep_lock(Some(lock));
+        let elected = self.begin_epoch().and_then(|epoch| self.load(epoch));
+        if let Err(error) = elected {
+            self.parts.store.rollback();
+            self.keep_lock(None);
+            return Err(error.into());
+        }
         Ok(())
     }
 
+    /// Holds the lock where a forked child can let go of it.
+    fn keep_lock(&self, lock: Option<RunnerLock>) {
+        *self.parts.lock.lock().unwrap_or_else(PoisonError::into_inner) = lock;
+    }
+
+    fn begin_epoch(&mut self) -> Result<Epoch, StoreError> {
+        self.parts.store.begin()?;
+        let epoch = self.parts.store.begin_epoch(&self.parts.runner)?;
+        self.parts.store.commit()?;
+        Ok(epoch)
+    }
+
     /// Builds the engine from the store, under an epoch.
-    fn load(&mut self, epoch: i64) -> Result<(), StoreError> {
+    pub(super) fn load(&mut self, epoch: Epoch) -> Result<(), StoreError> {
         let now = self.parts.situation.now();
         let mut engine = Engine::runner(self.parts.limits, epoch, self.parts.seed);
         for callback_id in &self.parts.callbacks {
             engine.register_callback(callback_id);
+        }
+        if !self.claims {
+            engine.stop_claiming();
         }
         let mut ignored = Vec::new();
         engine.handle(Input::Signals { unmet: self.parts.situation.unmet() }, now, &mut ignored);
         self.parts.store.begin()?;
         let mut rows = Vec::new();
         self.parts.store.each_live(&mut |live| rows.push(live))?;
-        let mut effects = engine.recover(rows, now);
         let mut publication = Publication::default();
+        self.stop_lost(&rows, epoch, &mut publication);
+        let mut effects = engine.recover(rows, now);
         self.store(&mut effects, &mut HashMap::new(), &mut publication)?;
         self.parts.store.commit()?;
         self.engine = engine;
         self.epoch = epoch;
+        self.is_stale = false;
         self.publish(publication);
         Ok(())
+    }
+
+    /// Notes a stop for each attempt under way here that the store does not know as such any more.
+    fn stop_lost(&self, rows: &[Live], epoch: Epoch, publication: &mut Publication) {
+        let known: HashMap<_, _> = rows
+            .iter()
+            .filter(|live| live.status == TaskStatus::Running && live.epoch == epoch)
+            .map(|live| (live.key, live.attempt))
+            .collect();
+        for (key, underway) in &self.underway {
+            if known.get(key) != Some(&underway.number) {
+                let (key, number, why) = (*key, underway.number, StopReason::Cancelled);
+                publication.actions.push(Action::Stop { key, number, why });
+            }
+        }
     }
 }

@@ -24,7 +24,7 @@ use crate::engine::{Engine, Limits};
 use crate::model::spec::RetrySpec;
 use crate::model::{Fault, TaskKey};
 use crate::store::sqlite::SqliteStore;
-use crate::store::{RunnerInfo, StoreError};
+use crate::store::{RunnerInfo, Store, StoreError};
 
 pub(super) use closing::closed;
 
@@ -33,9 +33,6 @@ const BATCH_MAX: usize = 1024;
 
 /// How often the loop looks at what others did, when nothing else wakes it.
 const POLL: Duration = Duration::from_millis(100);
-
-/// How often a standby tries to become the runner, and progress is remembered.
-const SECOND: Duration = Duration::from_secs(1);
 
 /// An attempt under way here.
 struct Underway {
@@ -68,11 +65,13 @@ pub(super) struct EngineLoop {
     parts: Parts,
     engine: Engine,
     epoch: i64,
-    last_key: TaskKey,
     underway: HashMap<TaskKey, Underway>,
     data_version: i64,
     tried_lock: Option<Instant>,
-    saved_progress: Instant,
+    /// Whether the engine knows what the store does not: a commit has failed.
+    is_stale: bool,
+    /// Whether attempts may begin; never again after a drain.
+    claims: bool,
     draining: Vec<Ticket>,
     idle: Vec<Ticket>,
     closing: Option<(Ticket, Instant)>,
@@ -85,11 +84,11 @@ impl EngineLoop {
         let mut this = Self {
             engine,
             epoch: 0,
-            last_key: 0,
             underway: HashMap::new(),
             data_version: parts.store.data_version()?,
             tried_lock: None,
-            saved_progress: Instant::now(),
+            is_stale: false,
+            claims: true,
             draining: Vec::new(),
             idle: Vec::new(),
             closing: None,
@@ -103,8 +102,8 @@ impl EngineLoop {
     pub(super) fn run(mut self) {
         loop {
             let ops = self.parts.inbox.take(BATCH_MAX, self.patience());
-            if let Err(error) = self.turn(ops) {
-                self.recover_from(&error);
+            if let Err(fault) = self.turn(ops) {
+                self.stumble(&fault);
             }
             if self.is_closed() {
                 return self.close();
@@ -123,27 +122,37 @@ impl EngineLoop {
     }
 
     /// One turn: a batch, or what time and others brought.
-    fn turn(&mut self, mut ops: Vec<Op>) -> Result<(), StoreError> {
-        let now = self.parts.situation.now();
+    fn turn(&mut self, mut ops: Vec<Op>) -> Result<(), Fault> {
         ops.retain_mut(|op| !self.without_store(op));
+        if let Err(fault) = self.work(&ops) {
+            self.parts.store.rollback();
+            self.refuse(ops, &fault);
+            return Err(fault);
+        }
+        Ok(self.answer_the_patient()?)
+    }
+
+    /// The part of a turn that needs the store. Does all of it or nothing.
+    fn work(&mut self, ops: &[Op]) -> Result<(), Fault> {
+        if self.is_stale {
+            self.load(self.epoch)?;
+        }
+        self.try_to_run()?;
+        let now = self.parts.situation.now();
         let due = self.engine.next_due_ms().is_some_and(|due| due <= now.wall_ms);
         let news = self.foreign_news()?;
-        let marks = self.marks_due(&ops);
-        if !ops.is_empty() || due || news || !marks.is_empty() {
-            self.batch(ops, marks, now)?;
+        let held = self.parts.board.held();
+        if !ops.is_empty() || due || news || !held.is_empty() {
+            self.batch(ops, &held, now)?;
         }
-        if self.tried_lock.is_none_or(|at| at.elapsed() >= SECOND)
-            && let Err(fault) = self.try_to_run()
-        {
-            return Err(StoreError::Unavailable(fault.message));
-        }
-        self.answer_the_patient()
+        Ok(())
     }
 
     /// Does what needs no transaction; says whether the op is done with.
     fn without_store(&mut self, op: &mut Op) -> bool {
         match op {
             Op::Drain { ticket } => {
+                self.claims = false;
                 self.engine.stop_claiming();
                 self.draining.push(*ticket);
             }
@@ -175,17 +184,6 @@ impl EngineLoop {
             self.parts.readers.committed(None);
         }
         Ok(news && self.epoch != 0)
-    }
-
-    /// The progress that the store should remember by now: once a second, and before an outcome, so
-    /// that the next attempt goes on from what was reported.
-    fn marks_due(&mut self, ops: &[Op]) -> Vec<(TaskKey, u32, u8)> {
-        let outcome = ops.iter().any(|op| matches!(op, Op::Outcome { .. }));
-        if self.underway.is_empty() || !(outcome || self.saved_progress.elapsed() >= SECOND) {
-            return Vec::new();
-        }
-        self.saved_progress = Instant::now();
-        self.parts.board.take_marks()
     }
 
     /// Answers those who wait for quiet.
