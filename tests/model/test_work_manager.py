@@ -15,6 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -292,4 +293,5 @@ class WorkManagerMachine(RuleBasedStateMachine):
 
 
 WorkManagerMachine.TestCase.settings = settings(stateful_step_count=15, deadline=None)
-TestWorkManager = WorkManagerMachine.TestCase
+# A failure is made small before it is shown, which takes longer than all that pass.
+TestWorkManager = pytest.mark.timeout(300)(WorkManagerMachine.TestCase)
