@@ -7,6 +7,7 @@ PYTHON ?= python3
 BIN    := .venv/bin
 PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
 RUST   := Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -o -name '*.sql' -o -name Cargo.toml)
+PACKAGE := $(shell find python -name '*.py' -o -name '*.pyi')
 
 setup: .venv/.built
 
@@ -24,7 +25,7 @@ setup: .venv/.built
 	@touch $@
 
 # Everything a change must pass, cheapest first. pytest's closing line is the last one.
-test: setup nginx lint types layers rust bench-smoke
+test: setup nginx lint types layers rust bench-smoke wheel
 	$(BIN)/python -m pytest
 
 lint: setup
@@ -49,10 +50,14 @@ rust:
 	cargo test --workspace --quiet
 
 demo: setup
-	$(BIN)/python demo/run.py
+	$(BIN)/python -m demo.run
 
+# Side by side with what a user would pick instead; benches/README.md says how. `make bench
+# BENCH="enqueue noop --rounds 3"` runs some of it.
 bench: setup
-	$(BIN)/python -m pytest benches --timeout 0 -p no:randomly --benchmark-columns min,median,ops
+	@$(PIP) install --group peers || echo 'the peers cannot be installed: their rows stay empty'
+	@command -v redis-server >/dev/null || echo 'redis-server is not installed: no arq'
+	$(BIN)/python -m benches.run $(BENCH)
 
 # Every benchmark runs once, so that none rots.
 bench-smoke: setup
@@ -64,11 +69,15 @@ soak: setup
 	cargo test --workspace
 	PIP_QUIET=1 $(BIN)/maturin develop --quiet
 	@rm -f .venv/.built
-	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest --timeout 0
+	HYPOTHESIS_PROFILE=long OUTHAUL_KILLS=1000 $(BIN)/python -m pytest --timeout 0
 
 # One wheel for every Python from 3.11 (abi3).
-wheel: .venv/.deps
-	$(BIN)/maturin build --release --out dist
+wheel: dist/.stamp
+
+dist/.stamp: .venv/.deps $(RUST) $(PACKAGE) README.md
+	@mkdir -p dist && rm -f dist/*.whl
+	PIP_QUIET=1 $(BIN)/maturin build --release --quiet --out dist
+	@touch $@
 
 # A real proxy server for the HTTP tests. Where it can't be had they are skipped and say so.
 nginx:

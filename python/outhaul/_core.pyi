@@ -73,19 +73,17 @@ class Core:
             InvalidArgumentError: A value that means nothing.
         """
     def fileno(self) -> int:
-        """A descriptor that is readable while `poll` has something. The core's own: never closed by
-        the caller.
-        """
+        """A descriptor that is readable while `poll` has something; never to be closed."""
     def poll(
-        self, max: int
+        self, limit: int
     ) -> tuple[list[_Reply], list[_Callback], list[_Secrets], list[_Stop], list[str]]:
-        """What has gathered, of each kind at most `max`; the descriptor tells if more is left.
+        """What has gathered, of each kind at most `limit`; the descriptor tells if more is left.
 
         Returns:
-            Answers `(ticket, value, None)` or `(ticket, None, (code, argument, message))`; callbacks
-            to run `(key, attempt, callback_id, input, task_id)`; secrets to resolve
-            `(key, attempt, [(source, name, prefix)])`; callbacks to stop `(key, attempt, reason)`;
-            messages for the log.
+            Answers `(ticket, value, None)` or `(ticket, None, (code, argument, message))`;
+            callbacks to run `(key, attempt, callback_id, input, task_id)`;
+            secrets to resolve `(key, attempt, [(source, name, prefix)])`;
+            callbacks to stop `(key, attempt, reason)`; messages for the log.
         """
     def enqueue(self, ticket: int, specs: Sequence[bytes]) -> None:
         """Stores tasks, all or none. Answer: a list of `(key, accepted, task_id)`."""
@@ -98,9 +96,7 @@ class Core:
         tag: str | None = None,
     ) -> None:
         """Ends one task, those with a tag, or (without any) all. Answer: how many."""
-    def ask_task(
-        self, ticket: int, *, key: int | None = None, task_id: str | None = None
-    ) -> None:
+    def ask_task(self, ticket: int, *, key: int | None = None, task_id: str | None = None) -> None:
         """One task, by its key or the newest with an id. Answer: a record or nil."""
     def ask_tasks(
         self, ticket: int, *, statuses: Sequence[str], tag: str | None, after: int, limit: int
@@ -124,8 +120,9 @@ class Core:
         limit: int,
         follow: bool,
     ) -> None:
-        """Events after a number; with `follow`, as soon as there is one. Answer: `(events, seen)`,
-        where `seen` is how far the log was looked through.
+        """Events after a number; with `follow`, as soon as there is one.
+
+        Answer: `(events, seen)`, where `seen` is how far the log was looked through.
         """
     def ask_last_word(self, ticket: int, key: int) -> None:
         """The event that ends a task, as soon as there is one. Answer: an event."""
@@ -139,8 +136,9 @@ class Core:
         tag: str | None,
         follow: bool,
     ) -> None:
-        """Progress newer than a version; with `follow`, as soon as there is any. Answer:
-        `{version, updates}`.
+        """Progress newer than a version; with `follow`, as soon as there is any.
+
+        Answer: `{version, updates}`.
         """
     def abandon(self, ticket: int) -> None:
         """Nobody waits for this answer any more."""

@@ -11,7 +11,7 @@ import itertools
 import logging
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from outhaul.errors import ManagerClosedError, from_core
+from outhaul.errors import ForkedError, ManagerClosedError, OuthaulError, WrongLoopError, from_core
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,13 +23,17 @@ _LOG: Final = logging.getLogger("outhaul")
 # More wait for the next turn of the loop, so that no turn takes long.
 BATCH_MAX: Final = 256
 
+CallbackRequest = tuple[int, int, str, bytes, str]
+"""Key, attempt, callback, encoded input, task id."""
+
 SecretNames = list[tuple[str, str, str]]
+"""Source, name and prefix of each."""
 
 
 class Work(Protocol):
     """What the core asks Python to do: implemented by `callbacks`."""
 
-    def run(self, key: int, attempt: int, callback_id: str, encoded: bytes, task_id: str) -> None:
+    def run(self, request: CallbackRequest) -> None:
         """Runs a registered callback; its outcome goes back to the core."""
 
     def stop(self, key: int, attempt: int, reason: str) -> None:
@@ -48,34 +52,66 @@ class Bridge:
         self._loop = loop
         self._tickets = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[bytes]] = {}
+        self._refusal: type[OuthaulError] | None = None
         loop.add_reader(core.fileno(), self._drain)
+
+    def check(self) -> None:
+        """Whether calls are possible from here.
+
+        Raises:
+            ManagerClosedError: It is closed.
+            ForkedError: This is a forked child of the process that opened it.
+            WrongLoopError: This is not the loop it was opened on.
+        """
+        if self._refusal is not None:
+            raise self._refusal
+        if asyncio.get_running_loop() is not self._loop:
+            raise WrongLoopError
 
     def call(self, verb: Callable[..., None], *args: Any, **kwargs: Any) -> asyncio.Future[bytes]:  # noqa: ANN401 — whatever that verb of the core takes
         """Calls a verb of the core with a fresh ticket; the future holds its encoded answer."""
-        ticket = next(self._tickets)
-        future = self._waiting[ticket] = self._loop.create_future()
-        verb(ticket, *args, **kwargs)
-        return future
+        return self._issue(next(self._tickets), verb, *args, **kwargs)
 
     async def wait(self, verb: Callable[..., None], *args: Any, **kwargs: Any) -> bytes:  # noqa: ANN401 — as `call`
         """As `call`, for answers that may take for ever: a cancelled wait is taken back."""
         ticket = next(self._tickets)
-        future = self._waiting[ticket] = self._loop.create_future()
-        verb(ticket, *args, **kwargs)
         try:
-            return await future
+            return await self._issue(ticket, verb, *args, **kwargs)
         except asyncio.CancelledError:
             if self._waiting.pop(ticket, None) is not None:
                 self.core.abandon(ticket)
             raise
 
-    def close(self) -> None:
-        """Ends reading. Whoever still waits learns that the manager is closed."""
-        self._loop.remove_reader(self.core.fileno())
-        for future in self._waiting.values():
-            if not future.done():
-                future.set_exception(ManagerClosedError())
-        self._waiting.clear()
+    def _issue(
+        self,
+        ticket: int,
+        verb: Callable[..., None],
+        *args: Any,  # noqa: ANN401 — as `call`
+        **kwargs: Any,  # noqa: ANN401 — as `call`
+    ) -> asyncio.Future[bytes]:
+        self.check()
+        future: asyncio.Future[bytes] = self._loop.create_future()
+        self._waiting[ticket] = future
+        verb(ticket, *args, **kwargs)
+        return future
+
+    async def close(self, *, grace_ms: int) -> None:
+        """Closes the core and ends reading. Whoever still waits learns that it is closed."""
+        closed = self.call(self.core.close, grace_ms)
+        self._refusal = ManagerClosedError
+        try:
+            await closed
+        finally:
+            self._loop.remove_reader(self.core.fileno())
+            for future in self._waiting.values():
+                if not future.done():
+                    future.set_exception(ManagerClosedError())
+            self._waiting.clear()
+
+    def forked(self) -> None:
+        """In a forked child: lets go of the runner's lock, and refuses every call."""
+        self._refusal = ForkedError
+        self.core.after_fork()
 
     def _drain(self) -> None:
         replies, callbacks, secrets, stops, errors = self.core.poll(BATCH_MAX)
@@ -84,12 +120,12 @@ class Bridge:
             future = waiting.pop(ticket, None)
             if future is None or future.done():
                 continue
-            if refusal is None:
+            if answer is not None:
                 future.set_result(answer)
-            else:
+            elif refusal is not None:
                 future.set_exception(from_core(*refusal))
         for request in callbacks:
-            self._work.run(*request)
+            self._work.run(request)
         for wanted in secrets:
             self._work.resolve(*wanted)
         for stop in stops:

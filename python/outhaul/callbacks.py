@@ -8,11 +8,11 @@ import logging
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
-from outhaul.arguments import wrong_type
+from outhaul.arguments import text, wrong_type
 from outhaul.errors import InvalidArgumentError, OuthaulError
 from outhaul.secrets import Provider, resolve
 from outhaul.wire import SecretRef
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from outhaul._native import Core
-    from outhaul.bridge import SecretNames
+    from outhaul.bridge import CallbackRequest, SecretNames
 
     Callback = Callable[[Any, "TaskContext"], Any]
 
@@ -58,7 +58,12 @@ class TaskContext(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class Callbacks:
     """The registered callbacks and those that run."""
 
-    def __init__(self, providers: Mapping[str, Provider]) -> None:
+    def __init__(
+        self,
+        providers: Mapping[str, Provider] | None,
+        workers: Mapping[str, Callback] | Literal["elsewhere"] | None,
+    ) -> None:
+        providers = {} if providers is None else providers
         if not isinstance(providers, Mapping):
             raise wrong_type("secrets", providers, "a mapping of functions")
         for name, provider in providers.items():
@@ -71,6 +76,12 @@ class Callbacks:
         self._threads: ThreadPoolExecutor | None = None
         self._core: Core | None = None
         self._threads_max = 1
+        self.elsewhere = workers == "elsewhere"
+        if isinstance(workers, Mapping):
+            for name, callback in workers.items():
+                self.register(text("workers", name), callback)
+        elif workers is not None and not self.elsewhere:
+            raise wrong_type("workers", workers, 'a mapping of callbacks or "elsewhere"')
 
     @property
     def names(self) -> list[str]:
@@ -114,8 +125,9 @@ class Callbacks:
             self._threads.shutdown(wait=False, cancel_futures=True)
         self._core = None
 
-    def run(self, key: int, attempt: int, callback_id: str, encoded: bytes, task_id: str) -> None:
+    def run(self, request: CallbackRequest) -> None:
         """See `bridge.Work.run`."""
+        key, attempt, callback_id, encoded, task_id = request
         context = TaskContext(task_id=task_id, key=key, attempt=attempt)
         work = self._attempt(self._registered[callback_id], encoded, context)
         task = asyncio.get_running_loop().create_task(work)

@@ -35,6 +35,7 @@ class Constraints(Value[ConstraintsSpec]):
         self,
         *,
         network_type: NetworkType | str | None = None,
+        battery_not_low: bool = False,
         requires_network: bool | None = None,
         **unknown: Never,
     ) -> None:
@@ -43,6 +44,8 @@ class Constraints(Value[ConstraintsSpec]):
         Args:
             network_type: The network it needs; `None` is the worker's default: `CONNECTED` for HTTP
                 (a loopback address counts as always connected), none for a Python worker.
+            battery_not_low: Whether it waits while the battery is at 15 % or less and not on mains;
+                a host without a battery never makes it wait.
             requires_network: Another name for `CONNECTED` (`True`) and `NOT_REQUIRED` (`False`).
             unknown: Refused.
 
@@ -56,7 +59,9 @@ class Constraints(Value[ConstraintsSpec]):
             network_type = _from_alias(requires_network, network_type)
         if network_type is not None:
             network_type = choice("network_type", network_type, NetworkType).value
-        self.wire = ConstraintsSpec(network_type=network_type)
+        if not isinstance(battery_not_low, bool):
+            raise wrong_type("battery_not_low", battery_not_low, "True or False")
+        self.wire = ConstraintsSpec(network_type=network_type, battery_not_low=battery_not_low)
 
 
 def _from_alias(requires_network: object, network_type: object) -> NetworkType:

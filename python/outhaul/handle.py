@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from outhaul.queries import Queries
 
 _EVENT: Final = msgspec.msgpack.Decoder(TaskEvent)
+_NUMBER: Final = msgspec.msgpack.Decoder(int)
 
 
 class TaskHandle:
@@ -71,7 +72,7 @@ class TaskHandle:
             Whether it was still live.
         """
         core = self._bridge.core
-        return msgspec.msgpack.decode(await self._bridge.call(core.cancel, key=self.key)) == 1
+        return _NUMBER.decode(await self._bridge.call(core.cancel, key=self.key)) == 1
 
     async def result(self) -> TaskEvent:
         """Waits until the task has ended: the event that says how. Also after a restart."""
@@ -94,6 +95,7 @@ class TaskHandle:
 
     async def progress(self) -> AsyncIterator[TaskProgress]:
         """How far the transfer is, until the task has ended: only the latest, never a queue."""
+        self._bridge.check()
         ended = asyncio.ensure_future(self.result())
         version, news = 0, None
         try:
@@ -110,6 +112,6 @@ class TaskHandle:
             for update in updates:
                 yield update
         finally:
-            ended.cancel()
-            if news is not None:
-                news.cancel()
+            for question in (ended, news):
+                if question is not None and not question.cancel() and not question.cancelled():
+                    question.exception()  # the same for both, and raised by one

@@ -4,33 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import weakref
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar
 
 import msgspec
 
-from outhaul._native import Core
-from outhaul.arguments import absolute_path, duration_ms, integer, text, wrong_type
+from outhaul.arguments import text, wrong_type
 from outhaul.bridge import Bridge
 from outhaul.callbacks import Callbacks
-from outhaul.errors import ForkedError, ManagerClosedError, WrongLoopError
+from outhaul.errors import ManagerClosedError
 from outhaul.handle import TaskHandle
 from outhaul.model import ScheduleResult, TaskStatus
+from outhaul.options import Options, unmet
 from outhaul.queries import Queries
-from outhaul.signals import HostSignals, Signal
+from outhaul.signals import HostSignals
 from outhaul.tasks import AT_ONCE, RETRY_DEFAULT, WORKER_DEFAULT, Task
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
     from datetime import timedelta
     from types import TracebackType
 
-    from outhaul._native import ManualClock
     from outhaul.callbacks import Callback
     from outhaul.constraints import Constraints
     from outhaul.model import Stats, TaskEvent, TaskProgress, TaskRecord
+    from outhaul.options import Clock
     from outhaul.policies import ExistingTaskPolicy, RetryPolicy
     from outhaul.secrets import Provider
     from outhaul.signals import SystemSignals
@@ -40,26 +38,11 @@ if TYPE_CHECKING:
     _Function = TypeVar("_Function", bound=Callback)
 
 LIVE: Final = (TaskStatus.PENDING, TaskStatus.RUNNING, TaskStatus.PAUSED, TaskStatus.BLOCKED)
-CONCURRENT_MAX: Final = 4096
 
 _SCHEDULED: Final = msgspec.msgpack.Decoder(list[tuple[int, bool, str]])
 _NUMBER: Final = msgspec.msgpack.Decoder(int)
 
-_OPEN: weakref.WeakSet[WorkManager] = weakref.WeakSet()
-
-
-class Clock(Protocol):
-    """A clock that a test moves: `outhaul.testing.FakeClock`."""
-
-    @property
-    def native(self) -> ManualClock:
-        """What the core reads."""
-
-    def start(self, on_move: Callable[[], None]) -> None:
-        """From now on `on_move` is called when the clock has moved."""
-
-    def close(self, on_move: Callable[[], None]) -> None:
-        """From now on it is not."""
+_OPEN: weakref.WeakSet[Bridge] = weakref.WeakSet()
 
 
 class WorkManager:
@@ -109,33 +92,24 @@ class WorkManager:
             InvalidArgumentError: A value out of its range.
             InvalidTypeError: A wrong type.
         """
-        self._path = os.fspath(path)
-        if not isinstance(self._path, str):
-            raise wrong_type("path", path, "text")
-        self._limits = {
-            "running_max": integer("max_concurrent", max_concurrent, least=1, most=CONCURRENT_MAX),
-            "per_host_max": integer("max_per_host", max_per_host, least=1, most=CONCURRENT_MAX),
-            "pending_max": integer("max_pending", max_pending, least=1, most=2**31),
-        }
-        self._durability = text("durability", durability)
-        self._roots = [absolute_path("allowed_roots", root) for root in allowed_roots or ()]
-        self._allow_http = allow_http
-        self._ca_file = None if ca_file is None else absolute_path("ca_file", ca_file)
-        self._callbacks = Callbacks(secrets or {})
-        self._elsewhere = workers == "elsewhere"
-        if isinstance(workers, Mapping):
-            for name, callback in workers.items():
-                self._callbacks.register(text("workers", name), callback)
-        elif workers is not None and not self._elsewhere:
-            raise wrong_type("workers", workers, 'a mapping of callbacks or "elsewhere"')
-        self._run = run
-        self._close_timeout_ms = duration_ms("close_timeout", close_timeout)
+        self._options = Options(
+            path=path,
+            max_concurrent=max_concurrent,
+            max_per_host=max_per_host,
+            max_pending=max_pending,
+            durability=durability,
+            allowed_roots=allowed_roots,
+            allow_http=allow_http,
+            ca_file=ca_file,
+            run=run,
+            close_timeout=close_timeout,
+            clock=clock,
+        )
+        self._callbacks = Callbacks(secrets, workers)
         self._signals = signals or HostSignals()
-        self._clock = clock
         self._loop: asyncio.AbstractEventLoop | None = None
         self._bridge: Bridge | None = None
         self._queries: Queries | None = None
-        self._forked = False
 
     async def __aenter__(self) -> Self:
         """Opens the store and takes up what it has.
@@ -146,15 +120,15 @@ class WorkManager:
         if self._bridge is not None:
             raise ManagerClosedError("the manager is already open")
         loop = asyncio.get_running_loop()
-        core = await asyncio.to_thread(self._open)
+        core = await asyncio.to_thread(self._options.open, self._callbacks)
         self._loop = loop
-        self._callbacks.open(core, threads_max=self._limits["running_max"])
+        self._callbacks.open(core, threads_max=self._options.max_concurrent)
         self._bridge = Bridge(core, self._callbacks, loop)
         self._queries = Queries(self._bridge)
-        self._signals.start(loop, lambda facts: core.set_unmet(int(~Signal(facts))))
-        if self._clock is not None:
-            self._clock.start(core.poke)
-        _OPEN.add(self)
+        self._signals.start(loop, lambda facts: core.set_unmet(unmet(facts)))
+        if self._options.clock is not None:
+            self._options.clock.start(core.poke)
+        _OPEN.add(self._bridge)
         return self
 
     async def __aexit__(
@@ -165,34 +139,11 @@ class WorkManager:
     ) -> None:
         await self.close()
 
-    def _open(self) -> Core:
-        return Core(
-            self._path,
-            durability=self._durability,
-            run=self._run,
-            allowed_roots=self._roots,
-            allow_http=self._allow_http,
-            ca_file=self._ca_file,
-            strict_addresses=False,
-            allow_addresses=[],
-            callbacks=self._callbacks.names,
-            callbacks_elsewhere=self._elsewhere,
-            # Until the host has said otherwise, nothing holds.
-            unmet=int(~Signal(0)),
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            clock=None if self._clock is None else self._clock.native,
-            **self._limits,
-        )
-
     def _here(self) -> Bridge:
-        """The bridge, if the manager is open and this is its loop and its process."""
-        if self._forked:
-            raise ForkedError
+        """The bridge, if the manager is open, and used on its loop and in its process."""
         if self._bridge is None:
             raise ManagerClosedError("the manager is not open: use `async with WorkManager(...)`")
-        if asyncio.get_running_loop() is not self._loop:
-            raise WrongLoopError
+        self._bridge.check()
         return self._bridge
 
     def _ask(self) -> Queries:
@@ -243,7 +194,7 @@ class WorkManager:
         Raises:
             OuthaulError: One typed error that names the argument and the fix. Nothing was stored.
         """
-        bridge = self._here()
+        bridge, queries = self._here(), self._ask()
         task = Task(
             task_id,
             worker,
@@ -256,7 +207,7 @@ class WorkManager:
             **unknown,
         )
         answer = await bridge.call(bridge.core.enqueue, [task.encoded()])
-        return self._handles(answer)[0]
+        return _handles(answer, bridge, queries)[0]
 
     async def enqueue_all(self, tasks: Iterable[Task]) -> list[TaskHandle]:
         """Stores many tasks in one transaction: all of them or none. The handles keep the order.
@@ -264,7 +215,7 @@ class WorkManager:
         Raises:
             OuthaulError: As `enqueue`; the argument begins with `tasks[n]`.
         """
-        bridge = self._here()
+        bridge, queries = self._here(), self._ask()
         encoded = []
         for at, task in enumerate(tasks):
             if not isinstance(task, Task):
@@ -272,17 +223,7 @@ class WorkManager:
             encoded.append(task.encoded())
         if not encoded:
             return []
-        return self._handles(await bridge.call(bridge.core.enqueue, encoded))
-
-    def _handles(self, answer: bytes) -> list[TaskHandle]:
-        bridge, queries = self._bridge, self._queries
-        assert bridge is not None
-        assert queries is not None
-        results = (ScheduleResult.KEPT, ScheduleResult.ACCEPTED)
-        return [
-            TaskHandle(task_id, key, results[accepted], bridge=bridge, queries=queries)
-            for key, accepted, task_id in _SCHEDULED.decode(answer)
-        ]
+        return _handles(await bridge.call(bridge.core.enqueue, encoded), bridge, queries)
 
     async def cancel(self, task_id: str) -> bool:
         """Ends the live task with that id for good. Returns whether there was one."""
@@ -388,24 +329,26 @@ class WorkManager:
         if self._bridge is None:
             return
         bridge = self._here()
-        _OPEN.discard(self)
         self._bridge = self._queries = None
+        _OPEN.discard(bridge)
         self._signals.close()
-        if self._clock is not None:
-            self._clock.close(bridge.core.poke)
-        await bridge.call(bridge.core.close, self._close_timeout_ms)
+        if self._options.clock is not None:
+            self._options.clock.close(bridge.core.poke)
+        await bridge.close(grace_ms=self._options.close_timeout_ms)
         await self._callbacks.close()
-        bridge.close()
 
-    def _after_fork(self) -> None:
-        self._forked = True
-        if self._bridge is not None:
-            self._bridge.core.after_fork()
+
+def _handles(answer: bytes, bridge: Bridge, queries: Queries) -> list[TaskHandle]:
+    results = (ScheduleResult.KEPT, ScheduleResult.ACCEPTED)
+    return [
+        TaskHandle(task_id, key, results[accepted], bridge=bridge, queries=queries)
+        for key, accepted, task_id in _SCHEDULED.decode(answer)
+    ]
 
 
 def _after_fork() -> None:
-    for manager in list(_OPEN):
-        manager._after_fork()  # noqa: SLF001 — the same module
+    for bridge in list(_OPEN):
+        bridge.forked()
 
 
 os.register_at_fork(after_in_child=_after_fork)

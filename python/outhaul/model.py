@@ -264,7 +264,11 @@ class TaskProgress(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Stats(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """How many tasks stand where."""
+    """How many tasks stand where.
+
+    Attributes:
+        last_event: The number of the last event at that moment: a cursor for `events(after=…)`.
+    """
 
     pending: int = 0
     running: int = 0
@@ -274,6 +278,7 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     failed: int = 0
     cancelled: int = 0
     expired: int = 0
+    last_event: int = 0
 
     @property
     def live(self) -> int:

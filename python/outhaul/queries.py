@@ -38,11 +38,13 @@ class Queries:
         self._bridge = bridge
         self._core = bridge.core
 
-    async def task(self, *, key: int | None = None, task_id: str | None = None) -> TaskRecord | None:
+    async def task(
+        self, *, key: int | None = None, task_id: str | None = None
+    ) -> TaskRecord | None:
         """One task: by its key, or the newest with that id."""
-        return _RECORD.decode(
-            await self._bridge.call(self._core.ask_task, key=key, task_id=task_id)
-        )
+        answer = await self._bridge.call(self._core.ask_task, key=key, task_id=task_id)
+        record: TaskRecord | None = _RECORD.decode(answer)
+        return record
 
     async def tasks(
         self, *, statuses: Iterable[TaskStatus] = (), tag: str | None = None

@@ -76,6 +76,7 @@ class ConstraintsSpec(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Under which conditions a task runs."""
 
     network_type: str | None
+    battery_not_low: bool
 
 
 class RetrySpec(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -23,7 +23,8 @@ Anything: TypeAlias = Any  # what a caller without a type checker may pass
 def body_of(name: str, file_name: str, data: bytes) -> bytes:
     return (
         (
-            f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"; filename="{file_name}"\r\n'
+            f"--{BOUNDARY}\r\n"
+            f'Content-Disposition: form-data; name="{name}"; filename="{file_name}"\r\n'
             "Content-Type: application/octet-stream\r\n\r\n"
         ).encode()
         + data

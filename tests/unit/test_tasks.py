@@ -32,7 +32,7 @@ def test_a_task_with_defaults_says_all_of_them() -> None:
         "task_id": None,
         "worker": {"type": "python", "callback_id": "count", "input": b"\xc0"},
         "trigger": {"type": "one_time", "initial_delay_ms": 0},
-        "constraints": {"network_type": None},
+        "constraints": {"network_type": None, "battery_not_low": False},
         "existing_policy": "keep",
         "retry": {
             "max_retries": 3,
@@ -61,7 +61,7 @@ def test_a_task_says_what_it_was_given() -> None:
     assert said == {
         "task_id": "t1",
         "trigger": {"type": "one_time", "initial_delay_ms": 60_000},
-        "constraints": {"network_type": "connected"},
+        "constraints": {"network_type": "connected", "battery_not_low": False},
         "existing_policy": "replace",
         "retry": {
             "max_retries": 0,
@@ -273,9 +273,9 @@ def task(**changes: object) -> Task:
         ),
         pytest.param(
             Constraints,
-            {"battery_not_low": True},
+            {"device_idle": True},
             InvalidTypeError,
-            "battery_not_low",
+            "device_idle",
             "network_type",
             id="a condition nobody judges yet",
         ),

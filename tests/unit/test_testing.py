@@ -71,6 +71,7 @@ async def test_a_script_is_followed_and_attempts_are_counted() -> None:
     assert statuses == [503, None, 201, 200]
     assert [request.attempt for request in server.requests] == [1, 2, 3, 4]
     assert [request.complete for request in server.requests] == [True, False, True, True]
+    assert [request.dropped for request in server.requests] == [False, True, False, False]
     assert server.files["a.bin"].times == 2
 
 
@@ -140,4 +141,15 @@ async def test_the_network_obeys() -> None:
     signals.set_network(up=False)
     signals.close()
     signals.set_network(up=True)
-    assert told == [0, Signal.NETWORK_UP, 0]
+    battery = Signal.BATTERY_NOT_LOW
+    assert told == [battery, Signal.NETWORK_UP | battery, battery]
+
+
+async def test_a_slow_server_reads_no_faster_than_told() -> None:
+    async with (
+        FlakyServer(bytes_per_s=len(FILE) / 0.2) as server,
+        aiohttp.ClientSession() as session,
+    ):
+        began = asyncio.get_running_loop().time()
+        assert await upload(session, server) == 200
+        assert asyncio.get_running_loop().time() - began >= 0.1

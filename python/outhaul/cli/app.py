@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import sys
 from typing import Annotated
@@ -27,13 +28,23 @@ app.command("cancel")(cancel.cancel)
 app.command("events")(events.events)
 
 
+def _leave_with_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"outhaul {importlib.metadata.version('outhaul')}")
+        raise typer.Exit
+
+
 @app.callback()
 def options(
     context: typer.Context,
+    *,
     db: Annotated[
         str,
         typer.Option("--db", metavar="FILE", envvar="OUTHAUL_DB", help="Where the work is kept."),
     ] = "outhaul.db",
+    version: Annotated[  # noqa: ARG001 — it has left before it gets here
+        bool, typer.Option("--version", callback=_leave_with_version, is_eager=True, help="Say it.")
+    ] = False,
 ) -> None:
     """Durable uploads: they survive crashes, restarts and lost networks."""
     context.obj = db

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from outhaul.cli.session import ExitStatus, complain, existing, open_manager, run, usage
+from outhaul.cli.session import ExitStatus, complain, counted, existing, open_manager, run, usage
 
 
 def cancel(
@@ -30,7 +30,7 @@ def cancel(
                 typer.echo(f"cancelled {task}")
                 return ExitStatus.OK
             count = await (manager.cancel_all() if tag is None else manager.cancel_by_tag(tag))
-            typer.echo(f"cancelled {count} tasks")
+            typer.echo(f"cancelled {counted(count, 'task')}")
             return ExitStatus.OK
 
     run(work())

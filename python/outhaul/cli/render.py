@@ -100,7 +100,6 @@ class BarsReporter(PlainReporter):
         self._bars = _bars()
         self._all: TaskID = self._bars.add_task("all files", total=total, detail="")
         self._bar_of: dict[str, TaskID] = {}
-        self._ended: set[str] = set()
         self._bars.start()
 
     def enqueued(self, name: str, task_id: str, result: str) -> None:
@@ -110,8 +109,6 @@ class BarsReporter(PlainReporter):
 
     def progress(self, name: str, progress: TaskProgress) -> None:
         """See `Reporter`."""
-        if name in self._ended:  # progress travels by itself and may come after the end
-            return
         bar = self._bar_of.get(name)
         if bar is None:
             bar = self._bars.add_task(printable(name), total=100, detail="")
@@ -124,7 +121,6 @@ class BarsReporter(PlainReporter):
 
     def finished(self, name: str, event: TaskEvent) -> None:
         """See `Reporter`."""
-        self._ended.add(name)
         bar = self._bar_of.pop(name, None)
         if bar is not None:
             self._bars.remove_task(bar)
@@ -164,7 +160,7 @@ def records(found: Iterable[TaskRecord], *, as_json: bool) -> None:
             typer.echo("\t".join(_row(record)))
 
 
-_COLUMNS = ("task", "status", "attempt", "tag", "due", "message")
+_COLUMNS = ("task", "status", "attempt", "tag", "due or ended", "message")
 
 
 def _row(record: TaskRecord) -> tuple[str, ...]:
@@ -174,7 +170,7 @@ def _row(record: TaskRecord) -> tuple[str, ...]:
         record.status.value + waits,
         str(record.attempt),
         printable(record.tag or ""),
-        clock(record.run_at),
+        clock(record.run_at or record.finished_at),
         printable(record.message),
     )
 
@@ -200,8 +196,8 @@ def details(record: TaskRecord) -> None:
         "priority": record.priority,
         "attempt": record.attempt,
         "enqueued": clock(record.created_at),
-        "due": clock(record.run_at),
-        "finished": clock(record.finished_at) if record.finished_at else None,
+        "due": clock(record.run_at) or None,
+        "finished": clock(record.finished_at) or None,
         "error": record.error_code.value if record.error_code else None,
         "HTTP status": record.http_status,
         "message": record.message or None,
@@ -243,9 +239,9 @@ def reason(happened: TaskEvent) -> str:
     return printable(f"{code}{happened.message or happened.kind.value}")
 
 
-def clock(when: datetime) -> str:
-    """A time as the user's wall shows it."""
-    return when.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+def clock(when: datetime | None) -> str:
+    """A time as the user's wall shows it; nothing where there is none."""
+    return "" if when is None else when.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def printable(text: str) -> str:

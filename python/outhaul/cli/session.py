@@ -15,7 +15,7 @@ from outhaul.errors import OuthaulError
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from outhaul import WorkManager  # type: ignore[attr-defined]  # until the manager is there
+    from outhaul import WorkManager
 
 
 class ExitStatus(enum.IntEnum):
@@ -27,11 +27,11 @@ class ExitStatus(enum.IntEnum):
     INTERRUPTED = 130
 
 
-def open_manager(db: str, *, run: bool) -> WorkManager:
+def open_manager(db: str, *, run: bool, allow_http: bool = False) -> WorkManager:
     """The manager, to be entered. With `run=False` it only asks and enqueues."""
-    from outhaul import WorkManager  # type: ignore[attr-defined]  # noqa: PLC0415 — tests put theirs there
+    from outhaul import WorkManager  # noqa: PLC0415 — tests put theirs there
 
-    return WorkManager(db, run=run)
+    return WorkManager(db, run=run, allow_http=allow_http)
 
 
 def safe(db: str) -> str:
@@ -74,6 +74,11 @@ def usage(message: str) -> NoReturn:
     """Leaves because the command line says nothing that can be done."""
     complain(message)
     raise typer.Exit(int(ExitStatus.USAGE))
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things: `1 task`, `2 tasks`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def complain(message: str) -> None:

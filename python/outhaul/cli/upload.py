@@ -20,7 +20,7 @@ from outhaul.workers import NativeWorker
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from outhaul import TaskHandle, WorkManager  # type: ignore[attr-defined]  # until they are there
+    from outhaul import TaskHandle, WorkManager
     from outhaul.wire import SecretRef
 
 # `Bearer env:API_TOKEN`: a word, and where the secret is found.
@@ -43,6 +43,13 @@ def upload(
         ),
     ] = None,
     max_retries: Annotated[int, typer.Option(help="Attempts after the first one.")] = 3,
+    retry_delay: Annotated[
+        float,
+        typer.Option(metavar="SECONDS", help="Before the first retry; each further wait doubles."),
+    ] = 30.0,
+    allow_http: Annotated[
+        bool, typer.Option("--allow-http", help="Let http:// leave this host: anybody can read it.")
+    ] = False,
     detach: Annotated[
         bool, typer.Option("--detach", help="Only store the work; another process does it.")
     ] = False,
@@ -50,13 +57,14 @@ def upload(
 ) -> None:
     """Uploads files, and goes on where an earlier run was cut short.
 
-    The same file to the same URL is the same task: to run the command again is harmless.
+    The same file to the same URL is the same task until it has ended: to run the command again
+    while it waits or runs adds nothing.
     """
     db: str = context.obj
 
     async def work() -> int:
         headers = [parse_header(text) for text in header or ()]
-        retry = RetryPolicy(max_retries=max_retries)
+        retry = RetryPolicy(max_retries=max_retries, initial_delay=retry_delay)
         tasks = {
             file: Task(
                 task_id_for(file, to),
@@ -66,7 +74,7 @@ def upload(
             )
             for file in files
         }
-        async with open_manager(db, run=not detach) as manager:
+        async with open_manager(db, run=not detach, allow_http=allow_http) as manager:
             if detach:
                 return await _detached(manager, tasks, as_json=as_json)
             return await _attended(manager, tasks, as_json=as_json)
@@ -105,16 +113,17 @@ async def _attended(manager: WorkManager, tasks: Mapping[str, Task], *, as_json:
         asyncio.create_task(_show_progress(manager, names, report)),
         asyncio.create_task(_show_retries(manager, names, report)),
     ]
+    results = [asyncio.create_task(handle.result()) for handle in handles]
     completed = 0
     try:
-        for ended in asyncio.as_completed([handle.result() for handle in handles]):
+        for ended in asyncio.as_completed(results):
             event = await ended
             report.finished(names[event.key], event)
             completed += event.success is True
     finally:
-        for watcher in watchers:
-            watcher.cancel()
-        outcomes = await asyncio.gather(*watchers, return_exceptions=True)
+        for task in (*watchers, *results):
+            task.cancel()
+        outcomes = await asyncio.gather(*watchers, *results, return_exceptions=True)
         report.close()
     for outcome in outcomes:
         if isinstance(outcome, Exception):

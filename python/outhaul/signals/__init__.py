@@ -8,19 +8,21 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Protocol
 
+from outhaul.signals.battery import BatterySignal
 from outhaul.signals.network import NetworkSignal
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-__all__ = ["HostSignals", "NetworkSignal", "Signal", "SystemSignals"]
+__all__ = ["BatterySignal", "HostSignals", "NetworkSignal", "Signal", "SystemSignals"]
 
 
 class Signal(enum.IntFlag):
-    """The facts, one bit each."""
+    """The facts, one bit each: the constraint bits of the core."""
 
     NETWORK_UP = 1
+    BATTERY_NOT_LOW = 2
 
 
 class SystemSignals(Protocol):
@@ -39,19 +41,29 @@ class SystemSignals(Protocol):
 
 
 class HostSignals:
-    """The facts of this host."""
+    """The facts of this host. Nothing is said to hold before it is known."""
 
     def __init__(self) -> None:
-        self._network: NetworkSignal | None = None
+        self._facts = Signal(0)
+        self._on_change: Callable[[int], None] | None = None
+        self._network = NetworkSignal(lambda up: self._set(Signal.NETWORK_UP, holds=up))
+        self._battery = BatterySignal(
+            lambda charged: self._set(Signal.BATTERY_NOT_LOW, holds=charged)
+        )
 
     def start(self, loop: asyncio.AbstractEventLoop, on_change: Callable[[int], None]) -> None:
         """See `SystemSignals.start`."""
-        self._network = NetworkSignal(
-            lambda up: on_change(int(Signal.NETWORK_UP if up else Signal(0)))
-        )
+        self._on_change = on_change
         self._network.start(loop)
+        self._battery.start(loop)
 
     def close(self) -> None:
         """See `SystemSignals.close`."""
-        if self._network is not None:
-            self._network.close()
+        self._on_change = None
+        self._network.close()
+        self._battery.close()
+
+    def _set(self, fact: Signal, *, holds: bool) -> None:
+        self._facts = self._facts | fact if holds else self._facts & ~fact
+        if self._on_change is not None:
+            self._on_change(int(self._facts))

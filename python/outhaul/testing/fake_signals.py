@@ -14,8 +14,12 @@ if TYPE_CHECKING:
 class FakeSignals:
     """Signals that change when told to: `WorkManager(path, signals=FakeSignals())`."""
 
-    def __init__(self, *, network_up: bool = True) -> None:
-        self._mask = _mask(network_up)
+    def __init__(self, *, network_up: bool = True, battery_low: bool = False) -> None:
+        self._facts = Signal(0)
+        if network_up:
+            self._facts |= Signal.NETWORK_UP
+        if not battery_low:
+            self._facts |= Signal.BATTERY_NOT_LOW
         self._loop: asyncio.AbstractEventLoop | None = None
         self._on_change: Callable[[int], None] | None = None
 
@@ -30,15 +34,18 @@ class FakeSignals:
 
     def set_network(self, *, up: bool) -> None:
         """Connects or disconnects the host. On the loop it was started on."""
-        mask = _mask(up)
-        if mask != self._mask:
-            self._mask = mask
+        self._set(Signal.NETWORK_UP, holds=up)
+
+    def set_battery(self, *, low: bool) -> None:
+        """Drains or charges the host's battery. On the loop it was started on."""
+        self._set(Signal.BATTERY_NOT_LOW, holds=not low)
+
+    def _set(self, fact: Signal, *, holds: bool) -> None:
+        facts = self._facts | fact if holds else self._facts & ~fact
+        if facts != self._facts:
+            self._facts = facts
             self._tell()
 
     def _tell(self) -> None:
         if self._on_change is not None:
-            self._on_change(self._mask)
-
-
-def _mask(network_up: bool) -> int:
-    return int(Signal.NETWORK_UP) if network_up else 0
+            self._on_change(int(self._facts))

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 REQUESTS_KEPT: Final = 100_000
 _CHUNK_BYTES: Final = 256 * 1024
+_CATCH_UP_S: Final = 0.05
 _CLIENT_ERROR: Final = 400
 _ENDED = (aiohttp.ClientError, aiohttp.http.HttpProcessingError, ConnectionError, ValueError)
 
@@ -62,6 +63,7 @@ class ReceivedRequest(msgspec.Struct, kw_only=True):
         size: Bytes of the file that arrived.
         sha256: Of those bytes, in hexadecimal; empty where the file was not complete.
         complete: Whether the body arrived to its end.
+        dropped: Whether the server closed the connection on purpose.
         status: What was answered; `None` where the connection was dropped.
     """
 
@@ -77,6 +79,7 @@ class ReceivedRequest(msgspec.Struct, kw_only=True):
     size: int = 0
     sha256: str = ""
     complete: bool = False
+    dropped: bool = False
     status: int | None = None
 
 
@@ -110,6 +113,7 @@ class FlakyServer:
         failure_rate: float = 0.0,
         failures: Sequence[Answer] = FAILURES,
         seed: int = 0,
+        bytes_per_s: float | None = None,
         port: int = 0,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
@@ -121,6 +125,7 @@ class FlakyServer:
                 depends on the seed, the file name and the attempt alone, not on who comes first.
             failures: What a failure is: one of these, by chance.
             seed: Makes the chance repeatable.
+            bytes_per_s: How fast it reads files, all connections together; `None` is unbounded.
             port: Where to listen; 0 is any free port.
             ssl_context: For HTTPS.
         """
@@ -130,6 +135,8 @@ class FlakyServer:
         self._failure_rate = failure_rate
         self._failures = failures
         self._seed = seed
+        self._bytes_per_s = bytes_per_s
+        self._read_until = 0.0
         self._port = port
         self._ssl_context = ssl_context
         self._attempts: collections.Counter[str] = collections.Counter()
@@ -182,6 +189,7 @@ class FlakyServer:
         except _ENDED:  # the client went away, or sent what is no body
             return self._drop(request)
         if answer.drop_after_bytes is not None:
+            received.dropped = True
             return self._drop(request)
         await asyncio.sleep(answer.delay_s)
         received.status = answer.status
@@ -221,11 +229,21 @@ class FlakyServer:
         while chunk := await _chunk(body):
             digest.update(chunk)
             received.size += len(chunk)
+            await self._pace(len(chunk))
             if answer.drop_after_bytes is not None and received.size >= answer.drop_after_bytes:
                 return answer
         received.sha256 = digest.hexdigest()
         received.complete = True
         return answer
+
+    async def _pace(self, size: int) -> None:
+        if self._bytes_per_s is None:
+            return
+        now = asyncio.get_running_loop().time()
+        # A sleep is never exact: what it overslept may be made up for, within bounds.
+        behind = max(self._read_until, now - _CATCH_UP_S)
+        self._read_until = behind + size / self._bytes_per_s
+        await asyncio.sleep(self._read_until - now)
 
     def _next_answer(self, received: ReceivedRequest) -> Answer:
         identity = received.idempotency_key or received.filename

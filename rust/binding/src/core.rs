@@ -99,9 +99,9 @@ impl PyCore {
         self.0.descriptor()
     }
 
-    fn poll(&self, py: Python<'_>, max: usize) -> PyBatch {
+    fn poll(&self, py: Python<'_>, limit: usize) -> PyBatch {
         let Batch { replies, callbacks, secrets, stops, errors } =
-            py.detach(|| self.0.drain_completions(max));
+            py.detach(|| self.0.drain_completions(limit));
         let bytes = |bytes: &[u8]| PyBytes::new(py, bytes).unbind();
         let reply = |(ticket, reply): (Ticket, Reply)| match reply {
             Ok(answer) => (ticket, Some(bytes(&answer)), None),

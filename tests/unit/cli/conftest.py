@@ -15,7 +15,7 @@ def manager(monkeypatch: pytest.MonkeyPatch) -> type[FakeManager]:
     """A fresh script; `outhaul.WorkManager` is the fake."""
     FakeManager.endings = [event(1), event(2)]
     FakeManager.log, FakeManager.stats_after, FakeManager.refusal = [], [], None
-    FakeManager.calls, FakeManager.tasks = [], []
+    FakeManager.calls, FakeManager.tasks, FakeManager.pending = [], [], []
     monkeypatch.setattr(outhaul, "WorkManager", FakeManager, raising=False)
     return FakeManager
 

@@ -67,11 +67,13 @@ class FakeManager:
     endings: list[TaskEvent | None]
     log: list[TaskEvent]
     stats_after: list[Stats]
+    pending: list[list[TaskRecord]]
     refusal: OuthaulError | None
     calls: list[tuple[object, ...]]
     tasks: list[Task]
 
-    def __init__(self, path: str, *, run: bool) -> None:
+    def __init__(self, path: str, *, run: bool, allow_http: bool) -> None:
+        assert not allow_http
         self.calls.append(("open", path, run))
 
     async def __aenter__(self) -> Self:
@@ -109,15 +111,14 @@ class FakeManager:
         self.calls.append(("by_tag", tag, statuses))
         return [RECORD] if tag == "photos" else []
 
-    async def get_tasks_by_status(self, status: TaskStatus) -> list[TaskRecord]:
-        self.calls.append(("by_status", status))
-        return [RECORD] if status is TaskStatus.PENDING else []
+    async def get_tasks_by_status(self, *statuses: TaskStatus) -> list[TaskRecord]:
+        self.calls.extend(("by_status", status) for status in statuses)
+        if self.pending:
+            return self.pending.pop(0)
+        return [RECORD] if TaskStatus.PENDING in statuses else []
 
     async def stats(self) -> Stats:
         return self.stats_after.pop(0) if self.stats_after else Stats(completed=12, failed=1)
-
-    async def wait_idle(self) -> None:
-        await asyncio.sleep(0)
 
     async def cancel(self, task_id: str) -> bool:
         return task_id == "t1"

@@ -4,30 +4,80 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
-from tests.unit.cli.fakes import FAILED, FakeManager, command, event
+from tests.unit.cli.fakes import FAILED, RECORD, FakeManager, command, event
 from typer.testing import CliRunner
 
-from outhaul import EventKind, Stats, TaskProgress, TaskStatus
-from outhaul.cli import render
+from outhaul import EventKind, Stats, TaskProgress, TaskRecord, TaskStatus
+from outhaul.cli import render, run_tasks
 from outhaul.cli.app import app
 
+WAITS_FOR_NETWORK = msgspec.structs.replace(RECORD, waiting_on="network")
+NEEDS_THE_APPLICATION = msgspec.structs.replace(RECORD, waiting_on="limit", worker="python")
+DUE_LATER = msgspec.structs.replace(RECORD, run_at_ms=4_000_000_000_000)
+RUNS = msgspec.structs.replace(RECORD, status=TaskStatus.RUNNING, waiting_on=None)
 
-def test_run_until_idle_tells_what_happens_and_what_waits(
+
+@pytest.fixture(autouse=True)
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_tasks, "POLL_S", 0.0)
+
+
+def test_run_until_idle_tells_what_happened_and_what_is_left(
     manager: type[FakeManager], db: str
 ) -> None:
     manager.log = [event(1)]
-    manager.stats_after = [Stats(pending=2), Stats(pending=1, completed=1)]
+    manager.pending = [[WAITS_FOR_NETWORK]]
+    manager.stats_after = [Stats(pending=2), Stats(pending=1), Stats(pending=1, completed=1)]
     ended = command(db, "run", "--until-idle")
     assert ended.exit_code == 0
     assert "completed       t1" in ended.stdout
     assert "not ended: 1;" in ended.stderr
 
 
+@pytest.mark.parametrize(
+    ("record", "is_awaited"),
+    [
+        pytest.param(RECORD, True, id="a retry is waited for"),
+        pytest.param(RUNS, True, id="so is what runs"),
+        pytest.param(WAITS_FOR_NETWORK, False, id="a network is not"),
+        pytest.param(NEEDS_THE_APPLICATION, False, id="nor is code that is elsewhere"),
+    ],
+)
+def test_run_until_idle_waits_for_what_passes_by_itself(
+    manager: type[FakeManager], db: str, record: TaskRecord, *, is_awaited: bool
+) -> None:
+    manager.pending = [[record], [record], []]
+    assert command(db, "run", "--until-idle").exit_code == 0
+    asked = manager.calls.count(("by_status", TaskStatus.PENDING))
+    assert asked == (3 if is_awaited else 1)
+
+
+def test_run_until_idle_says_once_until_when_it_waits(manager: type[FakeManager], db: str) -> None:
+    manager.pending = [[DUE_LATER], [DUE_LATER], []]
+    said = command(db, "run", "--until-idle").stderr
+    assert said.count("waiting for 1 task, the next due at 2096-10-02") == 1
+
+
+def test_run_looks_before_anything_can_happen(manager: type[FakeManager], db: str) -> None:
+    manager.pending = [[]]
+    manager.stats_after = [Stats(last_event=7), Stats(), Stats()]
+    assert command(db, "run", "--until-idle").exit_code == 0
+    assert [call for call in manager.calls if call[0] in {"open", "close"}] == [
+        ("open", db, False),
+        ("close",),
+        ("open", db, True),
+        ("close",),
+    ]
+    assert ("events", {"after": 7, "follow": False}) in manager.calls
+
+
 def test_run_exits_with_1_when_something_failed(manager: type[FakeManager], db: str) -> None:
-    manager.stats_after = [Stats(failed=3), Stats(failed=4)]
+    manager.pending = [[], []]
+    manager.stats_after = [Stats(failed=3), Stats(), Stats(failed=4)]
     assert command(db, "run", "--until-idle").exit_code == 1
-    manager.stats_after = [Stats(failed=3), Stats(failed=3)]
+    manager.stats_after = [Stats(failed=3), Stats(), Stats(failed=3)]
     assert command(db, "run", "--until-idle").exit_code == 0
 
 
@@ -61,6 +111,12 @@ def test_show_tells_all_of_one_task(manager: type[FakeManager], db: str) -> None
     assert (shown["key"], len(shown["events"])) == (1, 1)
 
 
+def test_what_has_ended_has_no_due_time(manager: type[FakeManager], db: str) -> None:
+    done = {"status": TaskStatus.COMPLETED, "run_at_ms": None, "finished_at_ms": 4_000_000_000_000}
+    manager.pending = [[msgspec.structs.replace(RECORD, **done)]]
+    assert "\t2096-10-02" in command(db, "list", "--status", "completed").stdout
+
+
 def test_show_of_nothing_exits_with_1(manager: type[FakeManager], db: str) -> None:
     ended = command(db, "show", "t9")
     assert (ended.exit_code, ended.stdout) == (1, "")
@@ -90,7 +146,7 @@ def test_events_are_the_whole_log(manager: type[FakeManager], db: str) -> None:
     assert lines[1].endswith("t2 attempt 4  HTTP_SERVER_ERROR: HTTP 503 after 4 attempts")
     seqs = [json.loads(line)["seq"] for line in command(db, "events", "--json").stdout.splitlines()]
     assert seqs == [1, 2]
-    assert manager.calls[1] == ("events", {"after": 0, "follow": False})
+    assert manager.calls[1] == ("events", {"after": 0, "tag": None, "follow": False})
 
 
 def test_the_db_may_come_from_the_environment(manager: type[FakeManager], db: str) -> None:
@@ -110,14 +166,20 @@ def test_names_and_servers_cannot_steer_the_terminal() -> None:
 def test_bars_leave_a_line_for_everything_that_ended(capsys: pytest.CaptureFixture[str]) -> None:
     bars = render.BarsReporter(2)
     bars.enqueued("[red].jpg", "t1", "accepted")
-    late = TaskProgress(
-        task_id="t1", key=1, percent=90, bytes_sent=9, bytes_acknowledged=0, bytes_total=10
-    )
-    bars.progress("[red].jpg", late)
+    for percent in (10, 90):
+        bars.progress(
+            "[red].jpg",
+            TaskProgress(
+                task_id="t1",
+                key=1,
+                percent=percent,
+                bytes_sent=percent,
+                bytes_acknowledged=0,
+                bytes_total=100,
+            ),
+        )
     bars.finished("[red].jpg", event(1))
-    bars.progress("[red].jpg", late)
     bars.finished("b.jpg", event(2, EventKind.FAILED, **FAILED))
-    assert [bar.description for bar in bars._bars.tasks] == ["all files"]
     bars.close()
     out = capsys.readouterr().out
     assert "completed  [red].jpg\n" in out

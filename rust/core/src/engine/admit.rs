@@ -1,13 +1,47 @@
 //! What becomes of a new task: accepted, kept, or put in the place of another.
 
-use super::effect::NewTask;
+use super::effect::{Arrival, Effect, NewTask, Scheduled};
 use super::live::Live;
+use super::{Answer, Engine, record};
+use crate::model::event::EventDetail;
 use crate::model::spec::ExistingPolicy;
-use crate::model::{TaskKey, TaskStatus};
+use crate::model::{EventKind, Now, TaskKey, TaskStatus};
+
+impl Engine {
+    pub(super) fn enqueue(
+        &mut self,
+        arrivals: Vec<Arrival>,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) -> Answer {
+        if self.schedule.len().saturating_add(arrivals.len()) > self.limits.pending_max {
+            return Answer::Full(self.schedule.len());
+        }
+        let scheduled = arrivals.into_iter().map(|new| self.enqueue_one(new, now, effects));
+        Answer::Scheduled(scheduled.collect())
+    }
+
+    fn enqueue_one(&mut self, new: Arrival, now: Now, effects: &mut Vec<Effect>) -> Scheduled {
+        let taken = new.taken_by.and_then(|key| self.table.get(key));
+        match admission(&new.task, taken) {
+            Admission::Keep(key) => return Scheduled::Kept(key),
+            Admission::Replace(key) => {
+                self.cancel(key, EventKind::Replaced, now, effects);
+            }
+            Admission::Accept => {}
+        }
+        let live = born(&new.task, new.key);
+        let key = live.key;
+        self.wait(live.clone(), now);
+        effects.push(Effect::Insert { live, task: new.task, at: now.wall_ms });
+        record(effects, now, EventKind::Enqueued, key, EventDetail::default());
+        Scheduled::Accepted(key)
+    }
+}
 
 /// What becomes of one new task. Pure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Admission {
+enum Admission {
     /// It is stored.
     Accept,
     /// The task that has its id stays exactly as it is (S-021, C-10).
@@ -17,7 +51,7 @@ pub(super) enum Admission {
 }
 
 /// Decides by the policy and by the live task that has the id, if there is one. Pure.
-pub(super) fn admission(task: &NewTask, taken: Option<&Live>) -> Admission {
+fn admission(task: &NewTask, taken: Option<&Live>) -> Admission {
     match (taken, task.existing_policy) {
         (None, _) => Admission::Accept,
         (Some(live), ExistingPolicy::Keep) => Admission::Keep(live.key),
@@ -26,7 +60,7 @@ pub(super) fn admission(task: &NewTask, taken: Option<&Live>) -> Admission {
 }
 
 /// The narrow row of a new task. Pure.
-pub(super) fn born(task: &NewTask, key: TaskKey) -> Live {
+fn born(task: &NewTask, key: TaskKey) -> Live {
     Live {
         key,
         status: TaskStatus::Pending,

@@ -57,7 +57,9 @@ pub(super) fn wait_ms(
     dice: f64,
 ) -> i64 {
     let doublings = i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX);
-    let planned = to_float(retry.initial_delay_ms) * retry.multiplier.powi(doublings);
+    // Kept finite, since nothing times infinity is no number.
+    let factor = retry.multiplier.powi(doublings).min(f64::MAX);
+    let planned = to_float(retry.initial_delay_ms) * factor;
     let planned = planned.min(to_float(retry.max_delay_ms));
     let asked = to_float(retry_after_ms.unwrap_or(0).clamp(0, RETRY_AFTER_MAX_MS));
     let wait = planned.max(asked);
@@ -129,6 +131,12 @@ mod tests {
         assert_eq!(wait_ms(&DEFAULT, 1, Some(45_000), 0.0), 45_000);
         assert_eq!(wait_ms(&DEFAULT, 1, Some(7_000), 0.0), 30_000);
         assert_eq!(wait_ms(&DEFAULT, 1, Some(i64::MAX), 0.0), RETRY_AFTER_MAX_MS);
+    }
+
+    #[test]
+    fn no_wait_stays_no_wait_however_many_attempts_there_were() {
+        let at_once = RetrySpec { initial_delay_ms: 0, ..DEFAULT };
+        assert_eq!(wait_ms(&at_once, 5_000, None, 0.5), 0);
     }
 
     #[test]

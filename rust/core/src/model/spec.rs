@@ -155,10 +155,24 @@ impl TriggerSpec {
 pub struct ConstraintsSpec {
     /// The network it needs; `None` is the worker's default: `connected` for HTTP, none otherwise.
     pub network_type: Option<NetworkType>,
+    /// Whether it waits while the battery is low.
+    #[serde(default)]
+    pub battery_not_low: bool,
+}
+
+impl ConstraintsSpec {
+    /// The constraint bits of a task whose worker needs a network, or could do without one.
+    pub fn needs(&self, network: bool) -> u32 {
+        let network = if network { CONNECTED } else { 0 };
+        network | if self.battery_not_low { BATTERY_NOT_LOW } else { 0 }
+    }
 }
 
 /// The constraint bit of [`NetworkType::Connected`].
 pub const CONNECTED: u32 = 1;
+
+/// The constraint bit of [`ConstraintsSpec::battery_not_low`].
+pub const BATTERY_NOT_LOW: u32 = 2;
 
 /// A kind of network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::{NewTask, lane_of_callback, lane_of_origin};
 use crate::model::spec::{
-    BodyKind, CONNECTED, ConstraintsSpec, HttpUploadSpec, NetworkType, PythonSpec, RetrySpec,
-    TaskSpec, WorkerSpec,
+    BodyKind, ConstraintsSpec, HttpUploadSpec, NetworkType, PythonSpec, RetrySpec, TaskSpec,
+    WorkerSpec,
 };
 use crate::model::{Fault, FaultCode, UnixMillis};
 use crate::multipart::{Boundary, Encoder, Escape, Part};
@@ -114,7 +114,7 @@ impl Admission {
         let connected = wanted == NetworkType::Connected && !target.is_loopback();
         Ok(Worker {
             lane: lane_of_origin(target.origin()),
-            needs: if connected { CONNECTED } else { 0 },
+            needs: constraints.needs(connected),
             native: true,
             admitted: rmp_serde::to_vec_named(&admitted)
                 .map_err(|error| Fault::new(FaultCode::Internal, "", error.to_string()))?,
@@ -146,7 +146,7 @@ fn admit_python(
     let connected = constraints.network_type == Some(NetworkType::Connected);
     Ok(Worker {
         lane: lane_of_callback(&python.callback_id),
-        needs: if connected { CONNECTED } else { 0 },
+        needs: constraints.needs(connected),
         native: false,
         admitted: Vec::new(),
     })

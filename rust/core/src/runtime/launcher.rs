@@ -22,7 +22,7 @@ use crate::progress::{INTERVAL_MIN_MS_DEFAULT, Meter};
 use crate::source::{PathPolicy, Source};
 use crate::store::Body;
 use crate::transfer::{
-    AddressPolicy, Config, Observer, ResolvedHeader, Target, Timeouts, Transfers, Upload,
+    AddressPolicy, Observer, ResolvedHeader, Target, Timeouts, Transfers, Upload,
 };
 
 /// Threads that move bytes. Two saturate what the loopback of a small host can carry; more hosts
@@ -44,7 +44,7 @@ pub(super) struct TransferOptions {
     pub(super) addresses: AddressPolicy,
     pub(super) allow_http: bool,
     pub(super) paths: Arc<PathPolicy>,
-    pub(super) config: Config,
+    pub(super) client: Transfers,
 }
 
 /// Begins and stops attempts.
@@ -58,7 +58,6 @@ pub(super) struct Launcher {
 /// What an attempt under way needs.
 struct Shared {
     options: TransferOptions,
-    client: OnceLock<Result<Transfers, Fault>>,
     board: Arc<ProgressBoard>,
     inbox: Arc<Inbox>,
     completions: Completions,
@@ -80,8 +79,7 @@ impl Launcher {
         completions: Completions,
         situation: Arc<SharedSituation>,
     ) -> Self {
-        let client = OnceLock::new();
-        let shared = Shared { options, client, board, inbox, completions, situation };
+        let shared = Shared { options, board, inbox, completions, situation };
         Self { shared: Arc::new(shared), tokio: OnceLock::new(), native: Mutex::default() }
     }
 
@@ -209,12 +207,8 @@ impl Shared {
             Ok(job) => job,
             Err(outcome) => return outcome,
         };
-        let client = self.client.get_or_init(|| Transfers::new(self.options.config.clone()));
         let progress = Arc::clone(&job.progress);
-        let outcome = match client {
-            Ok(client) => client.upload(job.upload).await,
-            Err(fault) => failed(fault),
-        };
+        let outcome = self.options.client.upload(job.upload).await;
         if matches!(outcome, Outcome::Succeeded(_)) {
             progress.answered();
         }

@@ -32,7 +32,7 @@ use crate::schedule::Needs;
 use crate::source::PathPolicy;
 use crate::store::sqlite::{Durability, Reader, SqliteStore};
 use crate::store::{RunnerInfo, Selection};
-use crate::transfer::{AddressPolicy, Config, check_certificates};
+use crate::transfer::{AddressPolicy, Config, Transfers};
 use admission::Admission;
 use checkpoints::Checkpoints;
 use engine_loop::{EngineLoop, Parts};
@@ -94,7 +94,6 @@ pub struct Runtime {
 impl Runtime {
     /// Opens the store, takes up what it has, and starts the threads. Blocks on the disk.
     pub fn open(options: Options) -> Result<Self, Fault> {
-        check_certificates(options.ca_file.as_deref())?;
         let store = SqliteStore::open(&options.path, options.durability)?;
         let reader = Reader::open(&options.path)?;
         let completions = Completions::new()?;
@@ -113,7 +112,7 @@ impl Runtime {
             addresses: options.addresses.clone(),
             allow_http: options.allow_http,
             paths: Arc::clone(&paths),
-            config,
+            client: Transfers::new(config)?,
         };
         let launcher = Arc::new(Launcher::new(
             transfers,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Body, RunnerInfo, Selection, Store, StoreError, key_of_generated_id};
-use crate::engine::{Effect, End, Live};
+use crate::engine::{Effect, End, Live, NewTask};
 use crate::model::{Epoch, EventKind, TaskKey, TaskStatus, UnixMillis};
 
 /// What is on the imaginary disk.
@@ -17,79 +17,155 @@ struct Tables {
     epochs: Epoch,
 }
 
-/// A store in memory.
+/// What a change replaced; undone in reverse where a transaction is given up.
+#[derive(Clone, Debug)]
+enum Undo {
+    Inserted(TaskKey),
+    Live(Live),
+    Done(TaskKey),
+    Named(String, Option<TaskKey>),
+    Recorded,
+    Epoch,
+}
+
+/// A store in memory. What it shows outside of the trait is what is committed, as long as no
+/// transaction is open.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStore {
-    disk: Tables,
-    open: Option<Tables>,
+    tables: Tables,
+    open: Option<Vec<Undo>>,
 }
 
 impl MemoryStore {
     fn tables(&mut self) -> Result<&mut Tables, StoreError> {
-        self.open.as_mut().ok_or_else(|| StoreError::Internal("no transaction is open".to_owned()))
+        self.writing().map(|(tables, _)| tables)
     }
 
-    /// How a task ended, as committed.
+    fn writing(&mut self) -> Result<(&mut Tables, &mut Vec<Undo>), StoreError> {
+        match &mut self.open {
+            Some(undo) => Ok((&mut self.tables, undo)),
+            None => Err(StoreError::Internal("no transaction is open".to_owned())),
+        }
+    }
+
+    /// How a task ended.
     pub fn ended(&self, key: TaskKey) -> Option<TaskStatus> {
-        self.disk.done.get(&key).map(|(status, _, _)| *status)
+        self.tables.done.get(&key).map(|(status, _, _)| *status)
     }
 
-    /// Every narrow row, as committed.
+    /// How many tasks have ended.
+    pub fn done_len(&self) -> usize {
+        self.tables.done.len()
+    }
+
+    /// The narrow row of a task that lives.
+    pub fn committed(&self, key: TaskKey) -> Option<&Live> {
+        self.tables.live.get(&key)
+    }
+
+    /// Every narrow row.
     pub fn committed_live(&self) -> impl Iterator<Item = &Live> {
-        self.disk.live.values()
+        self.tables.live.values()
     }
 
-    /// Every event, as committed, in order.
+    /// Every event, in order.
     pub fn committed_events(&self) -> &[(EventKind, TaskKey)] {
-        &self.disk.events
+        &self.tables.events
     }
+}
+
+impl Tables {
+    fn insert(
+        &mut self,
+        live: &Live,
+        task: &NewTask,
+        undo: &mut Vec<Undo>,
+    ) -> Result<(), StoreError> {
+        if self.bodies.contains_key(&live.key) {
+            return Err(StoreError::Internal(format!("task {} is there already", live.key)));
+        }
+        let body = Body {
+            task_id: task.task_id.clone(),
+            tag: task.tag.clone(),
+            spec: task.spec.clone(),
+            admitted: task.admitted.clone(),
+        };
+        if let Some(task_id) = &task.task_id {
+            let before = self.names.insert(task_id.to_string(), live.key);
+            undo.push(Undo::Named(task_id.to_string(), before));
+        }
+        self.bodies.insert(live.key, body);
+        self.live.insert(live.key, live.clone());
+        undo.push(Undo::Inserted(live.key));
+        Ok(())
+    }
+
+    fn apply(&mut self, effect: &Effect, undo: &mut Vec<Undo>) -> Result<(), StoreError> {
+        match effect {
+            Effect::Insert { live, task, .. } => self.insert(live, task, undo)?,
+            Effect::Update(live) => {
+                let row = self.live.get_mut(&live.key).ok_or_else(|| not_live(live.key))?;
+                undo.push(Undo::Live(std::mem::replace(row, live.clone())));
+            }
+            Effect::Finish { key, status, attempt, end, .. } => {
+                let row = self.live.remove(key).ok_or_else(|| not_live(*key))?;
+                undo.push(Undo::Live(row));
+                self.done.insert(*key, (*status, *attempt, end.clone()));
+                undo.push(Undo::Done(*key));
+            }
+            Effect::Record { kind, key, .. } => {
+                self.events.push((*kind, *key));
+                undo.push(Undo::Recorded);
+            }
+            Effect::Start { .. } | Effect::Stop { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn undo(&mut self, change: Undo) {
+        match change {
+            Undo::Inserted(key) => {
+                self.bodies.remove(&key);
+                self.live.remove(&key);
+            }
+            Undo::Live(live) => _ = self.live.insert(live.key, live),
+            Undo::Done(key) => _ = self.done.remove(&key),
+            Undo::Named(task_id, Some(key)) => _ = self.names.insert(task_id, key),
+            Undo::Named(task_id, None) => _ = self.names.remove(&task_id),
+            Undo::Recorded => _ = self.events.pop(),
+            Undo::Epoch => self.epochs -= 1,
+        }
+    }
+}
+
+fn not_live(key: TaskKey) -> StoreError {
+    StoreError::Internal(format!("task {key} does not live"))
 }
 
 impl Store for MemoryStore {
     fn begin(&mut self) -> Result<(), StoreError> {
-        self.open = Some(self.disk.clone());
+        if self.open.is_some() {
+            return Err(StoreError::Internal("a transaction is open already".to_owned()));
+        }
+        self.open = Some(Vec::new());
         Ok(())
     }
 
     fn commit(&mut self) -> Result<(), StoreError> {
-        self.disk = std::mem::take(self.tables()?);
+        self.writing()?;
         self.open = None;
         Ok(())
     }
 
     fn rollback(&mut self) {
-        self.open = None;
+        for change in self.open.take().unwrap_or_default().into_iter().rev() {
+            self.tables.undo(change);
+        }
     }
 
     fn apply(&mut self, effects: &[Effect]) -> Result<(), StoreError> {
-        let tables = self.tables()?;
-        for effect in effects {
-            match effect {
-                Effect::Insert { live, task, .. } => {
-                    let body = Body {
-                        task_id: task.task_id.clone(),
-                        tag: task.tag.clone(),
-                        spec: task.spec.clone(),
-                        admitted: task.admitted.clone(),
-                    };
-                    if let Some(task_id) = &task.task_id {
-                        tables.names.insert(task_id.to_string(), live.key);
-                    }
-                    tables.bodies.insert(live.key, body);
-                    tables.live.insert(live.key, live.clone());
-                }
-                Effect::Update(live) => {
-                    tables.live.insert(live.key, live.clone());
-                }
-                Effect::Finish { key, status, attempt, end, .. } => {
-                    tables.live.remove(key);
-                    tables.done.insert(*key, (*status, *attempt, end.clone()));
-                }
-                Effect::Record { kind, key, .. } => tables.events.push((*kind, *key)),
-                Effect::Start { .. } | Effect::Stop { .. } => {}
-            }
-        }
-        Ok(())
+        let (tables, undo) = self.writing()?;
+        effects.iter().try_for_each(|effect| tables.apply(effect, undo))
     }
 
     fn foreign_changes(&mut self) -> Result<Vec<TaskKey>, StoreError> {
@@ -97,8 +173,9 @@ impl Store for MemoryStore {
     }
 
     fn begin_epoch(&mut self, _: &RunnerInfo) -> Result<Epoch, StoreError> {
-        let tables = self.tables()?;
+        let (tables, undo) = self.writing()?;
         tables.epochs += 1;
+        undo.push(Undo::Epoch);
         Ok(tables.epochs)
     }
 
@@ -125,16 +202,18 @@ impl Store for MemoryStore {
     }
 
     fn select(&mut self, selection: &Selection) -> Result<Vec<TaskKey>, StoreError> {
-        if let Selection::TaskId(task_id) = selection {
-            return Ok(self.newest(task_id)?.into_iter().collect());
-        }
+        let named = match selection {
+            Selection::TaskId(task_id) => self.newest(task_id)?,
+            Selection::Key(key) => Some(*key),
+            Selection::Tag(_) | Selection::All => None,
+        };
         let tables = self.tables()?;
         let meant = |key: &TaskKey| match selection {
-            Selection::Key(wanted) => key == wanted,
+            Selection::Key(_) | Selection::TaskId(_) => named == Some(*key),
             Selection::Tag(tag) => {
                 tables.bodies.get(key).and_then(|body| body.tag.as_deref()) == Some(tag)
             }
-            Selection::TaskId(_) | Selection::All => true,
+            Selection::All => true,
         };
         Ok(tables.live.keys().copied().filter(meant).collect())
     }

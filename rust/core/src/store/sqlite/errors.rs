@@ -21,8 +21,18 @@ pub(super) fn explain(error: &rusqlite::Error, what: &str) -> StoreError {
         ) => StoreError::Unavailable(format!(
             "the store cannot be used ({text}); check that the directory exists and can be written"
         )),
+        None if is_about_a_value(error) => StoreError::Corrupt(text),
         _ => StoreError::Internal(text),
     }
+}
+
+/// Whether a column holds what we never write there.
+fn is_about_a_value(error: &rusqlite::Error) -> bool {
+    use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType};
+    matches!(
+        error,
+        FromSqlConversionFailure(..) | IntegralValueOutOfRange(..) | InvalidColumnType(..)
+    )
 }
 
 impl From<rusqlite::Error> for StoreError {

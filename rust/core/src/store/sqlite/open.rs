@@ -9,7 +9,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::super::StoreError;
 use super::errors::explain;
-use super::schema::migrate;
+use super::schema::{inspect, migrate};
 
 /// How much of what was committed survives what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +34,7 @@ pub(super) fn open_writer(path: &Path, durability: Durability) -> Result<Connect
     create_private(path)?;
     refuse_network_filesystem(path)?;
     let mut connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    inspect(&mut connection, &shown)?;
     let synchronous = match durability {
         Durability::Fsync => "FULL",
         Durability::Os => "NORMAL",

@@ -10,7 +10,7 @@ use super::super::{StoreError, generated_id, key_of_generated_id};
 use super::open::open_reader;
 use super::rows::{key_at, sql_key, unpack};
 use crate::model::event::EventDetail;
-use crate::model::spec::{CONNECTED, TaskSpec, WorkerSpec};
+use crate::model::spec::{BATTERY_NOT_LOW, CONNECTED, TaskSpec, WorkerSpec};
 use crate::model::{EventKind, Failure, Success, TaskKey, TaskStatus, UnixMillis};
 
 /// Which tasks are asked for.
@@ -310,6 +310,8 @@ fn waiting_on(run_at: UnixMillis, attempt: u32, needs: u32, now: Situation) -> &
         if attempt > 0 { "retry" } else { "time" }
     } else if needs & now.unmet & CONNECTED != 0 {
         "network"
+    } else if needs & now.unmet & BATTERY_NOT_LOW != 0 {
+        "battery"
     } else {
         "limit"
     }

@@ -7,9 +7,20 @@ use crate::model::{TaskKey, TaskStatus};
 
 use super::super::StoreError;
 
-/// The columns of `live`, in the order of [`live_row`] and [`bind_live`].
+/// The columns of `live`, in the order of [`live_row`] and [`write_live`].
 pub(super) const LIVE_COLUMNS: &str = "key, status, priority, run_at, attempt, attempts_max, \
     crashes, epoch, lane, needs, native, mark_percent";
+
+/// Adds a row of `live`; the values are those of [`write_live`].
+pub(super) fn insert_live() -> String {
+    format!("INSERT INTO live({LIVE_COLUMNS}) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)")
+}
+
+/// Changes a row of `live`; the values are those of [`write_live`].
+pub(super) fn update_live() -> String {
+    let changing = LIVE_COLUMNS.trim_start_matches("key, ");
+    format!("UPDATE live SET ({changing}) = (?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12) WHERE key=?1")
+}
 
 pub(super) fn live_row(row: &Row<'_>) -> rusqlite::Result<Live> {
     let code: u8 = row.get(1)?;
@@ -31,8 +42,9 @@ pub(super) fn live_row(row: &Row<'_>) -> rusqlite::Result<Live> {
     })
 }
 
-pub(super) fn write_live(statement: &mut Statement<'_>, live: &Live) -> Result<(), StoreError> {
-    statement.execute(params![
+/// Writes a row; says how many it touched.
+pub(super) fn write_live(statement: &mut Statement<'_>, live: &Live) -> Result<usize, StoreError> {
+    Ok(statement.execute(params![
         sql_key(live.key)?,
         live.status.code(),
         live.priority,
@@ -45,8 +57,7 @@ pub(super) fn write_live(statement: &mut Statement<'_>, live: &Live) -> Result<(
         live.needs,
         live.native,
         live.mark_percent,
-    ])?;
-    Ok(())
+    ])?)
 }
 
 /// SQLite's integers are signed; keys never reach the last bit.

@@ -1,6 +1,6 @@
 //! The tables, by numbered forward migrations. Tables come with the feature that uses them.
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::super::StoreError;
 use super::errors::explain;
@@ -43,33 +43,42 @@ const MIGRATIONS: &[&str] = &["
         key INTEGER NOT NULL, detail BLOB) STRICT;
 "];
 
-/// Brings the file to the newest version; a new file gets all its tables.
-pub(super) fn migrate(connection: &mut Connection, path: &str) -> Result<(), StoreError> {
-    let pragma = |connection: &Connection, name: &str| {
-        connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0))
+/// The version of a file that is ours, or new. Changes nothing: what is not ours stays as it is.
+pub(super) fn inspect(connection: &mut Connection, path: &str) -> Result<i64, StoreError> {
+    // One transaction, so that another process which makes the tables is seen wholly or not at all.
+    let look = |connection: &mut Connection| {
+        let transaction = connection.transaction()?;
+        let number = |sql| transaction.query_row(sql, [], |row| row.get::<_, i64>(0));
+        Ok((
+            number("PRAGMA application_id")?,
+            number("SELECT count(*) FROM sqlite_schema")?,
+            number("PRAGMA user_version")?,
+        ))
     };
-    let ours = pragma(connection, "application_id").map_err(|e| explain(&e, path))?;
-    let tables: i64 = connection
-        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
-        .map_err(|e| explain(&e, path))?;
-    if ours != APPLICATION_ID && (ours != 0 || tables != 0) {
+    let (mark, tables, found) = look(connection).map_err(|e| explain(&e, path))?;
+    if mark != APPLICATION_ID && (mark != 0 || tables != 0 || found != 0) {
         return Err(StoreError::Foreign(path.to_owned()));
     }
-    let transaction = connection
-        .transaction_with_behavior(TransactionBehavior::Immediate)
-        .map_err(|e| explain(&e, path))?;
-    let found = pragma(&transaction, "user_version").map_err(|e| explain(&e, path))?;
     let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
-    if found > known {
-        return Err(StoreError::TooNew { found, known });
+    if found > known { Err(StoreError::TooNew { found, known }) } else { Ok(found) }
+}
+
+/// Brings the file to the newest version; a new file gets all its tables.
+pub(super) fn migrate(connection: &mut Connection, path: &str) -> Result<(), StoreError> {
+    let done = connection.transaction_with_behavior(TransactionBehavior::Immediate);
+    done.and_then(upgrade).map_err(|e| explain(&e, path))
+}
+
+fn upgrade(transaction: Transaction<'_>) -> rusqlite::Result<()> {
+    let found: u32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let found = usize::try_from(found).unwrap_or(usize::MAX);
+    for step in MIGRATIONS.iter().skip(found) {
+        transaction.execute_batch(step)?;
     }
-    let missing = MIGRATIONS.iter().skip(usize::try_from(found).unwrap_or_default());
-    for step in missing {
-        transaction.execute_batch(step).map_err(|e| explain(&e, path))?;
-    }
-    if found < known {
+    if found < MIGRATIONS.len() {
+        let known = MIGRATIONS.len();
         let stamp = format!("PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={known};");
-        transaction.execute_batch(&stamp).map_err(|e| explain(&e, path))?;
+        transaction.execute_batch(&stamp)?;
     }
-    transaction.commit().map_err(|e| explain(&e, path))
+    transaction.commit()
 }

@@ -13,7 +13,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::super::{Body, RunnerInfo, Selection, Store, StoreError, key_of_generated_id};
 use super::open::{Durability, open_writer};
-use super::rows::{LIVE_COLUMNS, key_at, live_row, pack, sql_key, write_live};
+use super::rows::{
+    LIVE_COLUMNS, insert_live, key_at, live_row, pack, sql_key, update_live, write_live,
+};
 use crate::engine::{Effect, End, Live, NewTask};
 use crate::model::event::EventDetail;
 use crate::model::{Epoch, EventKind, TaskKey, TaskStatus, UnixMillis};
@@ -170,21 +172,29 @@ impl SqliteStore {
     }
 
     /// Writes the narrow rows that the transaction has gathered.
+    ///
+    /// A change of a row that is not there is refused, and with it the transaction: then the engine
+    /// knows something that the store does not, and has to be built anew.
     fn flush(&mut self) -> Result<(), StoreError> {
-        const VALUES: &str = "VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)";
-        let mut insert = self
-            .connection
-            .prepare_cached(&format!("INSERT OR REPLACE INTO live({LIVE_COLUMNS}) {VALUES}"))?;
+        let mut insert = self.connection.prepare_cached(&insert_live())?;
+        let mut update = self.connection.prepare_cached(&update_live())?;
         let mut delete = self.connection.prepare_cached("DELETE FROM live WHERE key=?1")?;
         for (key, change) in std::mem::take(&mut self.changes) {
-            match change {
-                Change::Insert(live) | Change::Update(live) => write_live(&mut insert, &live)?,
-                Change::Delete => {
-                    delete.execute([sql_key(key)?])?;
-                }
+            let rows = match change {
+                Change::Insert(live) => write_live(&mut insert, &live)?,
+                Change::Update(live) => write_live(&mut update, &live)?,
+                Change::Delete => delete.execute([sql_key(key)?])?,
+            };
+            if rows != 1 {
+                return Err(StoreError::Internal(format!("task {key} does not live")));
             }
         }
         Ok(())
+    }
+
+    fn alive(&mut self, key: Option<TaskKey>) -> Result<Vec<TaskKey>, StoreError> {
+        let live = key.map(|key| self.live(key)).transpose()?.flatten();
+        Ok(live.map(|live| live.key).into_iter().collect())
     }
 
     fn keys(&self, sql: &str, argument: &str) -> Result<Vec<TaskKey>, StoreError> {
@@ -299,8 +309,11 @@ impl Store for SqliteStore {
     fn select(&mut self, selection: &Selection) -> Result<Vec<TaskKey>, StoreError> {
         self.flush()?;
         match selection {
-            Selection::Key(key) => Ok(vec![*key]),
-            Selection::TaskId(task_id) => Ok(self.newest(task_id)?.into_iter().collect()),
+            Selection::Key(key) => self.alive(Some(*key)),
+            Selection::TaskId(task_id) => {
+                let key = self.newest(task_id)?;
+                self.alive(key)
+            }
             Selection::Tag(tag) => self.keys(
                 "SELECT task.key FROM task JOIN live USING(key) WHERE tag=?1 ORDER BY task.key",
                 tag,

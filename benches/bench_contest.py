@@ -1,0 +1,42 @@
+"""How goals are judged: a wrong ratio would make every other figure worthless."""
+
+from __future__ import annotations
+
+from benches.contest import Goal, Results
+
+
+def _results(**samples: list[float]) -> Results:
+    results = Results()
+    for name, values in samples.items():
+        results[name] = [{"rate": value} for value in values]
+    return results
+
+
+def test_a_ratio_is_the_median_of_the_rounds_own_ratios() -> None:
+    results = _results(outhaul=[10, 100, 30], peer=[5, 10, 10])
+    verdict = Goal("rate", "rate", 3, peers=("peer",)).judge(results)
+    assert (verdict.measured, verdict.is_met) == (3, True)
+
+
+def test_the_hardest_peer_counts() -> None:
+    results = _results(outhaul=[10], slow=[1], fast=[8])
+    assert (
+        Goal("rate", "rate", 2, peers=("slow", "fast", "absent")).judge(results).against == "fast"
+    )
+    lower = Goal("cpu", "rate", 2, at_least=False, peers=("slow", "fast"))
+    assert lower.judge(results).against == "slow"
+
+
+def test_a_difference_is_subtracted_round_by_round() -> None:
+    results = _results(outhaul=[10, 20], bare=[4, 15])
+    goal = Goal("adds", "rate", 6, at_least=False, peers=("bare",), is_difference=True)
+    assert goal.judge(results).measured == 5.5
+
+
+def test_nobody_to_compare_with_is_neither_met_nor_missed() -> None:
+    assert Goal("rate", "rate", 3, peers=("peer",)).judge(_results(outhaul=[1])).is_met is None
+
+
+def test_the_worst_round_decides_where_the_goal_says_so() -> None:
+    goal = Goal("lag", "rate", 20, at_least=False, statistic=max)
+    assert not goal.judge(_results(outhaul=[1, 2, 21])).is_met

@@ -1,0 +1,62 @@
+"""One measurement, one fresh process: `python -m benches.child module:function '{"arg": 1}'`."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import inspect
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from benches.measure import run
+
+ROOT = Path(__file__).resolve().parent.parent
+TIMEOUT_S = 300
+
+
+class ChildFailedError(Exception):
+    """The measurement broke; the message is the end of what it said."""
+
+
+def environment() -> dict[str, str]:
+    """What children see: this checkout's sources first, and when they were started."""
+    inherited = dict(os.environ)
+    # An installed package has its bytecode; a checkout must be allowed to keep its own.
+    inherited.pop("PYTHONDONTWRITEBYTECODE", None)
+    path = os.pathsep.join([str(ROOT / "python"), str(ROOT)])
+    return {**inherited, "PYTHONPATH": path, "BENCH_SPAWNED": repr(time.monotonic())}
+
+
+def measure(target: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Runs `module:function` in a child and returns the figures it printed last."""
+    command = [sys.executable, "-m", "benches.child", target, json.dumps(arguments)]
+    try:
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment(), capture_output=True, text=True,
+            timeout=TIMEOUT_S, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise ChildFailedError(f"{target}: not done after {TIMEOUT_S} s") from None
+    if done.returncode != 0:
+        raise ChildFailedError(f"{target}: {done.stderr.strip()[-2000:]}")
+    figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return figures
+
+
+def main() -> None:
+    module, _, name = sys.argv[1].partition(":")
+    function = getattr(importlib.import_module(module), name)
+    figures = function(**json.loads(sys.argv[2]))
+    if inspect.iscoroutine(figures):
+        figures = run(figures)
+    assert not asyncio.iscoroutine(figures)
+    print(json.dumps(figures), flush=True)
+
+
+if __name__ == "__main__":
+    main()

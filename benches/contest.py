@@ -1,0 +1,190 @@
+"""A contest: contenders that do the same work in turn, and the goals that are read off it."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import shutil
+import statistics
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benches.child import ChildFailedError, measure
+from benches.measure import percentile
+
+Arguments = dict[str, Any]
+Sample = dict[str, float]
+OURS = "outhaul"
+LATE = "late_ms"  # the ticks of all rounds together
+
+
+@dataclass(frozen=True)
+class Contender:
+    """Who takes part. `needs` are modules, or programs written with a leading `$`."""
+
+    name: str
+    target: str
+    arguments: Arguments = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
+
+    def missing(self) -> str:
+        """What is not installed here."""
+        return ", ".join(need.lstrip("$") for need in self.needs if not _is_here(need))
+
+
+class Column(NamedTuple):
+    """A figure of the table."""
+
+    member: str
+    title: str
+    digits: int = 0
+
+
+class Workshop:
+    """A directory on a real disk, and the files in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._made = 0
+
+    def fresh(self) -> str:
+        """A path nobody has used: every measurement starts with an empty store."""
+        self._made += 1
+        path = self.folder / f"store-{self._made}"
+        path.mkdir()
+        return str(path)
+
+
+Setup = Callable[[Workshop], AbstractContextManager[Arguments]]
+
+
+class Results(dict[str, list[Sample]]):
+    """The samples of each contender, the ticks of its event loop, and why some have none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.late_ms: dict[str, list[float]] = {}
+        self.absent: dict[str, str] = {}
+
+    def median(self, name: str, member: str) -> float | None:
+        values = self.values_of(name, member)
+        return statistics.median(values) if values else None
+
+    def values_of(self, name: str, member: str) -> list[float]:
+        return [sample[member] for sample in self.get(name, []) if member in sample]
+
+
+class Verdict(NamedTuple):
+    """A goal and how it went: `measured` is None where nobody could be compared."""
+
+    goal: str
+    measured: float | None
+    is_met: bool | None
+    against: str
+
+
+@dataclass(frozen=True)
+class Goal:
+    """Something promised: a figure of ours, or its ratio or distance to the best of some peers."""
+
+    what: str
+    member: str
+    target: float
+    at_least: bool = True
+    peers: tuple[str, ...] = ()
+    is_difference: bool = False
+    statistic: Callable[[list[float]], float] = statistics.median
+
+    def judge(self, results: Results) -> Verdict:
+        is_lag = self.member == LATE
+        ours = results.late_ms.get(OURS, []) if is_lag else results.values_of(OURS, self.member)
+        rival = ""
+        measured: float | None = None
+        if self.peers:
+            rival = self._best(results)
+            theirs = results.values_of(rival, self.member)
+            # Round by round: what disturbs one contender has usually disturbed its neighbour.
+            pairs = zip(ours, theirs, strict=False)
+            compared = [a - b if self.is_difference else a / b for a, b in pairs if b]
+            measured = self.statistic(compared) if compared else None
+        elif ours:
+            measured = self.statistic(ours)
+        sign = ">=" if self.at_least else "<="
+        times = "x" if self.peers and not self.is_difference else ""
+        text = f"{self.what} {sign} {self.target:g}{times}"
+        if measured is None:
+            return Verdict(text, None, None, rival)
+        met = measured >= self.target if self.at_least else measured <= self.target
+        return Verdict(text, measured, met, rival)
+
+    def _best(self, results: Results) -> str:
+        """The hardest of the peers to beat."""
+        medians = {name: results.median(name, self.member) for name in self.peers}
+        known = {name: value for name, value in medians.items() if value is not None}
+        pick = max if self.at_least else min
+        return pick(known, key=known.__getitem__) if known else ", ".join(self.peers)
+
+
+def p99(values: list[float]) -> float:
+    return percentile(values, 99)
+
+
+def loop_goals() -> tuple[Goal, ...]:
+    """The promise that holds in every contest: the event loop stays free."""
+    return (
+        Goal("loop lag p99, ms", LATE, 5, at_least=False, statistic=p99),
+        Goal("loop lag max, ms", LATE, 20, at_least=False, statistic=max),
+    )
+
+
+@dataclass(frozen=True)
+class Contest:
+    """The same work, done by several, in turns."""
+
+    name: str
+    title: str
+    contenders: tuple[Contender, ...]
+    columns: tuple[Column, ...]
+    goals: tuple[Goal, ...]
+    setup: Setup = field(default=lambda _: contextlib.nullcontext({}))
+    rounds: int = 5
+
+    def hold(self, workshop: Workshop, rounds: int, say: Callable[[str], None]) -> Results:
+        """All rounds: A, B, C, A, B, C."""
+        results = Results()
+        taking_part = []
+        for contender in self.contenders:
+            if missing := contender.missing():
+                results.absent[contender.name] = f"not installed: {missing}"
+            else:
+                taking_part.append(contender)
+        with self.setup(workshop) as shared:
+            for turn in range(rounds):
+                for contender in taking_part:
+                    say(f"{self.name}: round {turn + 1} of {rounds}: {contender.name}")
+                    self._one(contender, workshop, shared, results)
+        return results
+
+    @staticmethod
+    def _one(contender: Contender, workshop: Workshop, shared: Arguments, results: Results) -> None:
+        folder = workshop.fresh()
+        arguments = {**shared, **contender.arguments, "folder": folder}
+        try:
+            sample = measure(contender.target, arguments)
+        except ChildFailedError as error:
+            results.absent[contender.name] = f"failed: {error}"
+        else:
+            results.late_ms.setdefault(contender.name, []).extend(sample.pop("late_ms", []))
+            results.setdefault(contender.name, []).append(sample)
+        shutil.rmtree(folder)
+        time.sleep(0.1)  # what the last one left behind settles
+
+
+def _is_here(need: str) -> bool:
+    if need.startswith("$"):
+        return shutil.which(need[1:]) is not None
+    return importlib.util.find_spec(need) is not None

@@ -1,0 +1,34 @@
+"""curl, the program. Its own clock times it, so that starting a process costs it nothing."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from benches.measure import Usage, paths_in
+
+CONCURRENCY = 32
+
+
+def upload(url: str, files: str, ca_file: str, folder: str) -> dict[str, float]:  # noqa: ARG001 — it stores nothing
+    path = paths_in(files)[0]
+    command = ["curl", "--silent", "--show-error", "--fail", "--output", "/dev/null"]
+    command += ["--write-out", "%{time_total}", "--form", f"file=@{path}", url]
+    if ca_file:
+        command += ["--cacert", ca_file]
+    with Usage(children=True) as usage:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    wall_s = float(done.stdout)
+    return {"mb_s": path.stat().st_size / wall_s / 1e6, "wall_s": wall_s, "cpu_s": usage.cpu_s}
+
+
+def upload_many(url: str, files: str, ca_file: str, folder: str) -> dict[str, float]:  # noqa: ARG001 — plain HTTP here
+    paths = paths_in(files)
+    entry = 'url = "{url}"\nform = "file=@{path}"\noutput = "/dev/null"\n'
+    config = Path(folder, "curl.conf")
+    config.write_text("next\n".join(entry.format(url=url, path=path) for path in paths))
+    command = ["curl", "--silent", "--show-error", "--fail", "--parallel"]
+    command += ["--parallel-max", str(CONCURRENCY), "--config", str(config)]
+    with Usage(children=True) as usage:
+        subprocess.run(command, check=True)
+    return {"files_s": len(paths) / usage.wall_s, "wall_s": usage.wall_s, "cpu_s": usage.cpu_s}

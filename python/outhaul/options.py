@@ -1,0 +1,100 @@
+"""How a manager is opened: its options, checked, and the core they open."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING, Final, Protocol
+
+from outhaul._native import Core
+from outhaul.arguments import absolute_path, duration_ms, integer, text, wrong_type
+from outhaul.signals import Signal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from datetime import timedelta
+
+    from outhaul._native import ManualClock
+    from outhaul.callbacks import Callbacks
+
+    StrPath = str | os.PathLike[str]
+
+CONCURRENT_MAX: Final = 4096
+PENDING_MAX: Final = 2**31
+
+
+class Clock(Protocol):
+    """A clock that a test moves: `outhaul.testing.FakeClock`."""
+
+    @property
+    def native(self) -> ManualClock:
+        """What the core reads."""
+
+    def start(self, on_move: Callable[[], None]) -> None:
+        """From now on `on_move` is called when the clock has moved."""
+
+    def close(self, on_move: Callable[[], None]) -> None:
+        """From now on it is not."""
+
+
+class Options:
+    """The options of a `WorkManager`, whose docstring says what they mean."""
+
+    def __init__(
+        self,
+        *,
+        path: StrPath,
+        max_concurrent: int,
+        max_per_host: int,
+        max_pending: int,
+        durability: str,
+        allowed_roots: Iterable[StrPath] | None,
+        allow_http: bool,
+        ca_file: StrPath | None,
+        run: bool,
+        close_timeout: timedelta | float,
+        clock: Clock | None,
+    ) -> None:
+        if isinstance(allowed_roots, (str, bytes)):
+            raise wrong_type("allowed_roots", allowed_roots, "a list of directories")
+        self.path = absolute_path("path", path)
+        self.max_concurrent = integer(
+            "max_concurrent", max_concurrent, least=1, most=CONCURRENT_MAX
+        )
+        self.max_per_host = integer("max_per_host", max_per_host, least=1, most=CONCURRENT_MAX)
+        self.max_pending = integer("max_pending", max_pending, least=1, most=PENDING_MAX)
+        self.durability = text("durability", durability)
+        self.roots = [absolute_path("allowed_roots", root) for root in allowed_roots or ()]
+        self.allow_http = allow_http
+        self.ca_file = None if ca_file is None else absolute_path("ca_file", ca_file)
+        self.run = run
+        self.close_timeout_ms = duration_ms("close_timeout", close_timeout)
+        self.clock = clock
+
+    def open(self, callbacks: Callbacks) -> Core:
+        """The core. Blocks on the disk: not for the event loop."""
+        return Core(
+            self.path,
+            durability=self.durability,
+            running_max=self.max_concurrent,
+            per_host_max=self.max_per_host,
+            pending_max=self.max_pending,
+            run=self.run,
+            allowed_roots=self.roots,
+            allow_http=self.allow_http,
+            ca_file=self.ca_file,
+            strict_addresses=False,
+            allow_addresses=[],
+            callbacks=callbacks.names,
+            callbacks_elsewhere=callbacks.elsewhere,
+            # Until the host has said otherwise, nothing holds.
+            unmet=unmet(0),
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            clock=None if self.clock is None else self.clock.native,
+        )
+
+
+def unmet(facts: int) -> int:
+    """The constraint bits that do not hold, where these facts do."""
+    return int(~Signal(facts))
