@@ -26,7 +26,7 @@ from outhaul.testing import FlakyServer
 async def test_the_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("API_TOKEN", "hunter22")
     monkeypatch.chdir(tmp_path)
-    Path("photo.jpg").write_bytes(b"x" * 1_000_000)
+    Path("photo.jpg").write_bytes(b"x" * 1_000_000)  # noqa: ASYNC240 — a test may
     async with FlakyServer() as server:
         async with WorkManager("work.db") as manager:
             task = await manager.enqueue(
