@@ -23,7 +23,7 @@ from huey import SqliteHuey
 
 # The consumer imports this module and must find the same file.
 FOLDER = "BENCH_HUEY_FOLDER"
-CONSUMER = ("--workers", "1", "--delay", "0.001", "--max-delay", "0.001")
+CONSUMER = ("--workers", "4", "--delay", "0.001", "--max-delay", "0.001")
 
 huey = SqliteHuey(
     filename=str(Path(os.environ.get(FOLDER, "/nowhere"), "huey.db")),
