@@ -85,8 +85,11 @@ class Core:
             secrets to resolve `(key, attempt, [(source, name, prefix)])`;
             callbacks to stop `(key, attempt, reason)`; messages for the log.
         """
-    def enqueue(self, ticket: int, specs: Sequence[bytes]) -> None:
-        """Stores tasks, all or none. Answer: a list of `(key, accepted, task_id)`."""
+    def enqueue(self, enqueues: Sequence[tuple[int, Sequence[bytes]]]) -> None:
+        """Stores the tasks of each `(ticket, specs)`, all or none of it.
+
+        Answers: lists of `(key, accepted, task_id)`.
+        """
     def cancel(
         self,
         ticket: int,
@@ -142,8 +145,8 @@ class Core:
         """
     def abandon(self, ticket: int) -> None:
         """Nobody waits for this answer any more."""
-    def succeeded(self, key: int, attempt: int, result: bytes) -> None:
-        """A callback has done its work."""
+    def succeeded(self, results: Sequence[tuple[int, int, bytes]]) -> None:
+        """Callbacks have done their work: `(key, attempt, result)` of each."""
     def failed(self, key: int, attempt: int, message: str, *, retry: bool) -> None:
         """A callback has not; `retry` says whether another attempt may."""
     def interrupted(self, key: int, attempt: int) -> None:

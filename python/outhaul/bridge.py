@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _LOG: Final = logging.getLogger("outhaul")
 
 # More wait for the next turn of the loop, so that no turn takes long.
-BATCH_MAX: Final = 256
+BATCH_MAX: Final = 64
 
 CallbackRequest = tuple[int, int, str, bytes, str]
 """Key, attempt, callback, encoded input, task id."""
@@ -34,7 +34,7 @@ class Work(Protocol):
     """What the core asks Python to do: implemented by `callbacks`."""
 
     def run(self, request: CallbackRequest) -> None:
-        """Runs a registered callback; its outcome goes back to the core."""
+        """Runs a registered callback; its outcome goes back through the bridge."""
 
     def stop(self, key: int, attempt: int, reason: str) -> None:
         """Stops a callback that runs."""
@@ -53,6 +53,8 @@ class Bridge:
         self._tickets = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[bytes]] = {}
         self._refusal: type[OuthaulError] | None = None
+        self._enqueues: list[tuple[int, list[bytes]]] = []
+        self._results: list[tuple[int, int, bytes]] = []
         loop.add_reader(core.fileno(), self._drain)
 
     def check(self) -> None:
@@ -67,6 +69,34 @@ class Bridge:
             raise self._refusal
         if asyncio.get_running_loop() is not self._loop:
             raise WrongLoopError
+
+    def enqueue(self, specs: list[bytes]) -> asyncio.Future[bytes]:
+        """Stores tasks, all or none. What is enqueued in one turn of the loop crosses together."""
+        self.check()
+        ticket = next(self._tickets)
+        future: asyncio.Future[bytes] = self._loop.create_future()
+        self._waiting[ticket] = future
+        self._leave_soon()
+        self._enqueues.append((ticket, specs))
+        return future
+
+    def succeeded(self, key: int, attempt: int, result: bytes) -> None:
+        """A callback has done its work. Crosses as enqueues do."""
+        self._leave_soon()
+        self._results.append((key, attempt, result))
+
+    def _leave_soon(self) -> None:
+        if not self._enqueues and not self._results:
+            self._loop.call_soon(self._leave)
+
+    def _leave(self) -> None:
+        """What has gathered crosses into the core."""
+        if self._enqueues:
+            self.core.enqueue(self._enqueues)
+            self._enqueues = []
+        if self._results:
+            self.core.succeeded(self._results)
+            self._results = []
 
     def call(self, verb: Callable[..., None], *args: Any, **kwargs: Any) -> asyncio.Future[bytes]:  # noqa: ANN401 — whatever that verb of the core takes
         """Calls a verb of the core with a fresh ticket; the future holds its encoded answer."""
@@ -90,6 +120,8 @@ class Bridge:
         **kwargs: Any,  # noqa: ANN401 — as `call`
     ) -> asyncio.Future[bytes]:
         self.check()
+        # Nothing overtakes what was called before it.
+        self._leave()
         future: asyncio.Future[bytes] = self._loop.create_future()
         self._waiting[ticket] = future
         verb(ticket, *args, **kwargs)

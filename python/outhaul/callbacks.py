@@ -20,8 +20,7 @@ from outhaul.wire import SecretRef
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from outhaul._native import Core
-    from outhaul.bridge import CallbackRequest, SecretNames
+    from outhaul.bridge import Bridge, CallbackRequest, SecretNames
 
     Callback = Callable[[Any, "TaskContext"], Any]
 
@@ -71,10 +70,11 @@ class Callbacks:
                 raise wrong_type(f"secrets[{name!r}]", provider, "a function that answers a secret")
         self._providers = providers
         self._registered: dict[str, Callback] = {}
+        self._coroutine_functions: set[Callback] = set()
         self._running: dict[tuple[int, int], asyncio.Task[None]] = {}
         self._resolving: set[asyncio.Task[None]] = set()
         self._threads: ThreadPoolExecutor | None = None
-        self._core: Core | None = None
+        self._bridge: Bridge | None = None
         self._threads_max = 1
         self.elsewhere = workers == "elsewhere"
         if isinstance(workers, Mapping):
@@ -106,12 +106,14 @@ class Callbacks:
         except ValueError:  # a builtin without a signature: the call will tell
             pass
         self._registered[name] = callback
-        if self._core is not None:
-            self._core.register(name)
+        if inspect.iscoroutinefunction(callback):
+            self._coroutine_functions.add(callback)
+        if self._bridge is not None:
+            self._bridge.core.register(name)
 
-    def open(self, core: Core, *, threads_max: int) -> None:
-        """From now on outcomes go to `core`; at most so many threads run plain functions."""
-        self._core = core
+    def open(self, bridge: Bridge, *, threads_max: int) -> None:
+        """From now on outcomes go to `bridge`; at most so many threads run plain functions."""
+        self._bridge = bridge
         self._threads_max = threads_max
 
     async def close(self) -> None:
@@ -123,7 +125,7 @@ class Callbacks:
             await asyncio.wait(tasks, timeout=1)
         if self._threads is not None:
             self._threads.shutdown(wait=False, cancel_futures=True)
-        self._core = None
+        self._bridge = None
 
     def run(self, request: CallbackRequest) -> None:
         """See `bridge.Work.run`."""
@@ -147,26 +149,27 @@ class Callbacks:
         task.add_done_callback(self._resolving.discard)
 
     async def _attempt(self, callback: Callback, encoded: bytes, context: TaskContext) -> None:
-        core, key, attempt = self._core, context.key, context.attempt
-        assert core is not None
+        bridge, key, attempt = self._bridge, context.key, context.attempt
+        assert bridge is not None
         try:
             answer = await self._call(callback, _DECODER.decode(encoded), context)
             result = _encoded(answer)
         except asyncio.CancelledError:
-            core.interrupted(key, attempt)
+            bridge.core.interrupted(key, attempt)
         except PermanentFailure as failure:
-            core.failed(key, attempt, _said(failure), retry=False)
+            bridge.core.failed(key, attempt, _said(failure), retry=False)
         except Exception as error:  # noqa: BLE001 — whatever the user's code raises
             _LOG.warning("%s: attempt %d raised", context.task_id, attempt, exc_info=error)
-            core.failed(key, attempt, f"{type(error).__name__}: {_said(error)}", retry=True)
+            said = f"{type(error).__name__}: {_said(error)}"
+            bridge.core.failed(key, attempt, said, retry=True)
         else:
             if answer is False:
-                core.failed(key, attempt, "the callback returned False", retry=True)
+                bridge.core.failed(key, attempt, "the callback returned False", retry=True)
             else:
-                core.succeeded(key, attempt, result)
+                bridge.succeeded(key, attempt, result)
 
     async def _call(self, callback: Callback, value: object, context: TaskContext) -> object:
-        if inspect.iscoroutinefunction(callback):
+        if callback in self._coroutine_functions:
             return await callback(value, context)
         if self._threads is None:
             self._threads = ThreadPoolExecutor(self._threads_max, "outhaul-callback")
@@ -175,8 +178,8 @@ class Callbacks:
         return await answer if inspect.isawaitable(answer) else answer
 
     async def _resolve(self, key: int, attempt: int, names: SecretNames) -> None:
-        core = self._core
-        assert core is not None
+        assert self._bridge is not None
+        core = self._bridge.core
         values = []
         try:
             for source, name, prefix in names:

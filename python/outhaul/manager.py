@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 
 LIVE: Final = (TaskStatus.PENDING, TaskStatus.RUNNING, TaskStatus.PAUSED, TaskStatus.BLOCKED)
 
+# Of many tasks, so many are described or answered for before others have their turn on the loop.
+SLICE: Final = 128
+
 _SCHEDULED: Final = msgspec.msgpack.Decoder(list[tuple[int, bool, str]])
 _NUMBER: Final = msgspec.msgpack.Decoder(int)
 
@@ -122,8 +125,8 @@ class WorkManager:
         loop = asyncio.get_running_loop()
         core = await asyncio.to_thread(self._options.open, self._callbacks)
         self._loop = loop
-        self._callbacks.open(core, threads_max=self._options.max_concurrent)
         self._bridge = Bridge(core, self._callbacks, loop)
+        self._callbacks.open(self._bridge, threads_max=self._options.max_concurrent)
         self._queries = Queries(self._bridge)
         self._signals.start(loop, lambda facts: core.set_unmet(unmet(facts)))
         if self._options.clock is not None:
@@ -206,8 +209,8 @@ class WorkManager:
             priority=priority,
             **unknown,
         )
-        answer = await bridge.call(bridge.core.enqueue, [task.encoded()])
-        return _handles(answer, bridge, queries)[0]
+        answer = await bridge.enqueue([task.encoded()])
+        return _handles(_SCHEDULED.decode(answer), bridge, queries)[0]
 
     async def enqueue_all(self, tasks: Iterable[Task]) -> list[TaskHandle]:
         """Stores many tasks in one transaction: all of them or none. The handles keep the order.
@@ -217,13 +220,20 @@ class WorkManager:
         """
         bridge, queries = self._here(), self._ask()
         encoded = []
-        for at, task in enumerate(tasks):
+        for at, task in enumerate(tasks, 1):
             if not isinstance(task, Task):
-                raise wrong_type(f"tasks[{at}]", task, "a Task")
+                raise wrong_type(f"tasks[{at - 1}]", task, "a Task")
             encoded.append(task.encoded())
+            if at % SLICE == 0:
+                await asyncio.sleep(0)
         if not encoded:
             return []
-        return _handles(await bridge.call(bridge.core.enqueue, encoded), bridge, queries)
+        answer = _SCHEDULED.decode(await bridge.enqueue(encoded))
+        handles = []
+        for start in range(0, len(answer), SLICE):
+            handles += _handles(answer[start : start + SLICE], bridge, queries)
+            await asyncio.sleep(0)
+        return handles
 
     async def cancel(self, task_id: str) -> bool:
         """Ends the live task with that id for good. Returns whether there was one."""
@@ -338,11 +348,13 @@ class WorkManager:
         await self._callbacks.close()
 
 
-def _handles(answer: bytes, bridge: Bridge, queries: Queries) -> list[TaskHandle]:
+def _handles(
+    scheduled: list[tuple[int, bool, str]], bridge: Bridge, queries: Queries
+) -> list[TaskHandle]:
     results = (ScheduleResult.KEPT, ScheduleResult.ACCEPTED)
     return [
         TaskHandle(task_id, key, results[accepted], bridge=bridge, queries=queries)
-        for key, accepted, task_id in _SCHEDULED.decode(answer)
+        for key, accepted, task_id in scheduled
     ]
 
 

@@ -128,9 +128,13 @@ impl PyCore {
         )
     }
 
-    fn enqueue(&self, py: Python<'_>, ticket: Ticket, specs: Vec<Bound<'_, PyBytes>>) {
-        let specs = specs.iter().map(|spec| spec.as_bytes().to_vec()).collect();
-        py.detach(|| self.0.enqueue(ticket, specs));
+    fn enqueue(&self, py: Python<'_>, enqueues: Vec<(Ticket, Vec<Bound<'_, PyBytes>>)>) {
+        let copied = |specs: Vec<Bound<'_, PyBytes>>| {
+            specs.iter().map(|spec| spec.as_bytes().to_vec()).collect()
+        };
+        let enqueues =
+            enqueues.into_iter().map(|(ticket, specs)| (ticket, copied(specs))).collect();
+        py.detach(|| self.0.enqueue(enqueues));
     }
 
     #[pyo3(signature = (ticket, *, key=None, task_id=None, tag=None))]
@@ -238,21 +242,25 @@ impl PyCore {
         py.detach(|| self.0.abandon(ticket));
     }
 
-    fn succeeded(&self, py: Python<'_>, key: TaskKey, attempt: u32, result: &[u8]) {
-        let success = Success { body: result.to_vec(), ..Success::default() };
-        py.detach(|| self.0.finish(key, attempt, Outcome::Succeeded(success)));
+    fn succeeded(&self, py: Python<'_>, results: Vec<(TaskKey, u32, Bound<'_, PyBytes>)>) {
+        let success = |(key, attempt, result): (TaskKey, u32, Bound<'_, PyBytes>)| {
+            let success = Success { body: result.as_bytes().to_vec(), ..Success::default() };
+            (key, attempt, Outcome::Succeeded(success))
+        };
+        let ended = results.into_iter().map(success).collect();
+        py.detach(|| self.0.finish(ended));
     }
 
     #[pyo3(signature = (key, attempt, message, *, retry))]
     fn failed(&self, py: Python<'_>, key: TaskKey, attempt: u32, message: String, retry: bool) {
         let failure = Failure::new(ErrorCode::WorkerException, message);
         let outcome = if retry { Outcome::Retry(failure) } else { Outcome::Failed(failure) };
-        py.detach(|| self.0.finish(key, attempt, outcome));
+        py.detach(|| self.0.finish(vec![(key, attempt, outcome)]));
     }
 
     fn interrupted(&self, py: Python<'_>, key: TaskKey, attempt: u32) {
         let outcome = Outcome::Interrupted(InterruptReason::Shutdown);
-        py.detach(|| self.0.finish(key, attempt, outcome));
+        py.detach(|| self.0.finish(vec![(key, attempt, outcome)]));
     }
 
     fn provide(&self, py: Python<'_>, key: TaskKey, attempt: u32, secrets: Vec<String>) {

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SendError, Sender, channel};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::admission::Admission;
@@ -20,7 +20,8 @@ const BACKLOG_MAX: usize = 1_000_000;
 
 /// A call on its way to the engine loop.
 enum Call {
-    Enqueue(Ticket, Vec<Vec<u8>>),
+    /// Enqueues that were made together; each is a decision of its own.
+    Enqueue(Vec<(Ticket, Vec<Vec<u8>>)>),
     Pass(Op),
 }
 
@@ -72,19 +73,25 @@ impl Gate {
         Ok(Self { calls, backlog, callbacks, completions })
     }
 
-    pub(super) fn enqueue(&self, ticket: Ticket, specs: Vec<Vec<u8>>) {
-        let number = specs.len();
+    pub(super) fn enqueue(&self, enqueues: Vec<(Ticket, Vec<Vec<u8>>)>) {
+        let number = enqueues.iter().map(|(_, specs)| specs.len()).sum();
         let waiting = self.backlog.fetch_add(number, Ordering::Relaxed);
         if waiting.saturating_add(number) > BACKLOG_MAX {
             self.backlog.fetch_sub(number, Ordering::Relaxed);
             let message = format!("{waiting} tasks wait to be stored; await some of them first");
-            return self
-                .completions
-                .reply(ticket, Err(Fault::new(FaultCode::QueueFull, "", message)));
+            return self.refuse(enqueues, &Fault::new(FaultCode::QueueFull, "", message));
         }
-        if self.calls.send(Call::Enqueue(ticket, specs)).is_err() {
-            self.completions.reply(ticket, Err(closed()));
+        if let Err(SendError(Call::Enqueue(enqueues))) = self.calls.send(Call::Enqueue(enqueues)) {
+            self.refuse(enqueues, &closed());
         }
+    }
+
+    fn refuse(&self, enqueues: Vec<(Ticket, Vec<Vec<u8>>)>, fault: &Fault) {
+        self.completions.push(|batch| {
+            batch
+                .replies
+                .extend(enqueues.into_iter().map(|(ticket, _)| (ticket, Err(fault.clone()))));
+        });
     }
 
     /// An op that must not overtake the enqueues before it. Lost only once the loop has ended, whose
@@ -113,12 +120,18 @@ impl Desk {
     fn run(self, calls: &Receiver<Call>) {
         for call in calls {
             match call {
-                Call::Enqueue(ticket, specs) => {
-                    self.backlog.fetch_sub(specs.len(), Ordering::Relaxed);
-                    match self.admit_all(&specs) {
-                        Ok(tasks) => self.inbox.push(Op::Enqueue { ticket, tasks }),
-                        Err(fault) => self.completions.reply(ticket, Err(fault)),
-                    }
+                Call::Enqueue(enqueues) => {
+                    let admitted = enqueues.into_iter().filter_map(|(ticket, specs)| {
+                        self.backlog.fetch_sub(specs.len(), Ordering::Relaxed);
+                        match self.admit_all(&specs) {
+                            Ok(tasks) => Some(Op::Enqueue { ticket, tasks }),
+                            Err(fault) => {
+                                self.completions.reply(ticket, Err(fault));
+                                None
+                            }
+                        }
+                    });
+                    self.inbox.push_all(admitted.collect());
                 }
                 Call::Pass(op) => self.inbox.push(op),
             }

@@ -50,6 +50,20 @@ impl Inbox {
         }
     }
 
+    /// Several at once, in order, with one wake-up.
+    pub(super) fn push_all(&self, more: Vec<Op>) {
+        if more.is_empty() {
+            return;
+        }
+        let mut ops = self.ops.lock().unwrap_or_else(PoisonError::into_inner);
+        let was_empty = ops.is_empty();
+        ops.extend(more);
+        drop(ops);
+        if was_empty {
+            self.arrived.notify_one();
+        }
+    }
+
     /// Puts back, in front, what could not be done now.
     pub(super) fn put_back(&self, again: Vec<Op>) {
         let mut ops = self.ops.lock().unwrap_or_else(PoisonError::into_inner);

@@ -166,9 +166,9 @@ impl Runtime {
         self.completions.drain(max)
     }
 
-    /// Stores tasks, all or none. Answer: a list of (key, accepted, id).
-    pub fn enqueue(&self, ticket: Ticket, specs: Vec<Vec<u8>>) {
-        self.gate.enqueue(ticket, specs);
+    /// Stores the tasks of each enqueue, all or none of it. Answers: lists of (key, accepted, id).
+    pub fn enqueue(&self, enqueues: Vec<(Ticket, Vec<Vec<u8>>)>) {
+        self.gate.enqueue(enqueues);
     }
 
     /// Ends tasks. Answer: how many.
@@ -192,9 +192,10 @@ impl Runtime {
         self.readers.abandon(ticket);
     }
 
-    /// A callback has ended.
-    pub fn finish(&self, key: TaskKey, attempt: u32, outcome: Outcome) {
-        self.inbox.push(Op::Outcome { key, attempt, outcome });
+    /// Callbacks have ended.
+    pub fn finish(&self, ended: Vec<(TaskKey, u32, Outcome)>) {
+        let op = |(key, attempt, outcome)| Op::Outcome { key, attempt, outcome };
+        self.inbox.push_all(ended.into_iter().map(op).collect());
     }
 
     /// The secrets of an attempt, in the order they were asked for, or why not.

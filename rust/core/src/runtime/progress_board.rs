@@ -55,7 +55,7 @@ struct Parked {
 }
 
 /// Progress that the store is to remember: of which task, which attempt, how many percent.
-pub type Held = (TaskKey, u32, u8);
+pub(super) type Held = (TaskKey, u32, u8);
 
 #[derive(Debug, Default)]
 struct Board {
@@ -120,7 +120,7 @@ impl ProgressBoard {
     }
 
     /// What is held: key, attempt, percent.
-    pub fn held(&self) -> Vec<Held> {
+    pub(super) fn held(&self) -> Vec<Held> {
         let board = self.lock();
         let held = |(key, (attempt, line)): (&TaskKey, &(u32, Line))| {
             (*key, *attempt, line.update.percent)
@@ -129,7 +129,7 @@ impl ProgressBoard {
     }
 
     /// The store remembers these: shows what was held up to there.
-    pub fn release(&self, remembered: &[Held]) {
+    pub(super) fn release(&self, remembered: &[Held]) {
         let mut board = self.lock();
         for (key, attempt, percent) in remembered {
             let known =

@@ -30,6 +30,8 @@ impl EngineLoop {
         publication: &mut Publication,
     ) -> Result<(), StoreError> {
         self.parts.store.begin()?;
+        // Others may have taken keys since our last transaction.
+        self.last_key = 0;
         let mut fresh = HashMap::new();
         let mut effects = Vec::new();
         for key in self.parts.store.foreign_changes()? {
@@ -100,8 +102,10 @@ impl EngineLoop {
     ///
     /// Within one call two tasks may share an id: the second finds the first by its key.
     fn arrivals(&mut self, tasks: &[NewTask], now: Now) -> Result<Vec<Arrival>, StoreError> {
-        // Others may have taken keys since our last transaction.
-        let mut last_key = self.parts.store.last_key()?;
+        let mut last_key = match self.last_key {
+            0 => self.parts.store.last_key()?,
+            known => known,
+        };
         let mut named: HashMap<Arc<str>, TaskKey> = HashMap::new();
         let mut arrivals = Vec::with_capacity(tasks.len());
         for task in tasks {
@@ -116,6 +120,7 @@ impl EngineLoop {
             }
             arrivals.push(Arrival { task: task.clone(), key: last_key, taken_by });
         }
+        self.last_key = last_key;
         Ok(arrivals)
     }
 

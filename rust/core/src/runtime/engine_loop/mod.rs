@@ -65,6 +65,8 @@ pub(super) struct EngineLoop {
     parts: Parts,
     engine: Engine,
     epoch: i64,
+    /// The last key of the open transaction; 0 until it is asked for.
+    last_key: TaskKey,
     underway: HashMap<TaskKey, Underway>,
     data_version: i64,
     tried_lock: Option<Instant>,
@@ -84,6 +86,7 @@ impl EngineLoop {
         let mut this = Self {
             engine,
             epoch: 0,
+            last_key: 0,
             underway: HashMap::new(),
             data_version: parts.store.data_version()?,
             tried_lock: None,
