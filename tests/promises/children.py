@@ -25,7 +25,7 @@ async def upload(store: str, small: str, large: str, url: str) -> dict[str, int]
             if path == large:
                 gc.collect()
                 before = status_kb("VmRSS")
-                Path("/proc/self/clear_refs").write_text("5")  # noqa: ASYNC240 — the peak begins here
+                Path("/proc/self/clear_refs").write_text("5")
             worker = NativeWorker.http_upload(url=url, file_path=path)
             event = await (await manager.enqueue(None, worker)).result()
             assert event.success, event
