@@ -40,7 +40,6 @@ async def test_a_status_that_may_change_is_retried(
     assert first.headers["Content-Type"] == second.headers["Content-Type"]
 
 
-@pytest.mark.xfail(reason="core: a live row keeps no failure; only events and `done` have it")
 async def test_the_record_of_a_task_that_waits_says_why(manager: WorkManager, make: Made) -> None:
     async with FlakyServer(script=[Answer(status=503)]) as server:
         worker = NativeWorker.http_upload(url=server.url, file_path=make())

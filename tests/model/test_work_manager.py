@@ -252,7 +252,8 @@ class WorkManagerMachine(RuleBasedStateMachine):
             assert (record.finished_at_ms is None) is row.is_live
         counted = [row.status.value for row in self.rows.values()]
         assert self.run(self.manager.stats()) == Stats(
-            **{status: counted.count(status) for status in counted}
+            **{status: counted.count(status) for status in counted},
+            last_event=sum(len(row.kinds) for row in self.rows.values()),
         )
         tags = {row.spec.tag for row in self.rows.values() if row.spec.tag}
         assert self.run(self.manager.all_tags()) == sorted(tags)

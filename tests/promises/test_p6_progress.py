@@ -105,10 +105,6 @@ async def test_a_retry_never_shows_less_than_the_attempt_before(
     assert updates[-1].percent == 100
 
 
-@pytest.mark.xfail(
-    strict=False,
-    reason="core: a clean close does not store the marks, only the one-second save does",
-)
 async def test_a_restart_never_shows_less_than_the_process_before(
     tmp_path: Path, make: Made
 ) -> None:

@@ -369,7 +369,7 @@ async def test_a_refusal_leaves_the_manager_as_it_was(manager: WorkManager, root
         return_exceptions=True,
     )
     assert [isinstance(answer, SourceNotFoundError) for answer in answers] == [False, True] * 10
-    assert await manager.stats() == Stats(pending=10)
+    assert await manager.stats() == Stats(pending=10, last_event=10)
 
 
 @pytest.mark.parametrize(

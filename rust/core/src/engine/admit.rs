@@ -1,5 +1,8 @@
 //! What becomes of a new task: accepted, kept, or put in the place of another.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use super::effect::{Arrival, Effect, NewTask, Scheduled};
 use super::live::Live;
 use super::{Answer, Engine, record};
@@ -17,8 +20,22 @@ impl Engine {
         if self.schedule.len().saturating_add(arrivals.len()) > self.limits.pending_max {
             return Answer::Full(self.schedule.len());
         }
-        let scheduled = arrivals.into_iter().map(|new| self.enqueue_one(new, now, effects));
-        Answer::Scheduled(scheduled.collect())
+        // Within one call an id may come more than once: who holds it by then is known only here.
+        let mut holders: HashMap<Arc<str>, TaskKey> = HashMap::new();
+        let mut answers = Vec::with_capacity(arrivals.len());
+        for mut new in arrivals {
+            let task_id = new.task.task_id.clone();
+            if let Some(holder) = task_id.as_ref().and_then(|task_id| holders.get(task_id)) {
+                new.taken_by = Some(*holder);
+            }
+            let scheduled = self.enqueue_one(new, now, effects);
+            if let Some(task_id) = task_id {
+                let (Scheduled::Accepted(key) | Scheduled::Kept(key)) = scheduled;
+                holders.insert(task_id, key);
+            }
+            answers.push(scheduled);
+        }
+        Answer::Scheduled(answers)
     }
 
     fn enqueue_one(&mut self, new: Arrival, now: Now, effects: &mut Vec<Effect>) -> Scheduled {

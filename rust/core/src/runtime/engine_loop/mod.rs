@@ -155,8 +155,7 @@ impl EngineLoop {
     fn without_store(&mut self, op: &mut Op) -> bool {
         match op {
             Op::Drain { ticket } => {
-                self.claims = false;
-                self.engine.stop_claiming();
+                self.stop_claiming();
                 self.draining.push(*ticket);
             }
             Op::WaitIdle { ticket } => self.idle.push(*ticket),
