@@ -182,7 +182,6 @@ async def test_closing_interrupts_an_upload_which_is_done_after_the_next_opening
         assert len(set(server.keys)) == 1
 
 
-@pytest.mark.xfail(strict=True, reason="mended on the branch engine-loop")
 async def test_closing_answers_everybody_who_waits(tmp_path: Path, large: Path) -> None:
     async with HeldServer() as server, WorkManager(tmp_path / "work.db") as manager:
         worker = NativeWorker.http_upload(url=server.url, file_path=large)

@@ -147,7 +147,6 @@ async def test_an_upload_that_ends_on_a_full_disk_is_recorded_later_and_not_sent
         assert server.requests == 1
 
 
-@pytest.mark.xfail(strict=True, reason="mended on the branch engine-loop")
 @pytest.mark.timeout(60)
 async def test_a_standby_takes_over_on_a_full_disk_as_soon_as_there_is_room(
     small_disk: Path, tmp_path: Path
@@ -194,7 +193,6 @@ async def test_closing_on_a_full_disk_begins_nothing_and_ends(
             assert (await manager.stats()).completed == 3
 
 
-@pytest.mark.xfail(strict=True, reason="mended on the branch engine-loop")
 @pytest.mark.timeout(60)
 async def test_a_drained_manager_begins_nothing_after_a_full_disk(
     small_disk: Path, tmp_path: Path

@@ -12,9 +12,15 @@ use crate::runtime::readers::pack;
 use crate::store::{Store, StoreError};
 
 impl EngineLoop {
+    /// From now on no attempt begins, whatever happens to the engine.
+    pub(super) fn stop_claiming(&mut self) {
+        self.claims = false;
+        self.engine.stop_claiming();
+    }
+
     /// Claims no more, stops transfers at once, and asks callbacks to stop.
     pub(super) fn begin_to_close(&mut self, ticket: Ticket, grace: Duration) {
-        self.engine.stop_claiming();
+        self.stop_claiming();
         self.closing = Some((ticket, Instant::now() + grace));
         let why = StopReason::Interrupted(InterruptReason::Shutdown);
         for (key, underway) in &self.underway {

@@ -34,12 +34,25 @@ impl EngineLoop {
         }
         self.tried_lock = Some(Instant::now());
         let Some(lock) = RunnerLock::try_take(&self.parts.path)? else { return Ok(()) };
-        *self.parts.lock.lock().unwrap_or_else(PoisonError::into_inner) = Some(lock);
+        self.hold(Some(lock));
+        let begun = self.begin_to_run();
+        if begun.is_err() {
+            // Half a transaction, or a lock that only keeps others away, would bar the next try.
+            self.parts.store.rollback();
+            self.hold(None);
+        }
+        Ok(begun?)
+    }
+
+    fn hold(&self, lock: Option<RunnerLock>) {
+        *self.parts.lock.lock().unwrap_or_else(PoisonError::into_inner) = lock;
+    }
+
+    fn begin_to_run(&mut self) -> Result<(), StoreError> {
         self.parts.store.begin()?;
         let epoch = self.parts.store.begin_epoch(&self.parts.runner)?;
         self.parts.store.commit()?;
-        self.load(epoch)?;
-        Ok(())
+        self.load(epoch)
     }
 
     /// Builds the engine from the store, under an epoch.
@@ -48,6 +61,9 @@ impl EngineLoop {
         let mut engine = Engine::runner(self.parts.limits, epoch, self.parts.seed);
         for callback_id in &self.parts.callbacks {
             engine.register_callback(callback_id);
+        }
+        if !self.claims {
+            engine.stop_claiming();
         }
         let mut ignored = Vec::new();
         engine.handle(Input::Signals { unmet: self.parts.situation.unmet() }, now, &mut ignored);

@@ -76,6 +76,8 @@ pub(super) struct EngineLoop {
     draining: Vec<Ticket>,
     idle: Vec<Ticket>,
     closing: Option<(Ticket, Instant)>,
+    /// Whether attempts may begin. Kept here, since a failed commit builds the engine anew.
+    claims: bool,
 }
 
 impl EngineLoop {
@@ -93,6 +95,7 @@ impl EngineLoop {
             draining: Vec::new(),
             idle: Vec::new(),
             closing: None,
+            claims: true,
             parts,
         };
         this.try_to_run()?;
@@ -144,7 +147,7 @@ impl EngineLoop {
     fn without_store(&mut self, op: &mut Op) -> bool {
         match op {
             Op::Drain { ticket } => {
-                self.engine.stop_claiming();
+                self.stop_claiming();
                 self.draining.push(*ticket);
             }
             Op::WaitIdle { ticket } => self.idle.push(*ticket),
@@ -193,7 +196,8 @@ impl EngineLoop {
     /// Where nothing runs, nothing that is due can run: the engine claims all that may be claimed. A
     /// process that does not run tasks asks the store about the one that does.
     fn answer_the_patient(&mut self) -> Result<(), StoreError> {
-        if self.engine.counts().running != 0 {
+        // Whoever still waits when it closes is told so, not that all is done.
+        if self.closing.is_some() || self.engine.counts().running != 0 {
             return Ok(());
         }
         for ticket in self.draining.drain(..) {
