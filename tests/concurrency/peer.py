@@ -21,8 +21,6 @@ from outhaul import NativeWorker, PythonWorker, RetryPolicy, WorkManager
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-STUBBORN = RetryPolicy(max_retries=100, initial_delay=0.05, multiplier=1.0, max_delay=0.05)
-
 
 class Request(msgspec.Struct, frozen=True):
     number: int
@@ -49,7 +47,8 @@ class Peer:
 
     async def enqueue(self, task_id: str, url: str, file: str) -> str:
         worker = NativeWorker.http_upload(url=url, file_path=file)
-        handle = await self.manager.enqueue(task_id, worker, retry=STUBBORN)
+        # Whatever happens between processes, no attempt is lost by it: there is only one.
+        handle = await self.manager.enqueue(task_id, worker, retry=RetryPolicy.NONE)
         return handle.schedule_result
 
     async def ballast(self, task_id: str, size: int) -> str:

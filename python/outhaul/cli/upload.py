@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from outhaul.cli import render
-from outhaul.cli.session import SAFE, ExitStatus, open_manager, run
+from outhaul.cli.session import ExitStatus, open_manager, run, safe
 from outhaul.errors import InvalidArgumentError
 from outhaul.model import EventKind
 from outhaul.policies import RetryPolicy
@@ -79,7 +79,7 @@ def upload(
                 return await _detached(manager, tasks, as_json=as_json)
             return await _attended(manager, tasks, as_json=as_json)
 
-    run(work(), interrupted=SAFE.format(db=db))
+    run(work(), interrupted=safe(db))
 
 
 def parse_header(text: str) -> tuple[str, str | SecretRef]:
