@@ -7,7 +7,7 @@ import re
 from typing import Self
 
 CHUNK_BYTES = 256 * 1024
-ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
+ANSWER = "HTTP/1.1 {} Told\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
 class HeldServer:
@@ -15,6 +15,7 @@ class HeldServer:
 
     Attributes:
         requests: How many have begun.
+        statuses: What the first answers are; after them, 200.
         keys: Their idempotency keys.
         arrived: A request has begun.
         gone: A client went away before it was answered.
@@ -23,6 +24,7 @@ class HeldServer:
 
     def __init__(self) -> None:
         self.requests = 0
+        self.statuses: list[int] = []
         self.keys: list[str] = []
         self.arrived, self.gone = asyncio.Event(), asyncio.Event()
         self.release, self.answered = asyncio.Event(), asyncio.Event()
@@ -72,6 +74,7 @@ class HeldServer:
         gone.cancel()
         if ended:
             raise EOFError
-        writer.write(ANSWER)
+        status = self.statuses.pop(0) if self.statuses else 200
+        writer.write(ANSWER.format(status).encode())
         await writer.drain()
         self.answered.set()

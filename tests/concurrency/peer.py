@@ -47,8 +47,8 @@ class Peer:
 
     async def enqueue(self, task_id: str, url: str, file: str) -> str:
         worker = NativeWorker.http_upload(url=url, file_path=file)
-        # Whatever happens between processes, no attempt is lost by it: there is only one.
-        handle = await self.manager.enqueue(task_id, worker, retry=RetryPolicy.NONE)
+        retry = RetryPolicy(max_retries=1, initial_delay=0.05)
+        handle = await self.manager.enqueue(task_id, worker, retry=retry)
         return handle.schedule_result
 
     async def ballast(self, task_id: str, size: int) -> str:

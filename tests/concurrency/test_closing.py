@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from outhaul import TaskHandle
 
+ONE_RETRY = RetryPolicy(max_retries=1, initial_delay=0.05)
 LATER = Task("later", PythonWorker("elsewhere"))
 
 
@@ -160,11 +161,11 @@ async def close_forked(manager: WorkManager) -> list[str]:
 async def test_closing_interrupts_an_upload_which_is_done_after_the_next_opening(
     tmp_path: Path, large: Path
 ) -> None:
-    """The attempt that was cut short is not counted: there are none to spare here."""
+    """An attempt that was cut short is not counted: after three the one retry is still there."""
     async with HeldServer() as server:
         async with WorkManager(tmp_path / "work.db") as manager:
             worker = NativeWorker.http_upload(url=server.url, file_path=large)
-            await manager.enqueue("large", worker, retry=RetryPolicy.NONE)
+            await manager.enqueue("large", worker, retry=ONE_RETRY)
             for _ in range(3):
                 await server.arrived.wait()
                 server.arrived.clear()
@@ -173,12 +174,14 @@ async def test_closing_interrupts_an_upload_which_is_done_after_the_next_opening
                 server.gone.clear()
                 await manager.__aenter__()
             await server.arrived.wait()
+            server.statuses = [503]
             server.release.set()
             handle = await manager.get_handle("large")
             assert handle is not None
             assert (await handle.result()).success
             kinds = [event.kind.value async for event in handle.events()]
-        assert kinds == ["enqueued", *["started", "interrupted"] * 3, "started", "completed"]
+        cut_short, refused = ["started", "interrupted"] * 3, ["started", "retry_scheduled"]
+        assert kinds == ["enqueued", *cut_short, *refused, "started", "completed"]
         assert len(set(server.keys)) == 1
 
 

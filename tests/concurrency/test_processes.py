@@ -132,15 +132,16 @@ async def test_when_the_runner_is_killed_the_standby_finishes_its_work(
         assert await standby.ask("status", task_id="large") == "running"
         server.arrived.clear()
         runner.kill()
-        watch = stopwatch()
-        await server.arrived.wait()
-        assert watch() < TAKEOVER_S
+        await asyncio.wait_for(server.arrived.wait(), TAKEOVER_S)
+        # The attempt that died with its process is not counted: the one retry is still there.
+        server.statuses = [503]
         server.release.set()
         assert await standby.ask("result", task_id="large") == "completed"
         seen = await standby.ask("events", task_id="large")
-        assert seen == ["enqueued", "started", "rescued", "started", "completed"]
+        first, second = ["started", "rescued"], ["started", "retry_scheduled"]
+        assert seen == ["enqueued", *first, *second, "started", "completed"]
         assert len(set(server.keys)) == 1  # P3
-        assert server.requests == 2
+        assert server.requests == 3
         await standby.ask("close")
     assert_sound(tmp_path / "work.db")
     assert endings(tmp_path / "work.db") == {"large": "completed"}
@@ -206,8 +207,6 @@ async def test_a_forked_child_does_not_keep_the_runner_lock_of_a_dead_parent(
             await server.arrived.wait()
             server.arrived.clear()
             runner.kill()
-            watch = stopwatch()
-            await server.arrived.wait()
-            assert watch() < TAKEOVER_S
+            await asyncio.wait_for(server.arrived.wait(), TAKEOVER_S)
         finally:
             os.kill(child, signal.SIGKILL)
