@@ -32,7 +32,7 @@ def environment() -> dict[str, str]:
     return {**inherited, "PYTHONPATH": path, "BENCH_SPAWNED": repr(time.monotonic())}
 
 
-def measure(target: str, arguments: dict[str, Any]) -> dict[str, float]:
+def measure(target: str, arguments: dict[str, Any]) -> dict[str, Any]:
     """Runs `module:function` in a child and returns the figures it printed last."""
     command = [sys.executable, "-m", "benches.child", target, json.dumps(arguments)]
     try:
@@ -44,7 +44,7 @@ def measure(target: str, arguments: dict[str, Any]) -> dict[str, float]:
         raise ChildFailedError(f"{target}: not done after {TIMEOUT_S} s") from None
     if done.returncode != 0:
         raise ChildFailedError(f"{target}: {done.stderr.strip()[-2000:]}")
-    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return figures
 
 

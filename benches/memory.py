@@ -50,7 +50,7 @@ async def noop(payload: Any, context: Any) -> None:
     """Never called: nothing is due."""
 
 
-async def pending(folder: str, count: int) -> dict[str, float]:
+async def pending(folder: str, count: int) -> dict[str, Any]:
     """Ids of the caller's own, which the live table must hold: the dearer kind."""
     from outhaul import PythonWorker, Task, TaskTrigger, WorkManager  # noqa: PLC0415 — child only
 
@@ -84,7 +84,7 @@ async def pending(folder: str, count: int) -> dict[str, float]:
     }
 
 
-async def reopen(path: str, count: int) -> dict[str, float]:
+async def reopen(path: str, count: int) -> dict[str, Any]:
     from outhaul import WorkManager  # noqa: PLC0415 — in the child only
 
     # An empty store first, so that what every manager costs is not counted.
@@ -99,7 +99,7 @@ async def reopen(path: str, count: int) -> dict[str, float]:
     return {"reopened_bytes": grown * MIB / count, "reopen_s": usage.wall_s}
 
 
-async def parked(folder: str, count: int) -> dict[str, float]:  # noqa: ARG001 — it stores nothing
+async def parked(folder: str, count: int) -> dict[str, Any]:  # noqa: ARG001 — it stores nothing
     """What a service without a queue does: a coroutine per job that sleeps until it is due."""
 
     async def job(payload: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benches.child import ROOT
+from benches.measure import percentile
 from rich.console import Console
 from rich.table import Table
 
@@ -60,6 +61,7 @@ def save(
     document = {
         "name": contest.name,
         "title": contest.title,
+        "loop_lag_ms": {name: _quantiles(late) for name, late in results.late_ms.items() if late},
         "goals": [verdict._asdict() for verdict in verdicts],
         "samples": results,
         "absent": results.absent,
@@ -92,14 +94,43 @@ def show(console: Console, contest: Contest, results: Results, verdicts: list[Ve
     console.print()
 
 
+def summary(console: Console, verdicts: dict[str, list[Verdict]], late_ms: list[float]) -> None:
+    """Every goal in one table, and the event loop over everything."""
+    table = Table(title="Goals", title_justify="left", title_style="bold")
+    for title in ("", "goal", "measured", ""):
+        table.add_column(title)
+    for name, judged in verdicts.items():
+        for verdict in judged:
+            table.add_row(name, *_line(verdict))
+    lag = _quantiles(late_ms)
+    table.add_row(
+        "all",
+        "loop lag p99 <= 5, max <= 20 ms",
+        f"{lag['p99']:.1f}, {lag['max']:.1f}",
+        _word(is_met=lag["p99"] <= 5 and lag["max"] <= 20),
+    )
+    console.print(table)
+
+
+def _quantiles(late_ms: list[float]) -> dict[str, float]:
+    return {
+        "p50": percentile(late_ms, 50),
+        "p99": percentile(late_ms, 99),
+        "max": max(late_ms, default=0.0),
+    }
+
+
+def _word(*, is_met: bool) -> str:
+    return "[green]ok[/]" if is_met else "[red]miss[/]"
+
+
 def _line(verdict: Verdict) -> tuple[str, str, str]:
     against = (
         f" {verdict.against}" if verdict.against and verdict.against not in verdict.goal else ""
     )
     if verdict.measured is None:
         return (verdict.goal, "-", f"[dim]not measured[/]{against}")
-    word = "[green]ok[/]" if verdict.is_met else "[red]miss[/]"
-    return (verdict.goal, f"{verdict.measured:,.2f}{against}", word)
+    return (verdict.goal, f"{verdict.measured:,.2f}{against}", _word(is_met=bool(verdict.is_met)))
 
 
 def _cell(results: Results, name: str, member: str, title: str, digits: int) -> str:  # noqa: ARG001 — a column's three

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benches import memory, queue, report, startup, uploads
-from benches.contest import Workshop
+from benches.contest import OURS, Workshop
 from rich.console import Console
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from benches.contest import Contest
+    from benches.contest import Contest, Verdict
 
 
 def contests(*, tiny: bool = False) -> list[Contest]:
@@ -68,7 +68,8 @@ def main() -> int:
         if not given.names or contest.name.startswith(tuple(given.names))
     ]
     began = time.monotonic()
-    missed = 0
+    judged: dict[str, list[Verdict]] = {}
+    late_ms: list[float] = []
     with congestion(given.congestion), tempfile.TemporaryDirectory(dir=given.dir) as folder:
         workshop = Workshop(Path(folder))
         about = report.provenance(workshop.folder)
@@ -81,8 +82,10 @@ def main() -> int:
             report.show(console, contest, results, verdicts)
             if not given.tiny:
                 report.save(contest, results, verdicts, about)
-            missed += sum(verdict.is_met is False for verdict in verdicts)
-    console.print(f"{missed} goals missed · {time.monotonic() - began:.0f} s")
+            judged[contest.name] = verdicts
+            late_ms += results.late_ms.get(OURS, [])
+    report.summary(console, judged, late_ms)
+    console.print(f"{time.monotonic() - began:.0f} s")
     return 0
 
 

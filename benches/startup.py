@@ -11,7 +11,7 @@ from benches.child import environment
 from benches.contest import Column, Contender, Contest, Goal
 
 BARE = "import asyncio, sqlite3"
-SPAWNS = 5
+SPAWNS = 3
 
 _REPORT = """
 def report():
@@ -72,7 +72,7 @@ def contests(*, tiny: bool = False) -> list[Contest]:
                 Goal("adds ms", "ms", 20, at_least=False, peers=(BARE,), is_difference=True),
                 Goal("adds MB", "mb", 6, at_least=False, peers=(BARE,), is_difference=True),
             ),
-            rounds=7,
+            rounds=5,
         )
     ]
 

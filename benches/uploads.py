@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from benches import sink
 from benches.contest import Arguments, Column, Contender, Contest, Goal, Workshop, loop_goals
@@ -125,7 +126,7 @@ def _certificate(folder: Path) -> tuple[str, str, str]:
     return paths[0], paths[1], paths[2]
 
 
-async def upload(url: str, files: str, ca_file: str, folder: str) -> dict[str, float]:
+async def upload(url: str, files: str, ca_file: str, folder: str) -> dict[str, Any]:
     """From `enqueue` to the durable `completed`."""
     from outhaul import NativeWorker, WorkManager  # noqa: PLC0415 — in the child only
 
@@ -142,7 +143,7 @@ async def upload(url: str, files: str, ca_file: str, folder: str) -> dict[str, f
     return {"mb_s": size / usage.wall_s / 1e6, **usage.report(), **lag.report()}
 
 
-async def upload_many(url: str, files: str, ca_file: str, folder: str) -> dict[str, float]:
+async def upload_many(url: str, files: str, ca_file: str, folder: str) -> dict[str, Any]:
     """From `enqueue_all` to the last durable `completed`."""
     from outhaul import NativeWorker, Task, WorkManager  # noqa: PLC0415 — in the child only
 

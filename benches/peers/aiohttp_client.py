@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 from benches.measure import LagTicker, Usage, paths_in
@@ -29,7 +30,7 @@ async def _send(session: aiohttp.ClientSession, url: str, path: Path) -> None:
             await answer.read()
 
 
-async def upload(url: str, files: str, ca_file: str, folder: str) -> dict[str, float]:  # noqa: ARG001 — it stores nothing
+async def upload(url: str, files: str, ca_file: str, folder: str) -> dict[str, Any]:  # noqa: ARG001 — it stores nothing
     path = paths_in(files)[0]
     async with _session(ca_file) as session, LagTicker() as lag:
         with Usage() as usage:
@@ -38,7 +39,7 @@ async def upload(url: str, files: str, ca_file: str, folder: str) -> dict[str, f
     return {"mb_s": size / usage.wall_s / 1e6, **usage.report(), **lag.report()}
 
 
-async def upload_many(url: str, files: str, ca_file: str, folder: str) -> dict[str, float]:  # noqa: ARG001 — it stores nothing
+async def upload_many(url: str, files: str, ca_file: str, folder: str) -> dict[str, Any]:  # noqa: ARG001 — it stores nothing
     """Workers that share one iterator: cheaper than a task and a semaphore for each file."""
     paths = paths_in(files)
     queue = iter(paths)

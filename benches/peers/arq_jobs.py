@@ -80,7 +80,7 @@ async def _worker(pool: ArqRedis) -> AsyncIterator[None]:
         process.wait()
 
 
-async def enqueue(folder: str, awaiters: int, seconds: float) -> dict[str, float]:
+async def enqueue(folder: str, awaiters: int, seconds: float) -> dict[str, Any]:
     async with _pool(folder) as pool:
         figures = await drive.enqueue_for(
             lambda payload: pool.enqueue_job("noop", payload), awaiters, seconds
@@ -89,11 +89,11 @@ async def enqueue(folder: str, awaiters: int, seconds: float) -> dict[str, float
         return figures
 
 
-async def finish(folder: str, awaiters: int, count: int) -> dict[str, float]:
+async def finish(folder: str, awaiters: int, count: int) -> dict[str, Any]:
     async with _pool(folder) as pool, _worker(pool):
 
         async def all_done() -> None:
-            while await pool.zcard(default_queue_name):  # noqa: ASYNC110 — it is in another process
+            while await pool.zcard(default_queue_name):
                 await asyncio.sleep(0.01)
 
         return await drive.finish(
@@ -101,7 +101,7 @@ async def finish(folder: str, awaiters: int, count: int) -> dict[str, float]:
         )
 
 
-async def dispatch(folder: str, count: int) -> dict[str, float]:
+async def dispatch(folder: str, count: int) -> dict[str, Any]:
     async with _pool(folder) as pool, _worker(pool):
 
         async def put_and_start() -> float:

@@ -11,14 +11,14 @@ from benches import drive
 from benches.peers.group_commit import GroupCommit
 
 
-async def enqueue(folder: str, awaiters: int, seconds: float) -> dict[str, float]:
+async def enqueue(folder: str, awaiters: int, seconds: float) -> dict[str, Any]:
     store = GroupCommit(str(Path(folder, "jobs.db")))
     figures = await drive.enqueue_for(store.put, awaiters, seconds)
     await store.close()
     return figures
 
 
-async def finish(folder: str, awaiters: int, count: int) -> dict[str, float]:
+async def finish(folder: str, awaiters: int, count: int) -> dict[str, Any]:
     """The putter runs its job at once, in a task of its own, and notes its end."""
     store = GroupCommit(str(Path(folder, "jobs.db")))
     running: set[asyncio.Task[Any]] = set()
@@ -40,7 +40,7 @@ async def finish(folder: str, awaiters: int, count: int) -> dict[str, float]:
     return figures
 
 
-async def dispatch(folder: str, count: int) -> dict[str, float]:
+async def dispatch(folder: str, count: int) -> dict[str, Any]:
     store = GroupCommit(str(Path(folder, "jobs.db")))
 
     async def put_and_start() -> float:

@@ -43,7 +43,7 @@ def _store(folder: str) -> SqliteHuey:
     return huey
 
 
-async def enqueue(folder: str, awaiters: int, seconds: float, threads: int) -> dict[str, float]:
+async def enqueue(folder: str, awaiters: int, seconds: float, threads: int) -> dict[str, Any]:
     store = _store(folder)
     loop = asyncio.get_running_loop()
     with ThreadPoolExecutor(threads) as pool:
@@ -73,12 +73,12 @@ async def _consumer(folder: str) -> AsyncIterator[None]:
         process.wait()
 
 
-async def finish(folder: str, awaiters: int, count: int) -> dict[str, float]:
+async def finish(folder: str, awaiters: int, count: int) -> dict[str, Any]:
     store = _store(folder)
     loop = asyncio.get_running_loop()
 
     async def all_done() -> None:
-        while store.result_count() < count:  # noqa: ASYNC110 — it is in another process
+        while store.result_count() < count:
             await asyncio.sleep(0.01)
 
     async with _consumer(folder):
@@ -88,7 +88,7 @@ async def finish(folder: str, awaiters: int, count: int) -> dict[str, float]:
             )
 
 
-async def dispatch(folder: str, count: int) -> dict[str, float]:
+async def dispatch(folder: str, count: int) -> dict[str, Any]:
     _store(folder)
 
     def put_and_start() -> float:

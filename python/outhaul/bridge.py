@@ -11,7 +11,7 @@ import itertools
 import logging
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from outhaul.errors import ForkedError, ManagerClosedError, WrongLoopError, from_core
+from outhaul.errors import ForkedError, ManagerClosedError, OuthaulError, WrongLoopError, from_core
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,59 +52,65 @@ class Bridge:
         self._loop = loop
         self._tickets = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[bytes]] = {}
-        self._closed = self._forked = False
+        self._refusal: type[OuthaulError] | None = None
         loop.add_reader(core.fileno(), self._drain)
 
     def check(self) -> None:
-        """Whether a call may be made from here. Whatever asks the core comes by.
+        """Whether calls are possible from here.
 
         Raises:
-            ForkedError: This is a forked child.
-            ManagerClosedError: The manager was closed.
-            WrongLoopError: Another loop than the manager's is running.
+            ManagerClosedError: It is closed.
+            ForkedError: This is a forked child of the process that opened it.
+            WrongLoopError: This is not the loop it was opened on.
         """
-        if self._forked:
-            raise ForkedError
-        if self._closed:
-            raise ManagerClosedError
+        if self._refusal is not None:
+            raise self._refusal
         if asyncio.get_running_loop() is not self._loop:
             raise WrongLoopError
 
     def call(self, verb: Callable[..., None], *args: Any, **kwargs: Any) -> asyncio.Future[bytes]:  # noqa: ANN401 — whatever that verb of the core takes
         """Calls a verb of the core with a fresh ticket; the future holds its encoded answer."""
-        self.check()
-        ticket = next(self._tickets)
-        future: asyncio.Future[bytes] = self._loop.create_future()
-        self._waiting[ticket] = future
-        verb(ticket, *args, **kwargs)
-        return future
+        return self._issue(next(self._tickets), verb, *args, **kwargs)
 
     async def wait(self, verb: Callable[..., None], *args: Any, **kwargs: Any) -> bytes:  # noqa: ANN401 — as `call`
         """As `call`, for answers that may take for ever: a cancelled wait is taken back."""
-        self.check()
         ticket = next(self._tickets)
-        future: asyncio.Future[bytes] = self._loop.create_future()
-        self._waiting[ticket] = future
-        verb(ticket, *args, **kwargs)
         try:
-            return await future
+            return await self._issue(ticket, verb, *args, **kwargs)
         except asyncio.CancelledError:
             if self._waiting.pop(ticket, None) is not None:
                 self.core.abandon(ticket)
             raise
 
-    def close(self) -> None:
-        """Ends reading. Whoever still waits learns that the manager is closed."""
-        self._closed = True
-        self._loop.remove_reader(self.core.fileno())
-        for future in self._waiting.values():
-            if not future.done():
-                future.set_exception(ManagerClosedError())
-        self._waiting.clear()
+    def _issue(
+        self,
+        ticket: int,
+        verb: Callable[..., None],
+        *args: Any,  # noqa: ANN401 — as `call`
+        **kwargs: Any,  # noqa: ANN401 — as `call`
+    ) -> asyncio.Future[bytes]:
+        self.check()
+        future: asyncio.Future[bytes] = self._loop.create_future()
+        self._waiting[ticket] = future
+        verb(ticket, *args, **kwargs)
+        return future
 
-    def after_fork(self) -> None:
-        """In a forked child: lets go of the lock, and refuses from now on."""
-        self._forked = True
+    async def close(self, *, grace_ms: int) -> None:
+        """Closes the core and ends reading. Whoever still waits learns that it is closed."""
+        closed = self.call(self.core.close, grace_ms)
+        self._refusal = ManagerClosedError
+        try:
+            await closed
+        finally:
+            self._loop.remove_reader(self.core.fileno())
+            for future in self._waiting.values():
+                if not future.done():
+                    future.set_exception(ManagerClosedError())
+            self._waiting.clear()
+
+    def forked(self) -> None:
+        """In a forked child: lets go of the runner's lock, and refuses every call."""
+        self._refusal = ForkedError
         self.core.after_fork()
 
     def _drain(self) -> None:

@@ -6,17 +6,19 @@ import asyncio
 import inspect
 import logging
 import os
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
+from outhaul.arguments import text, wrong_type
 from outhaul.errors import InvalidArgumentError, OuthaulError
 from outhaul.secrets import Provider, resolve
 from outhaul.wire import SecretRef
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from outhaul._native import Core
     from outhaul.bridge import CallbackRequest, SecretNames
@@ -56,7 +58,17 @@ class TaskContext(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class Callbacks:
     """The registered callbacks and those that run."""
 
-    def __init__(self, providers: Mapping[str, Provider]) -> None:
+    def __init__(
+        self,
+        providers: Mapping[str, Provider] | None,
+        workers: Mapping[str, Callback] | Literal["elsewhere"] | None,
+    ) -> None:
+        providers = {} if providers is None else providers
+        if not isinstance(providers, Mapping):
+            raise wrong_type("secrets", providers, "a mapping of functions")
+        for name, provider in providers.items():
+            if not callable(provider):
+                raise wrong_type(f"secrets[{name!r}]", provider, "a function that answers a secret")
         self._providers = providers
         self._registered: dict[str, Callback] = {}
         self._running: dict[tuple[int, int], asyncio.Task[None]] = {}
@@ -64,6 +76,12 @@ class Callbacks:
         self._threads: ThreadPoolExecutor | None = None
         self._core: Core | None = None
         self._threads_max = 1
+        self.elsewhere = workers == "elsewhere"
+        if isinstance(workers, Mapping):
+            for name, callback in workers.items():
+                self.register(text("workers", name), callback)
+        elif workers is not None and not self.elsewhere:
+            raise wrong_type("workers", workers, 'a mapping of callbacks or "elsewhere"')
 
     @property
     def names(self) -> list[str]:

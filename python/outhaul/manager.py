@@ -22,6 +22,7 @@ from outhaul.tasks import AT_ONCE, RETRY_DEFAULT, WORKER_DEFAULT, Task
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+    from datetime import timedelta
     from types import TracebackType
 
     from outhaul.callbacks import Callback
@@ -41,7 +42,7 @@ LIVE: Final = (TaskStatus.PENDING, TaskStatus.RUNNING, TaskStatus.PAUSED, TaskSt
 _SCHEDULED: Final = msgspec.msgpack.Decoder(list[tuple[int, bool, str]])
 _NUMBER: Final = msgspec.msgpack.Decoder(int)
 
-_OPEN: weakref.WeakSet[WorkManager] = weakref.WeakSet()
+_OPEN: weakref.WeakSet[Bridge] = weakref.WeakSet()
 
 
 class WorkManager:
@@ -64,7 +65,7 @@ class WorkManager:
         secrets: Mapping[str, Provider] | None = None,
         workers: Mapping[str, Callback] | Literal["elsewhere"] | None = None,
         run: bool = True,
-        close_timeout: float = 10.0,
+        close_timeout: timedelta | float = 10.0,
         signals: SystemSignals | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -83,7 +84,7 @@ class WorkManager:
             workers: The callbacks of Python workers by name; `"elsewhere"` if another process runs
                 them, so that any name may be enqueued.
             run: Whether this process runs tasks, as soon as no other does.
-            close_timeout: How long closing waits for callbacks, in seconds.
+            close_timeout: How long closing waits for callbacks: a timedelta or seconds.
             signals: Facts about the host; the host's own by default.
             clock: A test's `FakeClock`; the host's by default.
 
@@ -100,15 +101,13 @@ class WorkManager:
             allowed_roots=allowed_roots,
             allow_http=allow_http,
             ca_file=ca_file,
-            callbacks_elsewhere=workers == "elsewhere",
             run=run,
+            close_timeout=close_timeout,
             clock=clock,
         )
-        self._callbacks = Callbacks(secrets or {})
-        for name, callback in {} if workers is None or workers == "elsewhere" else workers.items():
-            self._callbacks.register(name, callback)
-        self._close_timeout = close_timeout
+        self._callbacks = Callbacks(secrets, workers)
         self._signals = signals or HostSignals()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._bridge: Bridge | None = None
         self._queries: Queries | None = None
 
@@ -121,14 +120,15 @@ class WorkManager:
         if self._bridge is not None:
             raise ManagerClosedError("the manager is already open")
         loop = asyncio.get_running_loop()
-        core = await asyncio.to_thread(self._options.open, self._callbacks.names)
+        core = await asyncio.to_thread(self._options.open, self._callbacks)
+        self._loop = loop
         self._callbacks.open(core, threads_max=self._options.max_concurrent)
         self._bridge = Bridge(core, self._callbacks, loop)
         self._queries = Queries(self._bridge)
         self._signals.start(loop, lambda facts: core.set_unmet(unmet(facts)))
         if self._options.clock is not None:
             self._options.clock.start(core.poke)
-        _OPEN.add(self)
+        _OPEN.add(self._bridge)
         return self
 
     async def __aexit__(
@@ -140,7 +140,7 @@ class WorkManager:
         await self.close()
 
     def _here(self) -> Bridge:
-        """The bridge, if the manager is open and this is its loop and its process."""
+        """The bridge, if the manager is open, and used on its loop and in its process."""
         if self._bridge is None:
             raise ManagerClosedError("the manager is not open: use `async with WorkManager(...)`")
         self._bridge.check()
@@ -223,8 +223,7 @@ class WorkManager:
             encoded.append(task.encoded())
         if not encoded:
             return []
-        answer = await bridge.call(bridge.core.enqueue, encoded)
-        return _handles(answer, bridge, queries)
+        return _handles(await bridge.call(bridge.core.enqueue, encoded), bridge, queries)
 
     async def cancel(self, task_id: str) -> bool:
         """Ends the live task with that id for good. Returns whether there was one."""
@@ -330,22 +329,16 @@ class WorkManager:
         if self._bridge is None:
             return
         bridge = self._here()
-        _OPEN.discard(self)
         self._bridge = self._queries = None
+        _OPEN.discard(bridge)
         self._signals.close()
         if self._options.clock is not None:
             self._options.clock.close(bridge.core.poke)
-        await bridge.call(bridge.core.close, int(self._close_timeout * 1000))
+        await bridge.close(grace_ms=self._options.close_timeout_ms)
         await self._callbacks.close()
-        bridge.close()
-
-    def _after_fork(self) -> None:
-        if self._bridge is not None:
-            self._bridge.after_fork()
 
 
 def _handles(answer: bytes, bridge: Bridge, queries: Queries) -> list[TaskHandle]:
-    # The manager may have been closed since the call: what was accepted is accepted all the same.
     results = (ScheduleResult.KEPT, ScheduleResult.ACCEPTED)
     return [
         TaskHandle(task_id, key, results[accepted], bridge=bridge, queries=queries)
@@ -354,8 +347,8 @@ def _handles(answer: bytes, bridge: Bridge, queries: Queries) -> list[TaskHandle
 
 
 def _after_fork() -> None:
-    for manager in list(_OPEN):
-        manager._after_fork()  # noqa: SLF001 — the same module
+    for bridge in list(_OPEN):
+        bridge.forked()
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -7,13 +7,15 @@ import socket
 from typing import TYPE_CHECKING, Final, Protocol
 
 from outhaul._native import Core
-from outhaul.arguments import absolute_path, integer, text, wrong_type
+from outhaul.arguments import absolute_path, duration_ms, integer, text, wrong_type
 from outhaul.signals import Signal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
+    from datetime import timedelta
 
     from outhaul._native import ManualClock
+    from outhaul.callbacks import Callbacks
 
     StrPath = str | os.PathLike[str]
 
@@ -49,8 +51,8 @@ class Options:
         allowed_roots: Iterable[StrPath] | None,
         allow_http: bool,
         ca_file: StrPath | None,
-        callbacks_elsewhere: bool,
         run: bool,
+        close_timeout: timedelta | float,
         clock: Clock | None,
     ) -> None:
         if isinstance(allowed_roots, (str, bytes)):
@@ -65,11 +67,11 @@ class Options:
         self.roots = [absolute_path("allowed_roots", root) for root in allowed_roots or ()]
         self.allow_http = allow_http
         self.ca_file = None if ca_file is None else absolute_path("ca_file", ca_file)
-        self.callbacks_elsewhere = callbacks_elsewhere
         self.run = run
+        self.close_timeout_ms = duration_ms("close_timeout", close_timeout)
         self.clock = clock
 
-    def open(self, callbacks: Sequence[str]) -> Core:
+    def open(self, callbacks: Callbacks) -> Core:
         """The core. Blocks on the disk: not for the event loop."""
         return Core(
             self.path,
@@ -83,8 +85,8 @@ class Options:
             ca_file=self.ca_file,
             strict_addresses=False,
             allow_addresses=[],
-            callbacks=callbacks,
-            callbacks_elsewhere=self.callbacks_elsewhere,
+            callbacks=callbacks.names,
+            callbacks_elsewhere=callbacks.elsewhere,
             # Until the host has said otherwise, nothing holds.
             unmet=unmet(0),
             host=socket.gethostname(),

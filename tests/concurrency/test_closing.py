@@ -230,7 +230,7 @@ async def test_no_thread_is_left_behind_by_a_manager(tmp_path: Path) -> None:
         made = threads_of_ours() - before
     assert made
     async with asyncio.timeout(5):
-        while made & threads_of_ours():  # noqa: ASYNC110 — the kernel lists one a moment longer
+        while made & threads_of_ours():
             await asyncio.sleep(0.01)
 
 

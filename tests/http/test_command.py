@@ -46,7 +46,7 @@ async def command(folder: Path, *words: str) -> tuple[int | None, str, str]:
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    while not holds():  # noqa: ASYNC110 — the server has no event for it
+    while not holds():
         await asyncio.sleep(0.01)
 
 

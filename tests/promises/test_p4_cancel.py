@@ -56,7 +56,7 @@ class Peer(RawServer):
                 await head_of(reader)
                 await reader.readexactly(100_000)
             self.reached.set()
-            while await reader.read(1 << 20):  # noqa: ASYNC110 — slow, so that it takes seconds
+            while await reader.read(1 << 20):
                 await asyncio.sleep(0.02)
         finally:
             self.open -= 1

@@ -141,6 +141,7 @@ class FlakyServer:
         self._ssl_context = ssl_context
         self._attempts: collections.Counter[str] = collections.Counter()
         self._runner: web.AppRunner | None = None
+        self._arrived = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         # No bound: files of any size are what this is for.
@@ -168,6 +169,12 @@ class FlakyServer:
         scheme = "http" if self._ssl_context is None else "https"
         return f"{scheme}://127.0.0.1:{self._port}/upload"
 
+    async def wait_requests(self, number: int = 1) -> None:
+        """Waits until that many requests have begun to arrive."""
+        while len(self.requests) < number:
+            self._arrived.clear()
+            await self._arrived.wait()
+
     async def _receive(self, request: web.Request) -> web.Response:
         received = ReceivedRequest(
             method=request.method,
@@ -176,6 +183,7 @@ class FlakyServer:
             idempotency_key=request.headers.get("Idempotency-Key", ""),
         )
         self.requests.append(received)
+        self._arrived.set()
         try:
             answer = await self._read(request, received)
         except _ENDED:  # the client went away, or sent what is no body

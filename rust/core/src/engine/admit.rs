@@ -74,5 +74,6 @@ fn born(task: &NewTask, key: TaskKey) -> Live {
         needs: task.needs,
         native: task.native,
         mark_percent: 0,
+        failure: None,
     }
 }

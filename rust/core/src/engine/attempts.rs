@@ -1,5 +1,7 @@
 //! An attempt: it begins, gets further, and ends.
 
+use std::sync::Arc;
+
 use super::effect::{Effect, End, StopReason};
 use super::live::Live;
 use super::retry::{Next, after_attempt};
@@ -9,6 +11,7 @@ use crate::model::spec::RetrySpec;
 use crate::model::{
     EventKind, Failure, InterruptReason, Now, Outcome, Step, Success, TaskKey, TaskStatus,
 };
+use crate::schedule::Needs;
 
 impl Engine {
     /// Begins every attempt that may begin now.
@@ -70,16 +73,40 @@ impl Engine {
     /// Cuts every attempt short (shutdown): each is released and will be made again.
     pub fn interrupt_all(&mut self, why: InterruptReason, now: Now) -> Vec<Effect> {
         self.claims = false;
-        let running = |live: &&Live| live.status == TaskStatus::Running && live.epoch == self.epoch;
-        let mut keys: Vec<(TaskKey, u32)> =
-            self.table.iter().filter(running).map(|live| (live.key, live.attempt)).collect();
-        keys.sort_unstable();
         let mut effects = Vec::new();
+        self.interrupt(why, &|_| true, now, &mut effects);
+        effects
+    }
+
+    /// These constraint bits do not hold now. An attempt that needs one of them is cut short and
+    /// made again when it holds.
+    pub(super) fn signals(&mut self, unmet: Needs, now: Now, effects: &mut Vec<Effect>) {
+        self.schedule.set_unmet(unmet);
+        if unmet != 0 {
+            let starved = |live: &Live| live.needs & unmet != 0;
+            self.interrupt(InterruptReason::ConstraintLost, &starved, now, effects);
+        }
+    }
+
+    /// Cuts short the attempts under way here that are meant, in order of key.
+    fn interrupt(
+        &mut self,
+        why: InterruptReason,
+        meant: &dyn Fn(&Live) -> bool,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        let runs_here = |live: &Live| {
+            live.status == TaskStatus::Running && live.epoch == self.epoch && self.epoch != 0
+        };
+        let under_way = self.table.iter().filter(|live| runs_here(live) && meant(live));
+        let mut keys: Vec<(TaskKey, u32)> =
+            under_way.map(|live| (live.key, live.attempt)).collect();
+        keys.sort_unstable();
         for (key, attempt) in keys {
             effects.push(Effect::Stop { key, attempt, why: StopReason::Interrupted(why) });
-            self.release(key, why, now, &mut effects);
+            self.release(key, why, now, effects);
         }
-        effects
     }
 
     /// The row, if that attempt of it is the one under way here: the fence against late results.
@@ -117,6 +144,7 @@ impl Engine {
     ) {
         let Some(mut live) = self.back_to_pending(key, Step::Retry) else { return };
         live.run_at = at;
+        live.failure = Some(Arc::new(failure.clone()));
         let detail = EventDetail { retry_at_ms: Some(at), ..failed(live.attempt, failure) };
         record(effects, now, EventKind::RetryScheduled, key, detail);
         effects.push(Effect::Update(live.clone()));

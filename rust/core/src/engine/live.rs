@@ -1,8 +1,10 @@
 //! The narrow, hot record of a task that has not ended, and the table of them.
 
+use std::sync::Arc;
+
 use rustc_hash::FxHashMap;
 
-use crate::model::{Epoch, TaskKey, TaskStatus, UnixMillis};
+use crate::model::{Epoch, Failure, TaskKey, TaskStatus, UnixMillis};
 use crate::schedule::{Entry, LaneId, Needs};
 
 /// What changes about a task while it lives. The body (what to do) is elsewhere and never changes.
@@ -32,6 +34,8 @@ pub struct Live {
     pub native: bool,
     /// The highest percentage ever reported; progress never goes back behind it.
     pub mark_percent: u8,
+    /// Why the last attempt did not succeed, where another one follows.
+    pub failure: Option<Arc<Failure>>,
 }
 
 impl Live {

@@ -155,7 +155,7 @@ impl Engine {
                 Answer::None
             }
             Input::Signals { unmet } => {
-                self.schedule.set_unmet(unmet);
+                self.signals(unmet, now, effects);
                 Answer::None
             }
             Input::Tick => Answer::None,
@@ -200,3 +200,6 @@ fn failed(attempt: u32, failure: &Failure) -> EventDetail {
 fn record(effects: &mut Vec<Effect>, now: Now, kind: EventKind, key: TaskKey, detail: EventDetail) {
     effects.push(Effect::Record { at: now.wall_ms, kind, key, detail });
 }
+
+#[cfg(test)]
+mod tests;

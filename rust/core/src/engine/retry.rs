@@ -102,6 +102,7 @@ mod tests {
             needs: 0,
             native: true,
             mark_percent: 0,
+            failure: None,
         }
     }
 

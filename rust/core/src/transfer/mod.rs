@@ -33,7 +33,7 @@ mod tls;
 mod watch;
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -91,12 +91,6 @@ impl Config {
             clock,
         }
     }
-}
-
-/// Whether the certificates to trust can be read: asked when a manager opens, so that a wrong
-/// `ca_file` is refused there, and not by every transfer.
-pub fn check_certificates(ca_file: Option<&Path>) -> Result<(), Fault> {
-    Tls::new(ca_file).map(drop)
 }
 
 /// Makes transfers: the connections, the certificates and the proxies they share.

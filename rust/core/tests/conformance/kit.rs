@@ -41,6 +41,7 @@ pub fn live(key: TaskKey) -> Live {
         needs: 0,
         native: true,
         mark_percent: 0,
+        failure: None,
     }
 }
 
@@ -63,6 +64,7 @@ pub fn extreme() -> Live {
         needs: u32::MAX - 5,
         native: false,
         mark_percent: 100,
+        failure: None,
     }
 }
 
@@ -71,7 +73,7 @@ pub fn new_task() -> NewTask {
         task_id: None,
         worker: WorkerSpec::Python(PythonSpec { callback_id: "cb".to_owned(), input: vec![1] }),
         trigger: TriggerSpec::OneTime { initial_delay_ms: 0 },
-        constraints: ConstraintsSpec { network_type: None },
+        constraints: ConstraintsSpec { network_type: None, battery_not_low: false },
         existing_policy: ExistingPolicy::Keep,
         retry: RetrySpec {
             max_retries: 3,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::EngineLoop;
-use super::publish::{Claim, Publication};
+use super::publish::{Action, Claim, Publication};
 use crate::engine::{Answer, Arrival, Effect, Input, NewTask, Scheduled};
 use crate::model::{Fault, FaultCode, Now, TaskKey};
 use crate::runtime::inbox::Op;
@@ -172,9 +172,12 @@ impl EngineLoop {
                         Some(body) => Some(body),
                         None => self.parts.store.body(key)?,
                     };
-                    publication.starts.push(Claim { key, number: attempt, mark_percent, body });
+                    let claim = Claim { key, number: attempt, mark_percent, body };
+                    publication.actions.push(Action::Start(claim));
                 }
-                Effect::Stop { key, attempt, why } => publication.stops.push((key, attempt, why)),
+                Effect::Stop { key, attempt: number, why } => {
+                    publication.actions.push(Action::Stop { key, number, why });
+                }
                 Effect::Insert { live, task, .. } => {
                     publication.durable = true;
                     fresh.insert(

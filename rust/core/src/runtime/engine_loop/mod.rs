@@ -196,8 +196,8 @@ impl EngineLoop {
     /// Where nothing runs, nothing that is due can run: the engine claims all that may be claimed. A
     /// process that does not run tasks asks the store about the one that does.
     fn answer_the_patient(&mut self) -> Result<(), StoreError> {
-        // Whoever still waits when it closes is told so, not that all is done.
-        if self.closing.is_some() || self.engine.counts().running != 0 {
+        // Closing answers them otherwise: what ran was cut short.
+        if self.engine.counts().running != 0 || self.closing.is_some() {
             return Ok(());
         }
         for ticket in self.draining.drain(..) {

@@ -13,12 +13,20 @@ use crate::store::{Body, generated_id};
 #[derive(Default)]
 pub(super) struct Publication {
     pub(super) replies: Vec<(Ticket, Result<Vec<u8>, Fault>)>,
-    pub(super) starts: Vec<Claim>,
-    pub(super) stops: Vec<(TaskKey, u32, StopReason)>,
+    pub(super) actions: Vec<Action>,
     /// Attempts whose outcome is on disk.
     pub(super) outcomes: Vec<TaskKey>,
     pub(super) ended: Vec<TaskKey>,
     pub(super) durable: bool,
+}
+
+/// What is to be done about attempts, in the order it was decided: one batch may begin an attempt and
+/// stop it again.
+pub(super) enum Action {
+    /// Begin one.
+    Start(Claim),
+    /// Stop one, whose outcome nobody waits for.
+    Stop { key: TaskKey, number: u32, why: StopReason },
 }
 
 /// An attempt that begins once its claim is on disk.
@@ -49,17 +57,19 @@ impl EngineLoop {
         for key in &publication.outcomes {
             self.underway.remove(key);
         }
-        for (key, number, why) in publication.stops {
-            let native = self.underway.remove(&key).is_none_or(|underway| underway.native);
-            self.parts.launcher.stop(key, number, native, why);
-        }
         for key in &publication.ended {
             self.parts.board.retire(*key);
         }
         let replies = publication.replies;
         self.parts.completions.push(|batch| batch.replies.extend(replies));
-        for attempt in publication.starts {
-            self.start(attempt);
+        for action in publication.actions {
+            match action {
+                Action::Start(claim) => self.start(claim),
+                Action::Stop { key, number, why } => {
+                    let native = self.underway.remove(&key).is_none_or(|underway| underway.native);
+                    self.parts.launcher.stop(key, number, native, why);
+                }
+            }
         }
         if publication.durable {
             self.parts.readers.committed(Some(publication.ended));

@@ -56,7 +56,7 @@ pub struct Reader {
 }
 
 const TASK_COLUMNS: &str = "t.key, t.task_id, t.tag, t.created_at, t.spec, \
-    l.status, l.attempt, l.run_at, l.needs, d.status, d.attempt, d.finished_at, d.success, d.failure";
+    l.status, l.attempt, l.run_at, l.needs, d.status, d.attempt, d.finished_at, d.success, coalesce(d.failure, l.failure)";
 
 const EVENT_COLUMNS: &str = "e.seq, e.at, e.kind, e.key, e.detail, t.task_id, t.tag, d.success";
 

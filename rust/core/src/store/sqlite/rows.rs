@@ -1,25 +1,27 @@
 //! Rows to values and back.
 
+use std::sync::Arc;
+
 use rusqlite::{Row, Statement, params};
 
 use crate::engine::Live;
-use crate::model::{TaskKey, TaskStatus};
+use crate::model::{Failure, TaskKey, TaskStatus};
 
 use super::super::StoreError;
 
 /// The columns of `live`, in the order of [`live_row`] and [`write_live`].
 pub(super) const LIVE_COLUMNS: &str = "key, status, priority, run_at, attempt, attempts_max, \
-    crashes, epoch, lane, needs, native, mark_percent";
+    crashes, epoch, lane, needs, native, mark_percent, failure";
 
 /// Adds a row of `live`; the values are those of [`write_live`].
 pub(super) fn insert_live() -> String {
-    format!("INSERT INTO live({LIVE_COLUMNS}) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)")
+    format!("INSERT INTO live({LIVE_COLUMNS}) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13)")
 }
 
 /// Changes a row of `live`; the values are those of [`write_live`].
 pub(super) fn update_live() -> String {
     let changing = LIVE_COLUMNS.trim_start_matches("key, ");
-    format!("UPDATE live SET ({changing}) = (?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12) WHERE key=?1")
+    format!("UPDATE live SET ({changing}) = (?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13) WHERE key=?1")
 }
 
 pub(super) fn live_row(row: &Row<'_>) -> rusqlite::Result<Live> {
@@ -39,6 +41,7 @@ pub(super) fn live_row(row: &Row<'_>) -> rusqlite::Result<Live> {
         needs: row.get(9)?,
         native: row.get(10)?,
         mark_percent: row.get(11)?,
+        failure: failure_at(row, 12)?,
     })
 }
 
@@ -57,7 +60,14 @@ pub(super) fn write_live(statement: &mut Statement<'_>, live: &Live) -> Result<u
         live.needs,
         live.native,
         live.mark_percent,
+        live.failure.as_deref().map(pack).transpose()?,
     ])?)
+}
+
+/// A failure that cannot be read is none: it only informs, and must not keep its task from running.
+fn failure_at(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Arc<Failure>>> {
+    let packed = row.get_ref(column)?.as_blob_or_null()?;
+    Ok(packed.and_then(|packed| unpack(packed).ok()).map(Arc::new))
 }
 
 /// SQLite's integers are signed; keys never reach the last bit.

@@ -28,7 +28,8 @@ const MIGRATIONS: &[&str] = &["
         attempt INTEGER NOT NULL, attempts_max INTEGER NOT NULL, crashes INTEGER NOT NULL,
         epoch INTEGER NOT NULL,           -- who runs it; 0 is nobody
         lane INTEGER NOT NULL, needs INTEGER NOT NULL,
-        native INTEGER NOT NULL, mark_percent INTEGER NOT NULL) STRICT;
+        native INTEGER NOT NULL, mark_percent INTEGER NOT NULL,
+        failure BLOB) STRICT;             -- of the last attempt
 
     CREATE TABLE done(                    -- narrow; the body stays in `task`
         key INTEGER PRIMARY KEY,

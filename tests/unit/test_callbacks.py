@@ -1,0 +1,315 @@
+"""Python workers: what a callback answers is what becomes of its task (UC, C-31, S-190 and on)."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from outhaul import (
+    ErrorCode,
+    EventKind,
+    PermanentFailure,
+    PythonWorker,
+    RetryPolicy,
+    TaskContext,
+    TaskEvent,
+    TaskHandle,
+    TaskStatus,
+    WorkManager,
+)
+from outhaul.errors import InvalidArgumentError, UnknownCallbackError
+from outhaul.testing import FakeClock
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+async def manager(tmp_path: Path, clock: FakeClock) -> AsyncIterator[WorkManager]:
+    async with WorkManager(tmp_path / "work.db", clock=clock, durability="os") as manager:
+        yield manager
+
+
+async def first_end(task: TaskHandle) -> TaskEvent:
+    async for event in task.events():
+        if event.attempt and event.kind is not EventKind.STARTED:
+            return event
+    raise AssertionError("no attempt ended")
+
+
+@pytest.mark.parametrize("kind", ["a coroutine function", "a plain function"])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(True, id="True"),
+        pytest.param(None, id="None"),
+        pytest.param({"rows": 3, "of": ["a", b"b", 1.5, None]}, id="a dict"),
+        pytest.param(0, id="0 is no False"),
+        pytest.param("", id="nor is an empty string"),
+        pytest.param([], id="nor an empty list"),
+    ],
+)
+async def test_what_it_returns_is_the_result(
+    manager: WorkManager, kind: str, answer: object
+) -> None:
+    async def asynchronous(_: object, __: TaskContext) -> object:
+        return answer
+
+    def plain(_: object, __: TaskContext) -> object:
+        return answer
+
+    manager.worker("work")(asynchronous if kind == "a coroutine function" else plain)
+    task = await manager.enqueue("x", PythonWorker("work"))
+    event = await task.result()
+    assert (event.success, event.attempt) == (True, 1)
+    assert event.result is not None
+    assert event.result.value == answer
+    assert type(event.result.value) is type(answer)
+
+
+async def test_it_is_given_the_input_and_its_task(manager: WorkManager) -> None:
+    seen: list[tuple[Any, TaskContext]] = []
+
+    @manager.worker("work")
+    async def work(value: Any, ctx: TaskContext) -> None:  # noqa: ANN401 — whatever was enqueued
+        seen.append((value, ctx))
+
+    value = {"path": "a", "sizes": [1, 2**63], "raw": b"\0", "none": None}
+    task = await manager.enqueue("x", PythonWorker("work", value), tag="t")
+    value["path"] = "changed later"
+    await task.result()
+    ((got, ctx),) = seen
+    assert got == {"path": "a", "sizes": [1, 2**63], "raw": b"\0", "none": None}
+    assert (ctx.task_id, ctx.key, ctx.attempt) == ("x", task.key, 1)
+    assert ctx.idempotency_key
+
+
+async def test_false_means_another_attempt_under_the_same_key(
+    manager: WorkManager, clock: FakeClock
+) -> None:
+    """C-31: the upstream made it a failure without a retry."""
+    seen: list[TaskContext] = []
+
+    @manager.worker("work")
+    async def work(_: object, ctx: TaskContext) -> bool:
+        seen.append(ctx)
+        return len(seen) > 1
+
+    task = await manager.enqueue("x", PythonWorker("work"))
+    event = await first_end(task)
+    assert event.kind is EventKind.RETRY_SCHEDULED
+    assert event.error_code is ErrorCode.WORKER_EXCEPTION
+    assert "False" in event.message
+    clock.advance(33)
+    assert (await task.result()).success
+    assert [ctx.attempt for ctx in seen] == [1, 2]
+    assert len({ctx.idempotency_key for ctx in seen}) == 1
+
+
+@pytest.mark.parametrize("kind", ["a coroutine function", "a plain function"])
+async def test_an_exception_means_another_attempt_until_none_is_left(
+    manager: WorkManager, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def plain(_: object, __: TaskContext) -> None:
+        raise LookupError("no such row")
+
+    async def asynchronous(_: object, __: TaskContext) -> None:
+        plain(None, __)
+
+    manager.worker("work")(asynchronous if kind == "a coroutine function" else plain)
+    policy = RetryPolicy(max_retries=2, initial_delay=0)
+    task = await manager.enqueue("x", PythonWorker("work"), retry=policy)
+    event = await task.result()
+    assert (event.kind, event.attempt) == (EventKind.FAILED, 3)
+    assert event.error_code is ErrorCode.WORKER_EXCEPTION
+    assert event.message == "LookupError: no such row"
+    assert len([record for record in caplog.records if record.exc_info]) == 3
+
+
+@pytest.mark.parametrize("kind", ["a coroutine function", "a plain function"])
+async def test_a_permanent_failure_is_the_end(manager: WorkManager, kind: str) -> None:
+    def plain(_: object, __: TaskContext) -> None:
+        raise PermanentFailure("the album was deleted")
+
+    async def asynchronous(_: object, __: TaskContext) -> None:
+        plain(None, __)
+
+    manager.worker("work")(asynchronous if kind == "a coroutine function" else plain)
+    event = await (await manager.enqueue("x", PythonWorker("work"))).result()
+    assert (event.kind, event.attempt) == (EventKind.FAILED, 1)
+    assert event.error_code is ErrorCode.WORKER_EXCEPTION
+    assert "the album was deleted" in event.message
+
+
+@pytest.mark.parametrize("answer", [object(), {1: object()}, 2**70, b"x" * 70_000])
+async def test_a_result_that_cannot_be_kept_is_an_error_and_not_a_crash(
+    manager: WorkManager, answer: object
+) -> None:
+    @manager.worker("work")
+    async def work(_: object, __: TaskContext) -> object:
+        return answer
+
+    task = await manager.enqueue("x", PythonWorker("work"), retry=RetryPolicy.NONE)
+    event = await task.result()
+    assert (event.success, event.error_code) == (False, ErrorCode.WORKER_EXCEPTION)
+    assert event.message
+
+
+async def test_a_message_is_never_empty_nor_endless(manager: WorkManager) -> None:
+    """S-154, S-309."""
+
+    @manager.worker("work")
+    async def work(text: str, _: TaskContext) -> None:
+        raise PermanentFailure(text)
+
+    for text in ("", "x" * 100_000):
+        event = await (await manager.enqueue(None, PythonWorker("work", text))).result()
+        assert 0 < len(event.message) <= 1000
+
+
+async def test_a_plain_function_runs_in_a_thread_and_a_coroutine_on_the_loop(
+    manager: WorkManager,
+) -> None:
+    @manager.worker("plain")
+    def plain(_: object, __: TaskContext) -> bool:
+        return threading.current_thread() is threading.main_thread()
+
+    @manager.worker("async")
+    async def asynchronous(_: object, __: TaskContext) -> int:
+        return threading.get_ident()
+
+    inside = await (await manager.enqueue("a", PythonWorker("async"))).result()
+    assert inside.result is not None
+    assert inside.result.value == threading.get_ident()
+    task = await manager.enqueue("p", PythonWorker("plain"), retry=RetryPolicy.NONE)
+    assert (await task.result()).success is False  # it said False: not the main thread
+
+
+async def test_callables_of_every_kind_are_taken(manager: WorkManager) -> None:
+    class Async:
+        async def __call__(self, value: str, _: TaskContext) -> str:
+            return value
+
+        async def method(self, value: str, _: TaskContext) -> str:
+            return value
+
+    async def with_more(prefix: str, value: str, _: TaskContext) -> str:
+        return prefix + value
+
+    manager.worker("object")(Async())
+    manager.worker("method")(Async().method)
+    manager.worker("partial")(functools.partial(with_more, ""))
+    for name in ("object", "method", "partial"):
+        event = await (await manager.enqueue(name, PythonWorker(name, "v"))).result()
+        assert event.result is not None
+        assert event.result.value == "v"
+
+
+async def test_plain_functions_run_side_by_side(tmp_path: Path) -> None:
+    both = threading.Barrier(2, timeout=10)
+
+    def work(_: object, __: TaskContext) -> None:
+        both.wait()
+
+    async with WorkManager(tmp_path / "w.db", workers={"work": work}) as manager:
+        tasks = [await manager.enqueue(name, PythonWorker("work")) for name in "ab"]
+        for task in tasks:
+            assert (await task.result()).success
+
+
+async def test_an_unknown_callback_is_refused_until_it_is_registered(manager: WorkManager) -> None:
+    with pytest.raises(UnknownCallbackError, match=r"@manager\.worker"):
+        await manager.enqueue("x", PythonWorker("work"))
+
+    @manager.worker("work")
+    async def work(_: object, __: TaskContext) -> None:
+        """Does nothing."""
+
+    assert (await (await manager.enqueue("x", PythonWorker("work"))).result()).success
+
+
+async def test_elsewhere_takes_any_name_and_parks_it_until_it_is_registered(
+    tmp_path: Path,
+) -> None:
+    async with WorkManager(tmp_path / "w.db", workers="elsewhere") as manager:
+        task = await manager.enqueue("x", PythonWorker("work", 5))
+        other = await manager.enqueue("y", PythonWorker("other"))
+        assert await task.status() is TaskStatus.PENDING
+
+        @manager.worker("work")
+        async def work(value: int, _: TaskContext) -> int:
+            return value + 1
+
+        event = await task.result()
+        assert event.result is not None
+        assert event.result.value == 6
+        assert await other.status() is TaskStatus.PENDING
+        record = await manager.get_task("y")
+        assert record is not None
+        assert record.attempt == 0
+
+
+async def test_a_stored_task_whose_callback_is_gone_waits_for_it(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """DESIGN 9: parked at run time, never failed."""
+
+    async def work(_: object, __: TaskContext) -> bool:
+        return ready.is_set()
+
+    ready = asyncio.Event()
+    path = tmp_path / "w.db"
+    async with WorkManager(path, workers={"work": work}, clock=clock) as manager:
+        task = await manager.enqueue("x", PythonWorker("work"))
+        await first_end(task)
+    clock.advance(33)
+    async with WorkManager(path, clock=clock) as manager:
+        assert await manager.get_task_status("x") is TaskStatus.PENDING
+        ready.set()
+        manager.worker("work")(work)
+        again = await manager.get_handle("x")
+        assert again is not None
+        assert (await again.result()).success
+
+
+async def test_one_that_ran_when_the_manager_closed_runs_again_and_counts_no_attempt(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    begun = asyncio.Event()
+
+    async def hangs(_: object, __: TaskContext) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    async def ends(_: object, __: TaskContext) -> str:
+        return "ended"
+
+    path = tmp_path / "w.db"
+    async with WorkManager(path, workers={"work": hangs}, clock=clock) as manager:
+        task = await manager.enqueue("x", PythonWorker("work"), retry=RetryPolicy.NONE)
+        await begun.wait()
+    async with WorkManager(path, workers={"work": ends}, clock=clock) as manager:
+        again = await manager.get_handle("x")
+        assert again is not None
+        assert (await again.result()).success
+        kinds = [event.kind async for event in again.events()]
+    assert EventKind.INTERRUPTED in kinds
+    assert task.key == again.key
+
+
+@pytest.mark.parametrize("wrong", [5, "work", lambda: 1, lambda _: 1, lambda _, __, ___: 1])
+def test_what_cannot_be_called_with_an_input_and_a_context_is_refused(
+    tmp_path: Path,
+    wrong: Any,  # noqa: ANN401 — the table's
+) -> None:
+    manager = WorkManager(tmp_path / "w.db")
+    with pytest.raises(InvalidArgumentError, match=r"callable|two arguments"):
+        manager.worker("work")(wrong)
