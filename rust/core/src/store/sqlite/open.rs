@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::super::StoreError;
 use super::errors::explain;
@@ -43,10 +43,31 @@ pub(super) fn open_writer(path: &Path, durability: Durability) -> Result<Connect
     let set_up = format!(
         "PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL; PRAGMA synchronous={synchronous};"
     );
-    connection.execute_batch(&set_up).map_err(|e| explain(&e, &shown))?;
+    patiently(|| connection.execute_batch(&set_up)).map_err(|e| explain(&e, &shown))?;
     connection.execute_batch(SETTINGS).map_err(|e| explain(&e, &shown))?;
     migrate(&mut connection, &shown)?;
     Ok(connection)
+}
+
+/// Tries again while the file is busy, for as long as a statement would wait.
+///
+/// SQLite does not wait by itself where two connections switch a new file to WAL at once: each
+/// holds what the other needs, so one of them is refused without a delay.
+fn patiently(step: impl Fn() -> rusqlite::Result<()>) -> rusqlite::Result<()> {
+    const PAUSE: Duration = Duration::from_millis(10);
+    let mut waited = Duration::ZERO;
+    loop {
+        match step() {
+            Err(error)
+                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+                    && waited < BUSY_TIMEOUT =>
+            {
+                std::thread::sleep(PAUSE);
+                waited += PAUSE;
+            }
+            done => return done,
+        }
+    }
 }
 
 /// A connection that cannot write.
