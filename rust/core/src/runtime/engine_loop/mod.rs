@@ -77,6 +77,8 @@ pub(super) struct EngineLoop {
     draining: Vec<Ticket>,
     idle: Vec<Ticket>,
     closing: Option<(Ticket, Instant)>,
+    /// Whether attempts may begin. Kept here, since a failed commit builds the engine anew.
+    claims: bool,
 }
 
 impl EngineLoop {
@@ -95,6 +97,7 @@ impl EngineLoop {
             draining: Vec::new(),
             idle: Vec::new(),
             closing: None,
+            claims: true,
             parts,
         };
         this.try_to_run()?;
