@@ -72,13 +72,12 @@ pub(super) struct EngineLoop {
     tried_lock: Option<Instant>,
     /// Whether the engine knows what the store does not: a commit has failed.
     is_stale: bool,
-    /// Whether attempts may begin; never again after a drain.
+    /// Whether attempts may begin; never again after a drain. Kept here, since a failed commit
+    /// builds the engine anew.
     claims: bool,
     draining: Vec<Ticket>,
     idle: Vec<Ticket>,
     closing: Option<(Ticket, Instant)>,
-    /// Whether attempts may begin. Kept here, since a failed commit builds the engine anew.
-    claims: bool,
 }
 
 impl EngineLoop {
@@ -97,7 +96,6 @@ impl EngineLoop {
             draining: Vec::new(),
             idle: Vec::new(),
             closing: None,
-            claims: true,
             parts,
         };
         this.try_to_run()?;
