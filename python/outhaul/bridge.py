@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import os
+import weakref
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from outhaul.errors import ForkedError, ManagerClosedError, OuthaulError, WrongLoopError, from_core
@@ -28,6 +30,9 @@ CallbackRequest = tuple[int, int, str, bytes, str]
 
 SecretNames = list[tuple[str, str, str]]
 """Source, name and prefix of each."""
+
+
+_OPEN: weakref.WeakSet[Bridge] = weakref.WeakSet()
 
 
 class Work(Protocol):
@@ -56,6 +61,7 @@ class Bridge:
         self._enqueues: list[tuple[int, list[bytes]]] = []
         self._results: list[tuple[int, int, bytes]] = []
         loop.add_reader(core.fileno(), self._drain)
+        _OPEN.add(self)
 
     def check(self) -> None:
         """Whether calls are possible from here.
@@ -134,6 +140,7 @@ class Bridge:
         try:
             await closed
         finally:
+            _OPEN.discard(self)
             self._loop.remove_reader(self.core.fileno())
             for future in self._waiting.values():
                 if not future.done():
@@ -164,3 +171,11 @@ class Bridge:
             self._work.stop(*stop)
         for error in errors:
             _LOG.error("%s", error)
+
+
+def _after_fork() -> None:
+    for bridge in list(_OPEN):
+        bridge.forked()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -10,7 +10,7 @@ import msgspec
 from outhaul.model import ScheduleResult, TaskEvent, TaskProgress
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from outhaul.bridge import Bridge
     from outhaul.model import TaskStatus
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _EVENT: Final = msgspec.msgpack.Decoder(TaskEvent)
 _NUMBER: Final = msgspec.msgpack.Decoder(int)
+_SCHEDULED: Final = msgspec.msgpack.Decoder(list[tuple[int, bool, str]])
 
 
 class TaskHandle:
@@ -115,3 +116,10 @@ class TaskHandle:
             for question in (ended, news):
                 if question is not None and not question.cancel() and not question.cancelled():
                     question.exception()  # the same for both, and raised by one
+
+
+def handles(answer: bytes, bridge: Bridge, queries: Queries) -> Iterator[TaskHandle]:
+    """The handles of an enqueue, from the core's answer, in order."""
+    results = (ScheduleResult.KEPT, ScheduleResult.ACCEPTED)
+    for key, accepted, task_id in _SCHEDULED.decode(answer):
+        yield TaskHandle(task_id, key, results[accepted], bridge=bridge, queries=queries)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import weakref
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar
 
 import msgspec
@@ -13,7 +12,7 @@ from outhaul.arguments import text, wrong_type
 from outhaul.bridge import Bridge
 from outhaul.callbacks import Callbacks
 from outhaul.errors import ManagerClosedError
-from outhaul.handle import TaskHandle
+from outhaul.handle import TaskHandle, handles
 from outhaul.model import ScheduleResult, TaskStatus
 from outhaul.options import Options, unmet
 from outhaul.queries import Queries
@@ -42,10 +41,7 @@ LIVE: Final = (TaskStatus.PENDING, TaskStatus.RUNNING, TaskStatus.PAUSED, TaskSt
 # Of many tasks, so many are described or answered for before others have their turn on the loop.
 SLICE: Final = 128
 
-_SCHEDULED: Final = msgspec.msgpack.Decoder(list[tuple[int, bool, str]])
 _NUMBER: Final = msgspec.msgpack.Decoder(int)
-
-_OPEN: weakref.WeakSet[Bridge] = weakref.WeakSet()
 
 
 class WorkManager:
@@ -131,7 +127,6 @@ class WorkManager:
         self._signals.start(loop, lambda facts: core.set_unmet(unmet(facts)))
         if self._options.clock is not None:
             self._options.clock.start(core.poke)
-        _OPEN.add(self._bridge)
         return self
 
     async def __aexit__(
@@ -210,7 +205,7 @@ class WorkManager:
             **unknown,
         )
         answer = await bridge.enqueue([task.encoded()])
-        return _handles(_SCHEDULED.decode(answer), bridge, queries)[0]
+        return next(handles(answer, bridge, queries))
 
     async def enqueue_all(self, tasks: Iterable[Task]) -> list[TaskHandle]:
         """Stores many tasks in one transaction: all of them or none. The handles keep the order.
@@ -228,12 +223,12 @@ class WorkManager:
                 await asyncio.sleep(0)
         if not encoded:
             return []
-        answer = _SCHEDULED.decode(await bridge.enqueue(encoded))
-        handles = []
-        for start in range(0, len(answer), SLICE):
-            handles += _handles(answer[start : start + SLICE], bridge, queries)
-            await asyncio.sleep(0)
-        return handles
+        made = []
+        for at, handle in enumerate(handles(await bridge.enqueue(encoded), bridge, queries), 1):
+            made.append(handle)
+            if at % SLICE == 0:
+                await asyncio.sleep(0)
+        return made
 
     async def cancel(self, task_id: str) -> bool:
         """Ends the live task with that id for good. Returns whether there was one."""
@@ -340,27 +335,8 @@ class WorkManager:
             return
         bridge = self._here()
         self._bridge = self._queries = None
-        _OPEN.discard(bridge)
         self._signals.close()
         if self._options.clock is not None:
             self._options.clock.close(bridge.core.poke)
         await bridge.close(grace_ms=self._options.close_timeout_ms)
         await self._callbacks.close()
-
-
-def _handles(
-    scheduled: list[tuple[int, bool, str]], bridge: Bridge, queries: Queries
-) -> list[TaskHandle]:
-    results = (ScheduleResult.KEPT, ScheduleResult.ACCEPTED)
-    return [
-        TaskHandle(task_id, key, results[accepted], bridge=bridge, queries=queries)
-        for key, accepted, task_id in scheduled
-    ]
-
-
-def _after_fork() -> None:
-    for bridge in list(_OPEN):
-        bridge.forked()
-
-
-os.register_at_fork(after_in_child=_after_fork)
