@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar
 
 import msgspec
@@ -20,6 +19,7 @@ from outhaul.signals import HostSignals
 from outhaul.tasks import AT_ONCE, RETRY_DEFAULT, WORKER_DEFAULT, Task
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping
     from datetime import timedelta
     from types import TracebackType
