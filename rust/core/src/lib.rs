@@ -3,11 +3,11 @@
 //! Layers, top to bottom; each uses only what stands below it:
 //!
 //! ```text
-//! runtime                    threads, the one clock, group commit, completions
-//! engine                     every rule of a task's life, without I/O
-//! store | schedule | transfer
-//! multipart · progress · source
-//! model                      the words, the state machine, the errors
+//! runtime                            threads, the one clock, group commit, completions
+//! store                              applies the engine's effects as one transaction
+//! engine | transfer                  every rule of a task's life, without I/O | one attempt over HTTP
+//! schedule | multipart · progress · source
+//! model                              the words, the state machine, the errors
 //! ```
 //!
 //! **Architecture invariants.** Only `runtime` reads a clock or owns a thread. `engine` opens

@@ -8,9 +8,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use super::admission::Admission;
 use super::completions::{Completions, Ticket};
-use super::engine_loop::closed;
 use super::inbox::{Inbox, Op};
-use super::readers::no_thread;
+use super::replies::{closed, no_thread};
 use super::situation::SharedSituation;
 use crate::engine::NewTask;
 use crate::model::{Fault, FaultCode};

@@ -176,7 +176,7 @@ impl Launcher {
             .thread_name("outhaul-transfer")
             .enable_all()
             .build()
-            .map_err(|error| super::readers::no_thread(&error))?;
+            .map_err(|error| super::replies::no_thread(&error))?;
         Ok(self.tokio.get_or_init(|| tokio))
     }
 

@@ -19,6 +19,7 @@ mod launcher;
 mod lock;
 mod progress_board;
 mod readers;
+mod replies;
 mod reporter;
 mod situation;
 
@@ -143,7 +144,7 @@ impl Runtime {
         std::thread::Builder::new()
             .name("outhaul-engine".to_owned())
             .spawn(move || engine_loop.run())
-            .map_err(|error| readers::no_thread(&error))?;
+            .map_err(|error| replies::no_thread(&error))?;
         let admission =
             Admission { paths, addresses: options.addresses, allow_http: options.allow_http };
         let gate = Gate::start(

@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde::Serialize;
 
 use super::completions::{Completions, Reply, Ticket};
-use super::readers::pack;
+use super::replies::pack;
 use crate::model::TaskKey;
 use crate::progress::{Mark, Update};
 

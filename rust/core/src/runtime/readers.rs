@@ -7,10 +7,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use serde::Serialize;
-
 use super::completions::{Completions, Reply, Ticket};
-use super::engine_loop::closed;
+use super::replies::{closed, no_thread, pack};
 use super::situation::SharedSituation;
 use crate::model::{Fault, FaultCode, TaskKey};
 use crate::store::sqlite::{EventFilter, Reader, TaskFilter};
@@ -112,10 +110,6 @@ impl Readers {
     fn send(&self, message: Message) {
         drop(self.messages.send(message));
     }
-}
-
-pub(super) fn no_thread(error: &std::io::Error) -> Fault {
-    Fault::new(FaultCode::StoreUnavailable, "", format!("no thread can be started: {error}"))
 }
 
 /// A call that waits for events.
@@ -244,10 +238,4 @@ impl Committed {
             (Self::Anything, _) | (_, None) => *self = Self::Anything,
         }
     }
-}
-
-/// A value as it goes to Python.
-pub(super) fn pack<T: Serialize>(value: &T) -> Reply {
-    rmp_serde::to_vec_named(value)
-        .map_err(|error| Fault::new(FaultCode::Internal, "", error.to_string()))
 }

@@ -9,7 +9,7 @@ use crate::engine::{Answer, Arrival, Effect, Input, NewTask, Scheduled};
 use crate::model::{Fault, FaultCode, Now, TaskKey};
 use crate::runtime::inbox::Op;
 use crate::runtime::progress_board::Held;
-use crate::runtime::readers::pack;
+use crate::runtime::replies::pack;
 use crate::store::{Body, Selection, Store, StoreError, generated_id, next_key};
 
 impl EngineLoop {

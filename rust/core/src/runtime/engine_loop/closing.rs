@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use super::{EngineLoop, Parts};
 use crate::engine::{Effect, StopReason};
-use crate::model::{Fault, FaultCode, InterruptReason, Now, Outcome};
+use crate::model::{InterruptReason, Now, Outcome};
 use crate::runtime::completions::Ticket;
 use crate::runtime::inbox::Op;
-use crate::runtime::readers::pack;
+use crate::runtime::replies::{closed, pack};
 use crate::store::{Store, StoreError};
 
 impl EngineLoop {
@@ -80,9 +80,4 @@ impl EngineLoop {
         self.parts.store.end_epoch(self.epoch, now.wall_ms)?;
         self.parts.store.commit()
     }
-}
-
-/// The refusal of a call to a manager that is closed.
-pub(in crate::runtime) fn closed() -> Fault {
-    Fault::new(FaultCode::Closed, "", "the manager is closed; open a new one")
 }

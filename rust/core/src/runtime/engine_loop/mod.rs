@@ -18,15 +18,14 @@ use super::inbox::{Inbox, Op};
 use super::launcher::Launcher;
 use super::lock::RunnerLock;
 use super::progress_board::ProgressBoard;
-use super::readers::{Readers, pack};
+use super::readers::Readers;
+use super::replies::pack;
 use super::situation::SharedSituation;
 use crate::engine::{Engine, Limits};
 use crate::model::spec::RetrySpec;
 use crate::model::{Fault, TaskKey};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{RunnerInfo, Store, StoreError};
-
-pub(super) use closing::closed;
 
 /// At most this many calls in one transaction, which bounds how long the last of them waits.
 const BATCH_MAX: usize = 1024;

@@ -1,0 +1,22 @@
+//! Answers that several parts of the runtime give.
+
+use serde::Serialize;
+
+use super::completions::Reply;
+use crate::model::{Fault, FaultCode};
+
+/// A value as it goes to Python: `MessagePack`, Structs as maps.
+pub(super) fn pack<T: Serialize>(value: &T) -> Reply {
+    rmp_serde::to_vec_named(value)
+        .map_err(|error| Fault::new(FaultCode::Internal, "", error.to_string()))
+}
+
+/// The refusal of a call to a manager that is closed.
+pub(super) fn closed() -> Fault {
+    Fault::new(FaultCode::Closed, "", "the manager is closed; open a new one")
+}
+
+/// Why there is no manager: the system gives no thread.
+pub(super) fn no_thread(error: &std::io::Error) -> Fault {
+    Fault::new(FaultCode::StoreUnavailable, "", format!("no thread can be started: {error}"))
+}
