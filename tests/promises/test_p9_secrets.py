@@ -179,6 +179,7 @@ BAD: list[tuple[str, Callable[[], object] | None]] = [
     ("is empty", lambda: ""),
     ("breaks the line", lambda: f"{CANARY}\r\nX-Evil: 1"),
     ("has a NUL", lambda: f"{CANARY}\0"),
+    ("is no UTF-8", lambda: f"{CANARY}\udcff"),
 ]
 
 
