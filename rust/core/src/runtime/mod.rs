@@ -24,7 +24,7 @@ mod situation;
 
 use std::os::fd::RawFd;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, TryLockError};
+use std::sync::{Arc, Mutex, TryLockError, Weak};
 use std::time::Duration;
 
 use crate::engine::Limits;
@@ -85,7 +85,8 @@ pub struct Runtime {
     gate: Gate,
     inbox: Arc<Inbox>,
     readers: Arc<Readers>,
-    launcher: Arc<Launcher>,
+    /// The engine loop's: gone with it, and with it the threads and connections of transfers.
+    launcher: Weak<Launcher>,
     board: Arc<ProgressBoard>,
     situation: Arc<SharedSituation>,
     completions: Completions,
@@ -123,6 +124,7 @@ impl Runtime {
             Arc::clone(&situation),
         ));
         let lock = Arc::new(Mutex::new(None));
+        let weak_launcher = Arc::downgrade(&launcher);
         let engine_loop = EngineLoop::open(Parts {
             store,
             checkpoints: Checkpoints::new(options.path.clone()),
@@ -135,7 +137,7 @@ impl Runtime {
             inbox: Arc::clone(&inbox),
             completions: completions.clone(),
             readers: Arc::clone(&readers),
-            launcher: Arc::clone(&launcher),
+            launcher,
             board: Arc::clone(&board),
             situation: Arc::clone(&situation),
             lock: Arc::clone(&lock),
@@ -153,6 +155,7 @@ impl Runtime {
             completions.clone(),
             Arc::clone(&situation),
         )?;
+        let launcher = weak_launcher;
         Ok(Self { gate, inbox, readers, launcher, board, situation, completions, lock })
     }
 
@@ -200,7 +203,9 @@ impl Runtime {
 
     /// The secrets of an attempt, in the order they were asked for, or why not.
     pub fn provide(&self, key: TaskKey, attempt: u32, secrets: Result<Vec<String>, String>) {
-        self.launcher.provide(key, attempt, secrets);
+        if let Some(launcher) = self.launcher.upgrade() {
+            launcher.provide(key, attempt, secrets);
+        }
     }
 
     /// These constraint bits do not hold now; all others do.
