@@ -177,7 +177,7 @@ async def test_a_message_is_never_empty_nor_endless(manager: WorkManager) -> Non
         assert 0 < len(event.message) <= 1000
 
 
-class UnspeakableError(Exception):
+class MuteError(Exception):
     def __str__(self) -> str:
         raise RuntimeError("no text")
 
@@ -185,10 +185,10 @@ class UnspeakableError(Exception):
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        pytest.param(ValueError("b\udcff.jpg"), "ValueError: b?.jpg", id="what UTF-8 cannot carry"),
+        pytest.param(ValueError("b\udcff.jpg"), "ValueError: b?.jpg", id="no UTF-8"),
         pytest.param(PermanentFailure("b\udcff"), "b?", id="for good"),
         pytest.param(
-            UnspeakableError(), "UnspeakableError: its text cannot be had", id="no text at all"
+            MuteError(), "MuteError: its text cannot be had", id="no text"
         ),
     ],
 )
