@@ -187,9 +187,7 @@ class MuteError(Exception):
     [
         pytest.param(ValueError("b\udcff.jpg"), "ValueError: b?.jpg", id="no UTF-8"),
         pytest.param(PermanentFailure("b\udcff"), "b?", id="for good"),
-        pytest.param(
-            MuteError(), "MuteError: its text cannot be had", id="no text"
-        ),
+        pytest.param(MuteError(), "MuteError: its text cannot be had", id="no text"),
     ],
 )
 async def test_an_exception_of_any_text_ends_the_attempt(
