@@ -16,7 +16,7 @@ from outhaul.errors import InvalidArgumentError, InvalidTypeError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-DURATION_MS_MAX: Final = 100 * 365 * 86_400_000
+DURATION_MS_MAX: Final = 10 * 366 * 86_400_000
 
 _Choice = TypeVar("_Choice", bound=enum.Enum)
 _Wire = TypeVar("_Wire")
@@ -117,7 +117,7 @@ def duration_ms(name: str, value: object, *, least_ms: int = 0) -> int:
     if not least_ms <= seconds * 1000 <= DURATION_MS_MAX:  # false for NaN, too
         least = "0" if least_ms == 0 else f"at least {least_ms / 1000:g} s"
         raise InvalidArgumentError(
-            f"is {seconds} s: use {least} and at most 100 years", argument=name
+            f"is {seconds} s: use {least} and at most 10 years", argument=name
         )
     return math.ceil(round(seconds * 1000, 6))
 

@@ -129,8 +129,9 @@ class Bridge:
         # Nothing overtakes what was called before it.
         self._leave()
         future: asyncio.Future[bytes] = self._loop.create_future()
-        self._waiting[ticket] = future
         verb(ticket, *args, **kwargs)
+        # Only after the call, which may refuse an argument; no answer comes before the next turn.
+        self._waiting[ticket] = future
         return future
 
     async def close(self, *, grace_ms: int) -> None:

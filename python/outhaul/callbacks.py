@@ -14,7 +14,7 @@ import msgspec
 
 from outhaul.arguments import text, wrong_type
 from outhaul.errors import InvalidArgumentError, OuthaulError
-from outhaul.secrets import Provider, resolve
+from outhaul.secrets import Provider, is_being_cancelled, resolve
 from outhaul.wire import SecretRef
 
 if TYPE_CHECKING:
@@ -69,8 +69,7 @@ class Callbacks:
             if not callable(provider):
                 raise wrong_type(f"secrets[{name!r}]", provider, "a function that answers a secret")
         self._providers = providers
-        self._registered: dict[str, Callback] = {}
-        self._coroutine_functions: set[Callback] = set()
+        self._registered: dict[str, tuple[Callback, bool]] = {}  # with: is it a coroutine function
         self._running: dict[tuple[int, int], asyncio.Task[None]] = {}
         self._resolving: set[asyncio.Task[None]] = set()
         self._threads: ThreadPoolExecutor | None = None
@@ -105,9 +104,7 @@ class Callbacks:
             ) from None
         except ValueError:  # a builtin without a signature: the call will tell
             pass
-        self._registered[name] = callback
-        if inspect.iscoroutinefunction(callback):
-            self._coroutine_functions.add(callback)
+        self._registered[name] = callback, inspect.iscoroutinefunction(callback)
         if self._bridge is not None:
             self._bridge.core.register(name)
 
@@ -125,13 +122,19 @@ class Callbacks:
             await asyncio.wait(tasks, timeout=1)
         if self._threads is not None:
             self._threads.shutdown(wait=False, cancel_futures=True)
-        self._bridge = None
+        self._threads = self._bridge = None
 
     def run(self, request: CallbackRequest) -> None:
         """See `bridge.Work.run`."""
         key, attempt, callback_id, encoded, task_id = request
+        registered = self._registered.get(callback_id)
+        if registered is None:  # its lane is a hash of its name, which another name may share
+            assert self._bridge is not None
+            said = f"no callback is registered as {callback_id!r}"
+            self._bridge.core.failed(key, attempt, said, retry=True)
+            return
         context = TaskContext(task_id=task_id, key=key, attempt=attempt)
-        work = self._attempt(self._registered[callback_id], encoded, context)
+        work = self._attempt(registered, encoded, context)
         task = asyncio.get_running_loop().create_task(work)
         self._running[key, attempt] = task
         task.add_done_callback(lambda _: self._running.pop((key, attempt), None))
@@ -148,14 +151,20 @@ class Callbacks:
         self._resolving.add(task)
         task.add_done_callback(self._resolving.discard)
 
-    async def _attempt(self, callback: Callback, encoded: bytes, context: TaskContext) -> None:
+    async def _attempt(
+        self, registered: tuple[Callback, bool], encoded: bytes, context: TaskContext
+    ) -> None:
         bridge, key, attempt = self._bridge, context.key, context.attempt
         assert bridge is not None
         try:
-            answer = await self._call(callback, _DECODER.decode(encoded), context)
+            answer = await self._call(registered, _DECODER.decode(encoded), context)
             result = _encoded(answer)
         except asyncio.CancelledError:
-            bridge.core.interrupted(key, attempt)
+            if is_being_cancelled():
+                bridge.core.interrupted(key, attempt)
+            else:  # counted: else it would be made again at once, for ever
+                said = "CancelledError: something that the callback waited for was cancelled"
+                bridge.core.failed(key, attempt, said, retry=True)
         except PermanentFailure as failure:
             bridge.core.failed(key, attempt, _said(failure), retry=False)
         except Exception as error:  # noqa: BLE001 — whatever the user's code raises
@@ -168,8 +177,11 @@ class Callbacks:
             else:
                 bridge.succeeded(key, attempt, result)
 
-    async def _call(self, callback: Callback, value: object, context: TaskContext) -> object:
-        if callback in self._coroutine_functions:
+    async def _call(
+        self, registered: tuple[Callback, bool], value: object, context: TaskContext
+    ) -> object:
+        callback, is_coroutine_function = registered
+        if is_coroutine_function:
             return await callback(value, context)
         if self._threads is None:
             self._threads = ThreadPoolExecutor(self._threads_max, "outhaul-callback")
@@ -185,10 +197,12 @@ class Callbacks:
             for source, name, prefix in names:
                 ref = SecretRef(source=source, name=name, prefix=prefix)
                 values.append(await resolve(ref, environ=os.environ, providers=self._providers))
+            core.provide(key, attempt, values)
         except OuthaulError as error:
             core.withhold(key, attempt, error.message)
-        else:
-            core.provide(key, attempt, values)
+        except Exception as error:  # noqa: BLE001 — else the attempt would wait for ever
+            # Its type alone: its text might hold what must not be logged.
+            core.withhold(key, attempt, f"a secret cannot be used: {type(error).__name__}")
 
 
 def _encoded(answer: object) -> bytes:
@@ -201,5 +215,9 @@ def _encoded(answer: object) -> bytes:
     return encoded
 
 
-def _said(error: BaseException) -> str:
-    return str(error)[:MESSAGE_CHARS_MAX]
+def _said(error: Exception) -> str:
+    try:
+        said = str(error)[:MESSAGE_CHARS_MAX]
+    except Exception:  # noqa: BLE001 — the user's code
+        said = "its text cannot be had"
+    return said.encode(errors="replace").decode()

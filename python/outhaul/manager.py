@@ -322,7 +322,11 @@ class WorkManager:
         await bridge.wait(bridge.core.drain)
 
     async def wait_idle(self) -> None:
-        """Waits until nothing runs and nothing is due. What is due later does not count."""
+        """Waits until nothing runs and nothing that is due can run.
+
+        What is due later does not count, nor what waits for a constraint or for a callback that is
+        not registered. In a process that does not run tasks, all that is due counts.
+        """
         bridge = self._here()
         await bridge.wait(bridge.core.wait_idle)
 
@@ -338,5 +342,7 @@ class WorkManager:
         self._signals.close()
         if self._options.clock is not None:
             self._options.clock.close(bridge.core.poke)
-        await bridge.close(grace_ms=self._options.close_timeout_ms)
-        await self._callbacks.close()
+        try:
+            await bridge.close(grace_ms=self._options.close_timeout_ms)
+        finally:
+            await self._callbacks.close()

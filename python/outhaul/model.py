@@ -162,7 +162,8 @@ class TaskResult(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         http_status: The answer's status, where there was one.
         content_type: The answer's media type, where it named one.
-        body: The first 64 KiB of the answer, or the callback's encoded result.
+        body: The first 64 KiB of the answer, credentials that it repeats starred out; or the
+            callback's encoded result.
         body_truncated: Whether the answer was longer than that.
         bytes_sent: Bytes of the request body that were sent.
     """

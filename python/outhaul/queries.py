@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from outhaul.arguments import choice, integer, optional_text
 from outhaul.model import Stats, TaskEvent, TaskProgress, TaskRecord, TaskStatus
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
     from outhaul.bridge import Bridge
+
+SEQ_MAX: Final = 2**63 - 1
 
 # A longer answer comes in pages, so that none is large.
 PAGE: Final = 500
@@ -50,7 +53,7 @@ class Queries:
         self, *, statuses: Iterable[TaskStatus] = (), tag: str | None = None
     ) -> list[TaskRecord]:
         """All tasks that match, oldest first. No status means any."""
-        wanted = [TaskStatus(status).value for status in statuses]
+        wanted = [choice("statuses", status, TaskStatus).value for status in statuses]
         found: list[TaskRecord] = []
         after = 0
         while True:
@@ -81,19 +84,24 @@ class Queries:
         prefix: str | None = None,
         follow: bool,
     ) -> AsyncIterator[TaskEvent]:
-        """The log from a cursor on (`None` is from now on); with `follow` it never ends."""
+        """The log from a cursor on (`None` is from now on); with `follow` it never ends.
+
+        Raises:
+            InvalidArgumentError: `after` is no number of an event.
+            InvalidTypeError: A wrong type.
+        """
+        wanted = {
+            "key": key,
+            "task_id": optional_text("task_id", task_id),
+            "tag": optional_text("tag", tag),
+            "prefix": optional_text("prefix", prefix),
+        }
         if after is None:
             after = _NUMBER.decode(await self._bridge.call(self._core.ask_last_event))
+        after = integer("after", after, least=0, most=SEQ_MAX)
         while True:
             answer = await self._bridge.wait(
-                self._core.ask_events,
-                after=after,
-                key=key,
-                task_id=task_id,
-                tag=tag,
-                prefix=prefix,
-                limit=PAGE,
-                follow=follow,
+                self._core.ask_events, after=after, limit=PAGE, follow=follow, **wanted
             )
             events, seen = _EVENTS.decode(answer)
             for event in events:
@@ -116,8 +124,8 @@ class Queries:
             self._core.ask_progress,
             after=version,
             key=key,
-            task_id=task_id,
-            tag=tag,
+            task_id=optional_text("task_id", task_id),
+            tag=optional_text("tag", tag),
             follow=follow,
         )
         news = _PROGRESS.decode(answer)

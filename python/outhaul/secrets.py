@@ -76,6 +76,9 @@ async def resolve(
         raise _unavailable(ref, "is empty")
     if any(ch in value for ch in "\r\n\0"):
         raise _unavailable(ref, "holds a line break or NUL, which no header can carry")
+    # Looked for rather than encoded: the error of an encoder holds the value.
+    if any("\ud800" <= ch <= "\udfff" for ch in value):
+        raise _unavailable(ref, "is not UTF-8 text")
     return ref.prefix + value
 
 
@@ -85,6 +88,8 @@ def _read(ref: SecretRef) -> str:
             content = file.read(SECRET_BYTES_MAX + 1)
     except OSError as error:
         raise _unavailable(ref, f"cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise _unavailable(ref, "cannot be read: its path holds a NUL") from None
     if len(content) > SECRET_BYTES_MAX:
         raise _unavailable(ref, f"is longer than {SECRET_BYTES_MAX} bytes")
     try:
@@ -101,9 +106,19 @@ async def _ask(ref: SecretRef, provider: Provider | None) -> object:
             return await provider()
         answer = await asyncio.to_thread(provider)
         return await answer if inspect.isawaitable(answer) else answer
+    except asyncio.CancelledError:
+        if is_being_cancelled():
+            raise
+        raise _unavailable(ref, "could not be had: its provider was cancelled") from None
     except Exception as error:  # noqa: BLE001 — whatever the user's code raises
         # Without the cause: its text might hold what must not be logged.
         raise _unavailable(ref, f"could not be had: its provider raised {_name(error)}") from None
+
+
+def is_being_cancelled() -> bool:
+    """Whether somebody cancels this `asyncio.Task`; else a `CancelledError` is its own code's."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _name(error: Exception) -> str:

@@ -29,7 +29,7 @@ class TaskTrigger(Value[OneTimeSpec]):
             unknown: Refused.
 
         Raises:
-            InvalidArgumentError: The delay is negative or longer than 100 years.
+            InvalidArgumentError: The delay is negative or longer than 10 years.
             InvalidTypeError: It is neither a timedelta nor a number.
         """
         if unknown:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import msgspec
 import pytest
 
 from outhaul import ErrorCode, EventKind, ExistingTaskPolicy, NetworkType, TaskStatus, errors, wire
+from outhaul.arguments import DURATION_MS_MAX
 
-MODEL = Path(__file__).parents[2] / "rust" / "core" / "src" / "model"
+CORE = Path(__file__).parents[2] / "rust" / "core" / "src"
+MODEL = CORE / "model"
 
 
 def members(file: str, kind: str, name: str) -> list[str]:
@@ -60,3 +63,10 @@ def test_every_refusal_of_the_core_has_a_class() -> None:
     for member in members("error.rs", "enum", "FaultCode"):
         error = errors.from_core(snake(member).upper(), "", "")
         assert type(error) is not errors.InternalError or member == "Internal", member
+
+
+def test_the_longest_wait_is_the_same_in_python_and_in_the_core() -> None:
+    source = (CORE / "runtime" / "admission.rs").read_text()
+    found = re.search(r"const WAIT_MAX_MS: i64 = ([\d *]+);", source)
+    assert found
+    assert math.prod(int(factor) for factor in found[1].split("*")) == DURATION_MS_MAX

@@ -76,6 +76,22 @@ async def test_the_value_is_sent_and_kept_nowhere(
     assert any(b"token" in content for content in stored)  # the reference is
 
 
+async def test_an_answer_that_repeats_it_is_kept_without_it(tmp_path: Path, make: Made) -> None:
+    echo = Answer(body=f'{{"type": "Bearer", "you": "{BEARER}", "token": "{CANARY}"}}'.encode())
+    async with (
+        FlakyServer(script=[echo]) as server,
+        WorkManager(tmp_path / "store.db", secrets={"token": provide}) as manager,
+    ):
+        worker = NativeWorker.http_upload(url=server.url, file_path=make(), headers=TOKEN)
+        event = await (await manager.enqueue("x", worker)).result()
+    assert event.result is not None
+    stars = "*" * len(CANARY)
+    assert event.result.body.decode() == (
+        f'{{"type": "Bearer", "you": "{"*" * len(BEARER)}", "token": "{stars}"}}'
+    )
+    assert not any(CANARY.encode() in content for content in _stored(tmp_path))
+
+
 def _stored(directory: Path) -> list[bytes]:
     """The database, its WAL and its shm, as they lie on the disk. Only once they are closed."""
     return [path.read_bytes() for path in directory.glob("store.db*")]
@@ -179,6 +195,7 @@ BAD: list[tuple[str, Callable[[], object] | None]] = [
     ("is empty", lambda: ""),
     ("breaks the line", lambda: f"{CANARY}\r\nX-Evil: 1"),
     ("has a NUL", lambda: f"{CANARY}\0"),
+    ("is no UTF-8", lambda: f"{CANARY}\udcff"),
 ]
 
 

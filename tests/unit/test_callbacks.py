@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import functools
 import threading
 from collections.abc import AsyncIterator
@@ -17,6 +18,7 @@ from outhaul import (
     PermanentFailure,
     PythonWorker,
     RetryPolicy,
+    Task,
     TaskContext,
     TaskEvent,
     TaskHandle,
@@ -175,6 +177,46 @@ async def test_a_message_is_never_empty_nor_endless(manager: WorkManager) -> Non
         assert 0 < len(event.message) <= 1000
 
 
+class MuteError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        pytest.param(ValueError("b\udcff.jpg"), "ValueError: b?.jpg", id="no UTF-8"),
+        pytest.param(PermanentFailure("b\udcff"), "b?", id="for good"),
+        pytest.param(MuteError(), "MuteError: its text cannot be had", id="no text"),
+    ],
+)
+async def test_an_exception_of_any_text_ends_the_attempt(
+    manager: WorkManager, error: Exception, said: str
+) -> None:
+    @manager.worker("work")
+    async def work(_: object, __: TaskContext) -> None:
+        raise error
+
+    task = await manager.enqueue("x", PythonWorker("work"), retry=RetryPolicy.NONE)
+    event = await task.result()
+    assert (event.kind, event.message) == (EventKind.FAILED, said)
+
+
+async def test_a_cancellation_of_its_own_is_an_attempt_that_counts(manager: WorkManager) -> None:
+    """Else it would be made again at once, for ever."""
+
+    @manager.worker("work")
+    async def work(_: object, __: TaskContext) -> None:
+        gone = asyncio.get_running_loop().create_future()
+        gone.cancel()
+        await gone
+
+    policy = RetryPolicy(max_retries=1, initial_delay=0)
+    event = await (await manager.enqueue("x", PythonWorker("work"), retry=policy)).result()
+    assert (event.kind, event.attempt) == (EventKind.FAILED, 2)
+    assert "cancelled" in event.message
+
+
 async def test_a_plain_function_runs_in_a_thread_and_a_coroutine_on_the_loop(
     manager: WorkManager,
 ) -> None:
@@ -201,13 +243,19 @@ async def test_callables_of_every_kind_are_taken(manager: WorkManager) -> None:
         async def method(self, value: str, _: TaskContext) -> str:
             return value
 
+    @dataclasses.dataclass  # which has no hash
+    class Record:
+        async def __call__(self, value: str, _: TaskContext) -> str:
+            return value
+
     async def with_more(prefix: str, value: str, _: TaskContext) -> str:
         return prefix + value
 
     manager.worker("object")(Async())
+    manager.worker("record")(Record())
     manager.worker("method")(Async().method)
     manager.worker("partial")(functools.partial(with_more, ""))
-    for name in ("object", "method", "partial"):
+    for name in ("object", "record", "method", "partial"):
         event = await (await manager.enqueue(name, PythonWorker(name, "v"))).result()
         assert event.result is not None
         assert event.result.value == "v"
@@ -255,6 +303,36 @@ async def test_elsewhere_takes_any_name_and_parks_it_until_it_is_registered(
         record = await manager.get_task("y")
         assert record is not None
         assert record.attempt == 0
+
+
+async def test_a_callback_that_shares_the_lane_of_another_holds_up_nobody(tmp_path: Path) -> None:
+    """A lane is a hash of 31 bits, and these two names have the same."""
+    async with WorkManager(tmp_path / "w.db", workers="elsewhere") as manager:
+
+        @manager.worker("work40269")
+        async def work(_: object, __: TaskContext) -> None:
+            """Does nothing."""
+
+        unknown = PythonWorker("work120004")
+        other, task = await manager.enqueue_all(
+            [
+                Task(None, unknown, retry=RetryPolicy.NONE),
+                Task(None, PythonWorker("work40269")),
+            ]
+        )
+        assert (await task.result()).success
+        assert "work120004" in (await other.result()).message
+
+
+async def test_a_manager_that_is_opened_again_runs_what_it_ran(tmp_path: Path) -> None:
+    def plain(_: object, __: TaskContext) -> str:
+        return "ended"
+
+    manager = WorkManager(tmp_path / "w.db", workers={"work": plain})
+    for _ in range(2):
+        async with manager:
+            task = await manager.enqueue(None, PythonWorker("work"))
+            assert (await task.result()).success
 
 
 async def test_a_stored_task_whose_callback_is_gone_waits_for_it(

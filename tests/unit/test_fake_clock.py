@@ -62,5 +62,7 @@ async def test_a_closed_manager_is_let_go(tmp_path: Path) -> None:
     clock = FakeClock()
     for _ in range(2):
         async with WorkManager(tmp_path / "work.db", clock=clock):
+            assert len(clock._on_move) == 1
             clock.advance(1)
+        assert clock._on_move == []
         clock.advance(1)

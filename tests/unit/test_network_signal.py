@@ -66,6 +66,16 @@ async def test_the_state_is_told_once_after_the_start() -> None:
     assert told.empty()
 
 
+async def test_the_state_is_told_again_after_another_start() -> None:
+    told: asyncio.Queue[int] = asyncio.Queue()
+    signals = HostSignals()
+    for _ in range(2):
+        signals.start(asyncio.get_running_loop(), told.put_nowait)
+        await told.get()
+        await told.get()  # the network and the battery, in the order of their looks
+        signals.close()
+
+
 async def test_nothing_is_told_after_the_close() -> None:
     told: list[int] = []
     signals = HostSignals()

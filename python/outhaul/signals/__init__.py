@@ -54,6 +54,7 @@ class HostSignals:
     def start(self, loop: asyncio.AbstractEventLoop, on_change: Callable[[int], None]) -> None:
         """See `SystemSignals.start`."""
         self._on_change = on_change
+        self._facts = Signal(0)
         self._network.start(loop)
         self._battery.start(loop)
 

@@ -55,9 +55,10 @@ class BatterySignal:
 
     def close(self) -> None:
         """Ends watching: nothing is reported any more. May be called twice."""
-        self._loop = None
         if self._timer is not None:
             self._timer.cancel()
+        # Forgotten, so that after another start everything is told again.
+        self._loop = self._timer = self._reported = None
 
     def _look(self) -> None:
         if self._loop is not None:

@@ -81,7 +81,8 @@ class NetworkSignal:
             self._socket = None
         if self._timer is not None:
             self._timer.cancel()
-        self._loop = None
+        # Forgotten, so that after another start everything is told again.
+        self._loop = self._timer = self._reported = None
 
     def _drain(self) -> None:
         """Something changed: what exactly does not matter, so a lost message doesn't either."""

@@ -65,16 +65,19 @@ impl Batch {
         lengths.into_iter().max().unwrap_or_default()
     }
 
-    /// Takes the first `max` of each kind.
+    /// Takes the first `max` of each kind. A callback is asked for before it is stopped: stops wait
+    /// until no request is left.
     fn split(&mut self, max: usize) -> Self {
         fn first<T>(queue: &mut Vec<T>, max: usize) -> Vec<T> {
             queue.drain(..max.min(queue.len())).collect()
         }
+        let callbacks = first(&mut self.callbacks, max);
+        let stops_max = if self.callbacks.is_empty() { max } else { 0 };
         Self {
             replies: first(&mut self.replies, max),
-            callbacks: first(&mut self.callbacks, max),
+            callbacks,
             secrets: first(&mut self.secrets, max),
-            stops: first(&mut self.stops, max),
+            stops: first(&mut self.stops, stops_max),
             errors: std::mem::take(&mut self.errors),
         }
     }
@@ -215,6 +218,27 @@ mod tests {
         assert_eq!(tickets(&completions.drain(3)), [0, 1, 2]);
         assert_eq!(tickets(&completions.drain(3)), [3, 4]);
         assert!(completions.drain(3).is_empty());
+    }
+
+    #[test]
+    fn a_callback_is_never_stopped_before_it_is_asked_for() {
+        let completions = Completions::new().unwrap();
+        let request = |key| CallbackRequest {
+            key,
+            attempt: 1,
+            callback_id: "work".to_owned(),
+            input: Vec::new(),
+            task_id: "x".to_owned(),
+        };
+        completions.push(|batch| {
+            batch.callbacks.extend([request(1), request(2)]);
+            batch.stops.push((2, 1, StopReason::Cancelled));
+        });
+        let first = completions.drain(1);
+        assert_eq!((first.callbacks.len(), first.stops.len()), (1, 0));
+        let second = completions.drain(1);
+        assert_eq!((second.callbacks.len(), second.stops.len()), (1, 1));
+        assert!(completions.drain(1).is_empty());
     }
 
     fn tickets(batch: &Batch) -> Vec<Ticket> {

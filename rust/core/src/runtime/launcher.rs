@@ -18,7 +18,7 @@ use crate::model::spec::{
     BodyKind, HeaderValueSpec, HttpUploadSpec, SecretRef, TaskSpec, WorkerSpec,
 };
 use crate::model::{ErrorCode, Failure, Fault, FaultCode, Outcome, TaskKey};
-use crate::source::{PathPolicy, Source};
+use crate::source::{PathPolicy, Source, SourceError};
 use crate::store::Body;
 use crate::transfer::{
     AddressPolicy, Observer, ResolvedHeader, Target, Timeouts, Transfers, Upload,
@@ -268,11 +268,18 @@ impl Shared {
         let opened = tokio::task::spawn_blocking(move || {
             let source = Source::open(&path, &paths)?;
             source.verify(&fingerprint)?;
-            Ok::<_, crate::source::SourceError>(source)
+            Ok::<_, SourceError>(source)
         });
         match opened.await {
             Ok(Ok(source)) => Ok(source),
-            Ok(Err(error)) => Err(Outcome::Failed(Failure::new(error.code(), error.to_string()))),
+            Ok(Err(error)) => {
+                let failure = Failure::new(error.code(), error.to_string());
+                // What the system could not do now it may do later, as while the body is sent.
+                Err(match error {
+                    SourceError::Io { .. } => Outcome::Retry(failure),
+                    _ => Outcome::Failed(failure),
+                })
+            }
             Err(error) => Err(unreadable(&error.to_string())),
         }
     }

@@ -25,7 +25,7 @@ mod situation;
 
 use std::os::fd::RawFd;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, TryLockError};
+use std::sync::{Arc, Mutex, TryLockError, Weak};
 use std::time::Duration;
 
 use crate::engine::Limits;
@@ -86,7 +86,8 @@ pub struct Runtime {
     gate: Gate,
     inbox: Arc<Inbox>,
     readers: Arc<Readers>,
-    launcher: Arc<Launcher>,
+    /// The engine loop's: gone with it, and with it the threads and connections of transfers.
+    launcher: Weak<Launcher>,
     board: Arc<ProgressBoard>,
     situation: Arc<SharedSituation>,
     completions: Completions,
@@ -124,6 +125,7 @@ impl Runtime {
             Arc::clone(&situation),
         ));
         let lock = Arc::new(Mutex::new(None));
+        let weak_launcher = Arc::downgrade(&launcher);
         let engine_loop = EngineLoop::open(Parts {
             store,
             checkpoints: Checkpoints::new(options.path.clone()),
@@ -136,7 +138,7 @@ impl Runtime {
             inbox: Arc::clone(&inbox),
             completions: completions.clone(),
             readers: Arc::clone(&readers),
-            launcher: Arc::clone(&launcher),
+            launcher,
             board: Arc::clone(&board),
             situation: Arc::clone(&situation),
             lock: Arc::clone(&lock),
@@ -154,6 +156,7 @@ impl Runtime {
             completions.clone(),
             Arc::clone(&situation),
         )?;
+        let launcher = weak_launcher;
         Ok(Self { gate, inbox, readers, launcher, board, situation, completions, lock })
     }
 
@@ -201,7 +204,9 @@ impl Runtime {
 
     /// The secrets of an attempt, in the order they were asked for, or why not.
     pub fn provide(&self, key: TaskKey, attempt: u32, secrets: Result<Vec<String>, String>) {
-        self.launcher.provide(key, attempt, secrets);
+        if let Some(launcher) = self.launcher.upgrade() {
+            launcher.provide(key, attempt, secrets);
+        }
     }
 
     /// These constraint bits do not hold now; all others do.

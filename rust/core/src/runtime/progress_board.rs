@@ -119,17 +119,25 @@ impl ProgressBoard {
         self.lock().held.insert(key, (attempt, Line::new(task_id, tag, update)));
     }
 
-    /// What is held: key, attempt, percent.
-    pub(super) fn held(&self) -> Vec<Held> {
-        let board = self.lock();
+    /// What is held for the store to remember: key, attempt, percent. What an attempt has left that
+    /// is not under way any more is dropped.
+    ///
+    /// 100 % is not among it: that is shown with the completion of its task, and only then, since a
+    /// crash in between would take it back.
+    pub(super) fn held(&self, is_under_way: impl Fn(TaskKey, u32) -> bool) -> Vec<Held> {
+        let mut board = self.lock();
+        board.held.retain(|key, (attempt, _)| is_under_way(*key, *attempt));
         let held = |(key, (attempt, line)): (&TaskKey, &(u32, Line))| {
             (*key, *attempt, line.update.percent)
         };
-        board.held.iter().map(held).collect()
+        board.held.iter().map(held).filter(|(_, _, percent)| *percent < 100).collect()
     }
 
     /// The store remembers these: shows what was held up to there.
     pub(super) fn release(&self, remembered: &[Held]) {
+        if remembered.is_empty() {
+            return;
+        }
         let mut board = self.lock();
         for (key, attempt, percent) in remembered {
             let known =

@@ -107,13 +107,14 @@ pub fn generated_id(key: TaskKey) -> String {
         .collect()
 }
 
-/// The key behind a generated id, or `None` if it is not one.
+/// The key behind a generated id, or `None` if it is not one: 13 digits can say more than a key.
 pub fn key_of_generated_id(task_id: &str) -> Option<TaskKey> {
     let digits = task_id.strip_prefix("oh_").filter(|digits| digits.len() == 13)?;
-    digits.bytes().try_fold(0_u64, |key, byte| {
+    let key = digits.bytes().try_fold(0_u64, |key, byte| {
         let at = b"0123456789abcdefghjkmnpqrstvwxyz".iter().position(|digit| *digit == byte)?;
-        Some((key << 5) | u64::try_from(at).ok()?)
-    })
+        Some(key.checked_mul(32)? | u64::try_from(at).ok()?)
+    })?;
+    (key <= u64::MAX >> 1).then_some(key)
 }
 
 /// The next key: later than any before it, and telling the time, so that ids sort as they arrived.
@@ -133,6 +134,8 @@ mod tests {
         }
         assert_eq!(key_of_generated_id("upload_42"), None);
         assert_eq!(key_of_generated_id("oh_uuuuuuuuuuuuu"), None);
+        assert_eq!(key_of_generated_id("oh_zzzzzzzzzzzzz"), None);
+        assert_eq!(key_of_generated_id(&generated_id(1 << 63)), None);
     }
 
     #[test]

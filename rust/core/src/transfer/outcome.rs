@@ -67,7 +67,7 @@ pub(crate) fn judge(
     redactor: &Redactor,
 ) -> Result<Success, Ended> {
     if answer.status.is_success() {
-        return Ok(success(answer));
+        return Ok(success(answer, redactor));
     }
     let code = if answer.status.is_server_error() {
         ErrorCode::HttpServerError
@@ -83,7 +83,9 @@ pub(crate) fn judge(
     Err(Ended::Retry(failure))
 }
 
-fn success(answer: Answer) -> Success {
+/// What is kept of a success: without our credentials, should the server repeat them.
+fn success(mut answer: Answer, redactor: &Redactor) -> Success {
+    redactor.blot(&mut answer.body);
     Success {
         http_status: Some(answer.status.as_u16()),
         content_type: content_type(&answer.headers).map(str::to_owned),
@@ -174,6 +176,15 @@ mod tests {
         assert_eq!(success.http_status, Some(201));
         assert_eq!(success.content_type.as_deref(), Some("application/json"));
         assert_eq!((success.body.as_slice(), success.bytes_sent), (b"{}".as_slice(), 5));
+    }
+
+    #[test]
+    fn a_success_does_not_keep_a_credential_that_the_server_repeats() {
+        let headers = [(header::CONTENT_TYPE, "application/json")];
+        let said = r#"{"type": "Bearer", "you": "Bearer hunter22", "token": "hunter22"}"#;
+        let kept = r#"{"type": "Bearer", "you": "***************", "token": "********"}"#;
+        let success = judged(answer(200, &headers, said)).unwrap();
+        assert_eq!(String::from_utf8(success.body).unwrap(), kept);
     }
 
     #[test]

@@ -12,19 +12,25 @@ const PIECE_CHARS_MIN: usize = 4;
 /// Knows the secrets of one attempt, to keep them out of messages. Lives as long as the attempt.
 pub(crate) struct Redactor {
     secrets: Vec<String>,
+    /// Of these, what a header holds: the value, and the credential behind a word such as `Bearer`.
+    credentials: Vec<String>,
 }
 
 impl Redactor {
     /// The secrets are the values resolved for `headers` and those in the query of `target`.
     pub(crate) fn new(headers: &[ResolvedHeader], target: &Target) -> Self {
         let values = headers.iter().filter_map(ResolvedHeader::secret_value);
+        let behind = |value: &str| value.rsplit(' ').next().map(str::to_owned);
+        let credentials =
+            values.clone().flat_map(|value| [Some(value.to_owned()), behind(value)]).flatten();
+        let credentials = credentials.filter(|value| value.len() >= PIECE_CHARS_MIN).collect();
         let mut secrets: Vec<String> = values.clone().map(str::to_owned).collect();
         secrets.extend(values.flat_map(pieces));
         secrets.extend(target.url().query_pairs().flat_map(|(_, value)| pieces(&value)));
         secrets.extend(target.url().query().into_iter().flat_map(pieces));
         secrets.retain(|secret| !secret.is_empty());
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-        Self { secrets }
+        Self { secrets, credentials }
     }
 
     /// `text` on one line, without secrets, cut.
@@ -38,6 +44,20 @@ impl Redactor {
             .filter(|w| !w.is_empty())
             .collect();
         words.join(" ").chars().take(EXCERPT_CHARS_MAX).collect()
+    }
+
+    /// Overwrites every credential in an answer that is kept, with as many asterisks.
+    pub(crate) fn blot(&self, body: &mut [u8]) {
+        for credential in self.credentials.iter().map(String::as_bytes) {
+            let mut from = 0;
+            while let Some(rest) = body.get_mut(from..)
+                && let Some(at) = rest.windows(credential.len()).position(|seen| seen == credential)
+                && let Some(found) = rest.get_mut(at..at + credential.len())
+            {
+                found.fill(b'*');
+                from += at + credential.len();
+            }
+        }
     }
 }
 

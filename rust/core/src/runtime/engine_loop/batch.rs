@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::EngineLoop;
 use super::publish::{Action, Claim, Publication};
 use crate::engine::{Answer, Arrival, Effect, Input, NewTask, Scheduled};
-use crate::model::{Fault, FaultCode, Now, TaskKey};
+use crate::model::{Fault, FaultCode, Now, TaskKey, TaskStatus};
 use crate::runtime::inbox::Op;
 use crate::runtime::progress_board::Held;
 use crate::runtime::replies::pack;
@@ -178,9 +178,12 @@ impl EngineLoop {
                         },
                     );
                 }
-                Effect::Finish { key, .. } => {
+                Effect::Finish { key, status, attempt, .. } => {
                     publication.durable = true;
                     publication.ended.push(key);
+                    if status == TaskStatus::Completed {
+                        publication.completed.push((key, attempt, 100));
+                    }
                 }
                 Effect::Update(_) | Effect::Record { .. } => publication.durable = true,
             }

@@ -144,7 +144,9 @@ impl EngineLoop {
         let now = self.parts.situation.now();
         let due = self.engine.next_due_ms().is_some_and(|due| due <= now.wall_ms);
         let news = self.foreign_news()?;
-        let held = self.parts.board.held();
+        let held = self.parts.board.held(|key, number| {
+            self.underway.get(&key).is_some_and(|underway| underway.number == number)
+        });
         if !ops.is_empty() || due || news || !held.is_empty() {
             self.batch(ops, &held, now)?;
         }

@@ -7,6 +7,7 @@ use crate::model::{ErrorCode, Failure, Fault, Outcome, TaskKey};
 use crate::runtime::completions::Ticket;
 use crate::runtime::inbox::Op;
 use crate::runtime::launcher::Attempt;
+use crate::runtime::progress_board::Held;
 use crate::store::{Body, generated_id};
 
 /// What one batch leads to, once it is on disk.
@@ -17,6 +18,8 @@ pub(super) struct Publication {
     /// Attempts whose outcome is on disk.
     pub(super) outcomes: Vec<TaskKey>,
     pub(super) ended: Vec<TaskKey>,
+    /// Attempts that completed their task, whose 100 % may be shown.
+    pub(super) completed: Vec<Held>,
     pub(super) durable: bool,
 }
 
@@ -57,6 +60,7 @@ impl EngineLoop {
         for key in &publication.outcomes {
             self.underway.remove(key);
         }
+        self.parts.board.release(&publication.completed);
         for key in &publication.ended {
             self.parts.board.retire(*key);
         }
