@@ -25,6 +25,9 @@ _LOG: Final = logging.getLogger("outhaul")
 # More wait for the next turn of the loop, so that no turn takes long.
 BATCH_MAX: Final = 64
 
+# An answer under this number is everybody's: a thread of the core has ended.
+EVERYBODY: Final = 0
+
 CallbackRequest = tuple[int, int, str, bytes, str]
 """Key, attempt, callback, encoded input, task id."""
 
@@ -57,7 +60,7 @@ class Bridge:
         self._loop = loop
         self._tickets = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[bytes]] = {}
-        self._refusal: type[OuthaulError] | None = None
+        self._refusal: OuthaulError | type[OuthaulError] | None = None
         self._enqueues: list[tuple[int, list[bytes]]] = []
         self._results: list[tuple[int, int, bytes]] = []
         loop.add_reader(core.fileno(), self._drain)
@@ -136,17 +139,27 @@ class Bridge:
 
     async def close(self, *, grace_ms: int) -> None:
         """Closes the core and ends reading. Whoever still waits learns that it is closed."""
+        if self._refusal is not None:
+            return
         closed = self.call(self.core.close, grace_ms)
         self._refusal = ManagerClosedError
         try:
             await closed
         finally:
-            _OPEN.discard(self)
-            self._loop.remove_reader(self.core.fileno())
-            for future in self._waiting.values():
-                if not future.done():
-                    future.set_exception(ManagerClosedError())
-            self._waiting.clear()
+            self._end(ManagerClosedError())
+
+    def _break(self, error: OuthaulError) -> None:
+        """No call will be answered any more: whoever waits is told, and whoever calls."""
+        self._refusal = error
+        self._end(error)
+
+    def _end(self, error: OuthaulError) -> None:
+        _OPEN.discard(self)
+        self._loop.remove_reader(self.core.fileno())
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(error)
+        self._waiting.clear()
 
     def forked(self) -> None:
         """In a forked child: lets go of the runner's lock, and refuses every call."""
@@ -157,6 +170,9 @@ class Bridge:
         replies, callbacks, secrets, stops, errors = self.core.poll(BATCH_MAX)
         waiting = self._waiting
         for ticket, answer, refusal in replies:
+            if ticket == EVERYBODY and refusal is not None:
+                self._break(from_core(*refusal))
+                break
             future = waiting.pop(ticket, None)
             if future is None or future.done():
                 continue

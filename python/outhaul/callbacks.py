@@ -73,6 +73,7 @@ class Callbacks:
         self._running: dict[tuple[int, int], asyncio.Task[None]] = {}
         self._resolving: set[asyncio.Task[None]] = set()
         self._threads: ThreadPoolExecutor | None = None
+        self._announced: list[str] = []
         self._bridge: Bridge | None = None
         self._threads_max = 1
         self.elsewhere = workers == "elsewhere"
@@ -82,10 +83,10 @@ class Callbacks:
         elif workers is not None and not self.elsewhere:
             raise wrong_type("workers", workers, 'a mapping of callbacks or "elsewhere"')
 
-    @property
-    def names(self) -> list[str]:
-        """The names that tasks may use."""
-        return list(self._registered)
+    def announce(self) -> list[str]:
+        """The names that tasks may use. What is registered later is told to the core by itself."""
+        self._announced = list(self._registered)
+        return self._announced
 
     def register(self, name: str, callback: Callback) -> None:
         """Makes a callback known; the last one of a name counts.
@@ -112,6 +113,8 @@ class Callbacks:
         """From now on outcomes go to `bridge`; at most so many threads run plain functions."""
         self._bridge = bridge
         self._threads_max = threads_max
+        for name in self._registered.keys() - set(self._announced):
+            bridge.core.register(name)
 
     async def close(self) -> None:
         """Waits for what was stopped, and gives up what does not stop."""
@@ -186,7 +189,13 @@ class Callbacks:
         if self._threads is None:
             self._threads = ThreadPoolExecutor(self._threads_max, "outhaul-callback")
         loop = asyncio.get_running_loop()
-        answer = await loop.run_in_executor(self._threads, callback, value, context)
+        running = loop.run_in_executor(self._threads, callback, value, context)
+        try:
+            answer = await asyncio.shield(running)
+        except asyncio.CancelledError:
+            # A thread can't be stopped: the attempt ends when it does, so that no two run at once.
+            await asyncio.wait({running})
+            raise
         return await answer if inspect.isawaitable(answer) else answer
 
     async def _resolve(self, key: int, attempt: int, names: SecretNames) -> None:

@@ -138,10 +138,9 @@ class WorkManager:
         await self.close()
 
     def _here(self) -> Bridge:
-        """The bridge, if the manager is open, and used on its loop and in its process."""
+        """The bridge, if the manager is open. That it is used rightly is checked by each call."""
         if self._bridge is None:
             raise ManagerClosedError("the manager is not open: use `async with WorkManager(...)`")
-        self._bridge.check()
         return self._bridge
 
     def _ask(self) -> Queries:

@@ -85,7 +85,7 @@ class Options:
             ca_file=self.ca_file,
             strict_addresses=False,
             allow_addresses=[],
-            callbacks=callbacks.names,
+            callbacks=callbacks.announce(),
             callbacks_elsewhere=callbacks.elsewhere,
             # Until the host has said otherwise, nothing holds.
             unmet=unmet(0),

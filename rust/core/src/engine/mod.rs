@@ -21,7 +21,7 @@ mod retry;
 pub use effect::{Arrival, Effect, End, Input, NewTask, Scheduled, StopReason};
 pub use lanes::{lane_of_callback, lane_of_origin};
 pub use live::{Live, LiveTable};
-pub use retry::{CRASHES_MAX, RETRY_AFTER_MAX_MS};
+pub use retry::CRASHES_MAX;
 
 use crate::model::event::EventDetail;
 use crate::model::{Epoch, EventKind, Failure, Now, TaskKey, TaskStatus};

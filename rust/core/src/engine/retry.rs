@@ -1,14 +1,12 @@
 //! What follows an attempt: done, another one at a time, or the end.
 
 use super::live::Live;
+use crate::model::outcome::RETRY_AFTER_MS_MAX;
 use crate::model::spec::RetrySpec;
 use crate::model::{Failure, InterruptReason, Outcome, Success, UnixMillis};
 
 /// The part of a wait that may be added to it, so that many tasks do not return together.
 const JITTER_SHARE: f64 = 0.10;
-
-/// A server may ask for at most this wait; what is longer is cut to it (6 hours).
-pub const RETRY_AFTER_MAX_MS: i64 = 6 * 60 * 60 * 1000;
 
 /// How often a process may die under a Python worker before the task is given up.
 pub const CRASHES_MAX: u32 = 3;
@@ -61,7 +59,7 @@ pub(super) fn wait_ms(
     let factor = retry.multiplier.powi(doublings).min(f64::MAX);
     let planned = to_float(retry.initial_delay_ms) * factor;
     let planned = planned.min(to_float(retry.max_delay_ms));
-    let asked = to_float(retry_after_ms.unwrap_or(0).clamp(0, RETRY_AFTER_MAX_MS));
+    let asked = to_float(retry_after_ms.unwrap_or(0).clamp(0, RETRY_AFTER_MS_MAX));
     let wait = planned.max(asked);
     to_millis(wait + wait * JITTER_SHARE * dice)
 }
@@ -131,7 +129,7 @@ mod tests {
     fn a_retry_is_never_earlier_than_the_server_asked() {
         assert_eq!(wait_ms(&DEFAULT, 1, Some(45_000), 0.0), 45_000);
         assert_eq!(wait_ms(&DEFAULT, 1, Some(7_000), 0.0), 30_000);
-        assert_eq!(wait_ms(&DEFAULT, 1, Some(i64::MAX), 0.0), RETRY_AFTER_MAX_MS);
+        assert_eq!(wait_ms(&DEFAULT, 1, Some(i64::MAX), 0.0), RETRY_AFTER_MS_MAX);
     }
 
     #[test]

@@ -249,11 +249,11 @@ fn check_retry(retry: &RetrySpec) -> Result<(), Fault> {
     if waits.iter().any(|wait| !(0..=WAIT_MAX_MS).contains(wait)) {
         return Err(Fault::invalid("retry", "its delays must be between 0 and 10 years"));
     }
-    if !(1.0..=1000.0).contains(&retry.multiplier) {
-        return Err(Fault::invalid("retry", "multiplier must be between 1 and 1000"));
+    if !(1.0..=100.0).contains(&retry.multiplier) {
+        return Err(Fault::invalid("retry", "multiplier must be between 1 and 100"));
     }
-    if retry.max_retries > 1_000_000 {
-        return Err(Fault::invalid("retry", "max_retries must be at most 1000000"));
+    if retry.max_retries > 10_000 {
+        return Err(Fault::invalid("retry", "max_retries must be at most 10000"));
     }
     Ok(())
 }

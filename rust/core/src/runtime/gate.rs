@@ -9,8 +9,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use super::admission::Admission;
 use super::completions::{Completions, Ticket};
 use super::inbox::{Inbox, Op};
-use super::replies::{closed, no_thread};
+use super::replies::closed;
 use super::situation::SharedSituation;
+use super::watch::Watch;
 use crate::engine::NewTask;
 use crate::model::{Fault, FaultCode};
 
@@ -51,9 +52,10 @@ impl Gate {
         admission: Admission,
         callbacks: KnownCallbacks,
         inbox: Arc<Inbox>,
-        completions: Completions,
+        watch: &Watch,
         situation: Arc<SharedSituation>,
     ) -> Result<Self, Fault> {
+        let completions = watch.completions.clone();
         let (calls, arrivals) = channel();
         let backlog = Arc::new(AtomicUsize::new(0));
         let callbacks = Arc::new(RwLock::new(callbacks));
@@ -65,10 +67,7 @@ impl Gate {
             situation,
             backlog: Arc::clone(&backlog),
         };
-        std::thread::Builder::new()
-            .name("outhaul-admit".to_owned())
-            .spawn(move || desk.run(&arrivals))
-            .map_err(|error| no_thread(&error))?;
+        watch.spawn("outhaul-admit", move || desk.run(&arrivals))?;
         Ok(Self { calls, backlog, callbacks, completions })
     }
 

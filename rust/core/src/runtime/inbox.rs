@@ -26,6 +26,8 @@ pub(super) enum Op {
     Drain { ticket: Ticket },
     /// Answer when nothing runs and nothing is due.
     WaitIdle { ticket: Ticket },
+    /// Nobody waits for this answer any more.
+    Abandon { ticket: Ticket },
     /// Stop everything within the grace period and answer.
     Close { ticket: Ticket, grace: Duration },
     /// Look at the clock: somebody moved it.

@@ -22,9 +22,11 @@ mod readers;
 mod replies;
 mod reporter;
 mod situation;
+mod watch;
 
 use std::os::fd::RawFd;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, TryLockError, Weak};
 use std::time::Duration;
 
@@ -44,6 +46,7 @@ use launcher::{Launcher, TransferOptions};
 use lock::RunnerLock;
 use readers::Readers;
 use situation::SharedSituation;
+use watch::Watch;
 
 pub use clock::{ManualClock, SystemClock};
 pub use completions::{Batch, CallbackRequest, Completions, Reply, SecretRequest, Ticket};
@@ -92,6 +95,7 @@ pub struct Runtime {
     situation: Arc<SharedSituation>,
     completions: Completions,
     lock: Arc<Mutex<Option<RunnerLock>>>,
+    is_forked: AtomicBool,
 }
 
 impl Runtime {
@@ -104,7 +108,9 @@ impl Runtime {
         let board = Arc::new(ProgressBoard::new(completions.clone()));
         let situation = Arc::new(SharedSituation::new(Arc::clone(&options.clock), options.unmet));
         let paths = Arc::new(path_policy(options.allowed_roots)?);
-        let readers = Readers::start(reader, Arc::clone(&situation), completions.clone())?;
+        let lock = Arc::new(Mutex::new(None));
+        let watch = Watch { completions: completions.clone(), lock: Arc::clone(&lock) };
+        let readers = Readers::start(reader, Arc::clone(&situation), &watch)?;
         let readers = Arc::new(readers);
         let config = Config {
             addresses: options.addresses.clone(),
@@ -124,7 +130,6 @@ impl Runtime {
             completions.clone(),
             Arc::clone(&situation),
         ));
-        let lock = Arc::new(Mutex::new(None));
         let weak_launcher = Arc::downgrade(&launcher);
         let engine_loop = EngineLoop::open(Parts {
             store,
@@ -143,21 +148,19 @@ impl Runtime {
             situation: Arc::clone(&situation),
             lock: Arc::clone(&lock),
         })?;
-        std::thread::Builder::new()
-            .name("outhaul-engine".to_owned())
-            .spawn(move || engine_loop.run())
-            .map_err(|error| replies::no_thread(&error))?;
         let admission =
             Admission { paths, addresses: options.addresses, allow_http: options.allow_http };
         let gate = Gate::start(
             admission,
             options.callbacks,
             Arc::clone(&inbox),
-            completions.clone(),
+            &watch,
             Arc::clone(&situation),
         )?;
         let launcher = weak_launcher;
-        Ok(Self { gate, inbox, readers, launcher, board, situation, completions, lock })
+        watch.spawn("outhaul-engine", move || engine_loop.run())?;
+        let is_forked = AtomicBool::new(false);
+        Ok(Self { gate, inbox, readers, launcher, board, situation, completions, lock, is_forked })
     }
 
     /// Readable while there are completions.
@@ -194,6 +197,7 @@ impl Runtime {
     pub fn abandon(&self, ticket: Ticket) {
         self.board.abandon(ticket);
         self.readers.abandon(ticket);
+        self.inbox.push(Op::Abandon { ticket });
     }
 
     /// Callbacks have ended.
@@ -233,7 +237,8 @@ impl Runtime {
 
     /// Stops everything within the grace period; the answer is the last one.
     pub fn close(&self, ticket: Ticket, grace: Duration) {
-        self.gate.pass(Op::Close { ticket, grace });
+        // Past the gate, which a file on a dead mount may hold up: what waits there is refused.
+        self.inbox.push(Op::Close { ticket, grace });
     }
 
     /// Somebody has moved the clock.
@@ -243,6 +248,7 @@ impl Runtime {
 
     /// In a forked child: lets go of the lock, which the parent keeps. No other method may follow.
     pub fn after_fork(&self) {
+        self.is_forked.store(true, Ordering::Relaxed);
         match self.lock.try_lock() {
             Ok(mut lock) => *lock = None,
             Err(TryLockError::Poisoned(lock)) => *lock.into_inner() = None,
@@ -255,7 +261,11 @@ impl Runtime {
 impl Drop for Runtime {
     /// A manager that was never closed lets go of everything; what ran will run again.
     fn drop(&mut self) {
-        self.inbox.push(Op::Close { ticket: 0, grace: Duration::ZERO });
+        // A forked child has no thread to tell, and a lock that one held at the fork stays held.
+        if self.is_forked.load(Ordering::Relaxed) {
+            return;
+        }
+        self.inbox.push(Op::Close { ticket: watch::EVERYBODY, grace: Duration::ZERO });
     }
 }
 

@@ -7,10 +7,11 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use super::completions::{Completions, Reply, Ticket};
-use super::replies::{closed, no_thread, pack};
+use super::completions::{Completions, Ticket};
+use super::replies::{closed, pack};
 use super::situation::SharedSituation;
-use crate::model::{Fault, FaultCode, TaskKey};
+use super::watch::Watch;
+use crate::model::{Fault, TaskKey};
 use crate::store::sqlite::{EventFilter, Reader, TaskFilter};
 
 /// A question.
@@ -62,22 +63,19 @@ impl Readers {
     pub(super) fn start(
         reader: Reader,
         situation: Arc<SharedSituation>,
-        completions: Completions,
+        watch: &Watch,
     ) -> Result<Self, Fault> {
         let (messages, inbox) = channel();
         let waiting = Arc::new(AtomicBool::new(false));
         let desk = Desk {
             reader,
             situation,
-            completions,
+            completions: watch.completions.clone(),
             waiting: Arc::clone(&waiting),
             events: Vec::new(),
             last_words: HashMap::new(),
         };
-        let thread = std::thread::Builder::new()
-            .name("outhaul-read".to_owned())
-            .spawn(move || desk.run(&inbox))
-            .map_err(|error| no_thread(&error))?;
+        let thread = watch.spawn("outhaul-read", move || desk.run(&inbox))?;
         Ok(Self { messages, waiting, thread: Mutex::new(Some(thread)) })
     }
 

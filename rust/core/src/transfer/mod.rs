@@ -59,7 +59,6 @@ use watch::Watch;
 pub use guard::{AddressPolicy, Refusal};
 pub use headers::ResolvedHeader;
 pub use redirect::REDIRECTS_MAX;
-pub use retry_after::RETRY_AFTER_MS_MAX;
 pub use target::{Target, URL_BYTES_MAX};
 
 /// How transfers are made, for as long as a manager is open.

@@ -5,9 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use http::header::{self, HeaderMap};
 
 use crate::model::UnixMillis;
-
-/// Longer waits are cut to this: 6 hours.
-pub const RETRY_AFTER_MS_MAX: i64 = 6 * 60 * 60 * 1000;
+use crate::model::outcome::RETRY_AFTER_MS_MAX;
 
 /// The wait in milliseconds, 0 to [`RETRY_AFTER_MS_MAX`]; `None` where there is none or nonsense.
 ///

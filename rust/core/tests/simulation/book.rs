@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use outhaul_core::engine::{CRASHES_MAX, Effect, End, RETRY_AFTER_MAX_MS};
+use outhaul_core::engine::{CRASHES_MAX, Effect, End};
+use outhaul_core::model::outcome::RETRY_AFTER_MS_MAX;
 use outhaul_core::model::spec::RetrySpec;
 use outhaul_core::model::{ErrorCode, EventKind, Failure, Outcome, TaskKey, TaskStatus};
 
@@ -153,7 +154,7 @@ fn events_of(of: TaskKey, effects: &[Effect]) -> Vec<EventKind> {
 fn check_wait(known: &Known, failure: &Failure, effects: &[Effect], of: TaskKey, now: i64) {
     let planned = (0..known.retries).fold(known.retry.initial_delay_ms, |wait, _| wait * 2);
     let planned = planned.min(known.retry.max_delay_ms);
-    let least = planned.max(failure.retry_after_ms.unwrap_or(0).min(RETRY_AFTER_MAX_MS));
+    let least = planned.max(failure.retry_after_ms.unwrap_or(0).min(RETRY_AFTER_MS_MAX));
     let at = effects.iter().find_map(|effect| match effect {
         Effect::Record { kind: EventKind::RetryScheduled, key, detail, .. } if *key == of => {
             detail.retry_at_ms

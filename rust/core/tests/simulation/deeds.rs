@@ -1,5 +1,7 @@
 //! What users, workers and other processes do.
 
+use std::collections::HashMap;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -212,14 +214,25 @@ impl World {
     }
 }
 
+/// An id may come more than once in one call: who holds it then is whoever the call gave it to last.
 fn check_scheduled(arrivals: &[Arrival], scheduled: &[Scheduled]) {
+    let mut holders = HashMap::new();
     for (new, answer) in arrivals.iter().zip(scheduled) {
-        match answer {
-            Scheduled::Accepted(key) => assert_eq!(*key, new.key),
-            Scheduled::Kept(key) => {
-                assert_eq!(Some(*key), new.taken_by);
-                assert_eq!(new.task.existing_policy, ExistingPolicy::Keep);
+        let task_id = new.task.task_id.as_ref();
+        let holder = task_id.and_then(|id| holders.get(id).copied()).or(new.taken_by);
+        let key = match answer {
+            Scheduled::Accepted(key) => {
+                assert_eq!(*key, new.key);
+                key
             }
+            Scheduled::Kept(key) => {
+                assert_eq!(Some(*key), holder);
+                assert_eq!(new.task.existing_policy, ExistingPolicy::Keep);
+                key
+            }
+        };
+        if let Some(id) = task_id {
+            holders.insert(id, *key);
         }
     }
 }

@@ -92,6 +92,7 @@ impl EngineLoop {
             Op::Register { .. }
             | Op::Drain { .. }
             | Op::WaitIdle { .. }
+            | Op::Abandon { .. }
             | Op::Close { .. }
             | Op::Poke => {}
         }
@@ -99,23 +100,17 @@ impl EngineLoop {
     }
 
     /// New tasks with their keys, and the live tasks that have their ids.
-    ///
-    /// Within one call two tasks may share an id: the second finds the first by its key.
     fn arrivals(&mut self, tasks: &[NewTask], now: Now) -> Result<Vec<Arrival>, StoreError> {
         let mut last_key = match self.last_key {
             0 => self.parts.store.last_key()?,
             known => known,
         };
-        let mut named: HashMap<Arc<str>, TaskKey> = HashMap::new();
         let mut arrivals = Vec::with_capacity(tasks.len());
         for task in tasks {
             last_key = next_key(last_key, now.wall_ms);
             let mut taken_by = None;
             if let Some(task_id) = &task.task_id {
-                taken_by = match named.insert(Arc::clone(task_id), last_key) {
-                    Some(earlier) => Some(earlier),
-                    None => self.parts.store.newest(task_id)?,
-                };
+                taken_by = self.parts.store.newest(task_id)?;
                 self.show(taken_by)?;
             }
             arrivals.push(Arrival { task: task.clone(), key: last_key, taken_by });
@@ -167,7 +162,6 @@ impl EngineLoop {
                     publication.actions.push(Action::Stop { key, number, why });
                 }
                 Effect::Insert { live, task, .. } => {
-                    publication.durable = true;
                     fresh.insert(
                         live.key,
                         Body {
@@ -179,13 +173,13 @@ impl EngineLoop {
                     );
                 }
                 Effect::Finish { key, status, attempt, .. } => {
-                    publication.durable = true;
                     publication.ended.push(key);
                     if status == TaskStatus::Completed {
                         publication.completed.push((key, attempt, 100));
                     }
                 }
-                Effect::Update(_) | Effect::Record { .. } => publication.durable = true,
+                Effect::Record { .. } => publication.news = true,
+                Effect::Update(_) => {}
             }
         }
         Ok(())

@@ -161,6 +161,10 @@ impl EngineLoop {
                 self.draining.push(*ticket);
             }
             Op::WaitIdle { ticket } => self.idle.push(*ticket),
+            Op::Abandon { ticket } => {
+                self.draining.retain(|waiting| waiting != ticket);
+                self.idle.retain(|waiting| waiting != ticket);
+            }
             Op::Close { ticket, grace } => self.begin_to_close(*ticket, *grace),
             Op::Outcome { key, attempt, .. } => {
                 self.parts.launcher.forget(*key, *attempt);

@@ -20,7 +20,8 @@ pub(super) struct Publication {
     pub(super) ended: Vec<TaskKey>,
     /// Attempts that completed their task, whose 100 % may be shown.
     pub(super) completed: Vec<Held>,
-    pub(super) durable: bool,
+    /// Whether an event was recorded.
+    pub(super) news: bool,
 }
 
 /// What is to be done about attempts, in the order it was decided: one batch may begin an attempt and
@@ -75,10 +76,10 @@ impl EngineLoop {
                 }
             }
         }
-        if publication.durable {
+        if publication.news {
             self.parts.readers.committed(Some(publication.ended));
-            self.parts.checkpoints.after_commit(self.parts.store.wal_pages());
         }
+        self.parts.checkpoints.after_commit(self.parts.store.wal_pages());
     }
 
     /// Begins an attempt whose claim is on disk. A body that cannot be read fails its own task only.

@@ -140,11 +140,12 @@ impl Reader {
         want: &EventFilter,
     ) -> Result<(Vec<EventRecord>, u64), StoreError> {
         let last = self.last_event()?;
-        let from = match want.key {
-            Some(key) => after.max(self.first_event(key)?.saturating_sub(1)),
-            None => after,
+        let (first, end) = match want.key {
+            Some(key) => self.span(key)?,
+            None => (0, last),
         };
-        let (sql, values) = event_query(from, last, want)?;
+        let from = after.max(first.saturating_sub(1));
+        let (sql, values) = event_query(from, end.min(last), want)?;
         let mut query = self.connection.prepare_cached(&sql)?;
         let mut rows = query.query(params_from_iter(values))?;
         let mut events = Vec::new();
@@ -160,8 +161,7 @@ impl Reader {
     pub fn last_word(&self, key: TaskKey) -> Result<Option<EventRecord>, StoreError> {
         let sql = format!(
             "SELECT {EVENT_COLUMNS} FROM done d JOIN task t USING(key) \
-             JOIN event e ON e.key = d.key AND e.seq >= t.first_seq AND e.kind IN {TERMINAL_KINDS} \
-             WHERE d.key = ?1 LIMIT 1"
+             JOIN event e ON e.seq = d.end_seq WHERE d.key = ?1"
         );
         let mut query = self.connection.prepare_cached(&sql)?;
         let mut rows = query.query([sql_key(key)?])?;
@@ -200,11 +200,15 @@ impl Reader {
         Ok(seq.and_then(|seq| u64::try_from(seq).ok()).unwrap_or_default())
     }
 
-    fn first_event(&self, key: TaskKey) -> Result<u64, StoreError> {
-        let mut query =
-            self.connection.prepare_cached("SELECT first_seq FROM task WHERE key=?1")?;
-        let seq: Option<i64> = query.query_row([sql_key(key)?], |row| row.get(0)).optional()?;
-        Ok(seq.and_then(|seq| u64::try_from(seq).ok()).unwrap_or_default())
+    /// The numbers of the first and of the last event that a task has, or can have.
+    fn span(&self, key: TaskKey) -> Result<(u64, u64), StoreError> {
+        let mut query = self.connection.prepare_cached(
+            "SELECT first_seq, end_seq FROM task LEFT JOIN done USING(key) WHERE key=?1",
+        )?;
+        let span = query
+            .query_row([sql_key(key)?], |row| Ok((key_at(row, 0)?, row.get::<_, Option<i64>>(1)?)));
+        let (first, end) = span.optional()?.unwrap_or_default();
+        Ok((first, end.and_then(|end| u64::try_from(end).ok()).unwrap_or(u64::MAX)))
     }
 }
 

@@ -34,6 +34,7 @@ const MIGRATIONS: &[&str] = &["
     CREATE TABLE done(                    -- narrow; the body stays in `task`
         key INTEGER PRIMARY KEY,
         status INTEGER NOT NULL, finished_at INTEGER NOT NULL, attempt INTEGER NOT NULL,
+        end_seq INTEGER NOT NULL,         -- the event that says so: its last
         success BLOB, failure BLOB) STRICT;
 
     CREATE TABLE name(                    -- the newest task with an id that its user chose

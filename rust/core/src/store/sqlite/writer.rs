@@ -147,10 +147,19 @@ impl SqliteStore {
         };
         self.connection
             .prepare_cached(
-                "INSERT INTO done(key, status, finished_at, attempt, success, failure) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                "INSERT INTO done(key, status, finished_at, attempt, end_seq, success, failure) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             )?
-            .execute(params![sql_key(key)?, status.code(), at, attempt, success, failure])?;
+            .execute(params![
+                sql_key(key)?,
+                status.code(),
+                at,
+                attempt,
+                // The engine records the event that says so right after this.
+                self.last_seq + 1,
+                success,
+                failure
+            ])?;
         Ok(())
     }
 
