@@ -52,7 +52,11 @@ class Work(Protocol):
 
 
 class Bridge:
-    """Calls into the core and answers out of it, on one event loop."""
+    """Calls into the core and answers out of it, on one event loop.
+
+    Attributes:
+        is_broken: Whether a thread of the core has ended by a mistake: nobody is answered now.
+    """
 
     def __init__(self, core: Core, work: Work, loop: asyncio.AbstractEventLoop) -> None:
         self.core = core
@@ -61,6 +65,7 @@ class Bridge:
         self._tickets = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[bytes]] = {}
         self._refusal: OuthaulError | type[OuthaulError] | None = None
+        self.is_broken = False
         self._enqueues: list[tuple[int, list[bytes]]] = []
         self._results: list[tuple[int, int, bytes]] = []
         loop.add_reader(core.fileno(), self._drain)
@@ -139,7 +144,7 @@ class Bridge:
 
     async def close(self, *, grace_ms: int) -> None:
         """Closes the core and ends reading. Whoever still waits learns that it is closed."""
-        if self._refusal is not None:
+        if self.is_broken:
             return
         closed = self.call(self.core.close, grace_ms)
         self._refusal = ManagerClosedError
@@ -150,6 +155,7 @@ class Bridge:
 
     def _break(self, error: OuthaulError) -> None:
         """No call will be answered any more: whoever waits is told, and whoever calls."""
+        self.is_broken = True
         self._refusal = error
         self._end(error)
 

@@ -213,6 +213,7 @@ class WorkManager:
             OuthaulError: As `enqueue`; the argument begins with `tasks[n]`.
         """
         bridge, queries = self._here(), self._ask()
+        bridge.check()
         encoded = []
         for at, task in enumerate(tasks, 1):
             if not isinstance(task, Task):
@@ -336,7 +337,9 @@ class WorkManager:
         """
         if self._bridge is None:
             return
-        bridge = self._here()
+        bridge = self._bridge
+        if not bridge.is_broken:
+            bridge.check()
         self._bridge = self._queries = None
         self._signals.close()
         if self._options.clock is not None:

@@ -24,7 +24,7 @@ import werkzeug.formparser
 from aiohttp.base_protocol import BaseProtocol
 from django.core.files.uploadhandler import MemoryFileUploadHandler  # type: ignore[import-untyped]
 from django.http.multipartparser import MultiPartParser as DjangoParser  # type: ignore[import-untyped]
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
@@ -230,10 +230,17 @@ def test_plain_names_and_all_bytes_arrive_as_they_were(parser: Parser, parts: li
     assert Counter(parser(*encode(parts))) == expected
 
 
+def is_nameless_to_django(part: Part) -> bool:
+    """Django skips a file whose name has nothing to print after its last backslash."""
+    base = (part.file_name or "x").rpartition("\\")[2]
+    return base != "" and not any(map(str.isprintable, base))
+
+
 @pytest.mark.parametrize("escape", ["html5", "backslash", "percent"])
 @pytest.mark.parametrize("parser", PARSERS.values(), ids=PARSERS)
 @given(parts=parts_of(hostile.map(lambda name: f"x{name}"), max_size=3))
 def test_no_name_moves_the_frame(parser: Parser, escape: str, parts: list[Part]) -> None:
+    assume(parser is not by_django or not any(map(is_nameless_to_django, parts)))
     expected = [normalised(part) for part in parts]
     assert frame(parser(*encode(parts, escape))) == frame(expected)
 

@@ -13,6 +13,10 @@ use super::meter::Meter;
 use crate::multipart::{Encoder, Span};
 use crate::source::{Fingerprint, Source, SourceError};
 
+/// After so many frames the connection has a turn to look for an answer. A socket that takes
+/// everything at once would else be written to until the body ends, whatever the server has said.
+const FRAMES_PER_TURN: u32 = 4;
+
 /// The body could not be sent as it was declared; [`Meter::failure`] says why.
 #[derive(Debug)]
 pub(crate) struct BodyBroken;
@@ -40,6 +44,8 @@ pub(crate) struct UploadBody {
     meter: Arc<Meter>,
     /// Where the next frame begins.
     offset: u64,
+    /// Frames since the connection had its turn.
+    frames: u32,
     /// A frame that is being read where waiting is allowed.
     reading: Option<JoinHandle<Result<Filled, SourceError>>>,
 }
@@ -55,7 +61,7 @@ impl UploadBody {
     pub(crate) fn new(material: Material, frame_bytes: usize, meter: Arc<Meter>) -> Self {
         let total = usize::try_from(material.encoder.content_length()).unwrap_or(usize::MAX);
         let pool = Arc::new(Pool::new(frame_bytes.min(total)));
-        Self { material, pool, meter, offset: 0, reading: None }
+        Self { material, pool, meter, offset: 0, frames: 0, reading: None }
     }
 
     fn poll_filled(&mut self, cx: &mut Context<'_>) -> Poll<Result<Filled, SourceError>> {
@@ -92,9 +98,15 @@ impl Body for UploadBody {
         if self.is_end_stream() {
             return Poll::Ready(None);
         }
+        if self.frames == FRAMES_PER_TURN {
+            self.frames = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         match ready!(self.poll_filled(cx)) {
             Ok(Filled { bytes, len }) => {
                 self.offset += u64::try_from(len).unwrap_or(u64::MAX);
+                self.frames += 1;
                 let (pool, meter) = (Arc::clone(&self.pool), Arc::clone(&self.meter));
                 let frame = Frame::new(bytes, len, pool, meter);
                 Poll::Ready(Some(Ok(http_body::Frame::data(frame))))
@@ -305,6 +317,21 @@ mod tests {
         file.write_all(b"more").unwrap();
         let read = body.material.read_elsewhere(0, vec![0; FRAME], 0).await.unwrap();
         assert!(matches!(read, Err(SourceError::Changed { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_body_gives_its_connection_a_turn_now_and_then() {
+        let file = file(FRAME * 10);
+        let (mut body, _) = body(&file);
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut turns = vec![0];
+        while !body.is_end_stream() {
+            match Pin::new(&mut body).poll_frame(&mut cx) {
+                Poll::Ready(frame) => *turns.last_mut().unwrap() += u32::from(frame.is_some()),
+                Poll::Pending => turns.push(0),
+            }
+        }
+        assert_eq!(turns, [4, 4, 2]);
     }
 
     #[tokio::test]
