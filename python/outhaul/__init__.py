@@ -5,13 +5,15 @@ networks and failing servers.
 """
 
 from outhaul.callbacks import PermanentFailure, TaskContext
-from outhaul.constraints import Constraints, NetworkType
+from outhaul.constraints import Constraints
 from outhaul.errors import OuthaulError
 from outhaul.handle import TaskHandle
 from outhaul.manager import WorkManager
 from outhaul.model import (
     ErrorCode,
     EventKind,
+    ExistingTaskPolicy,
+    NetworkType,
     ScheduleResult,
     Stats,
     TaskCompletionEvent,
@@ -21,13 +23,14 @@ from outhaul.model import (
     TaskResult,
     TaskStatus,
 )
-from outhaul.policies import ExistingTaskPolicy, RetryPolicy
+from outhaul.policies import AddressPolicy, RetryPolicy
 from outhaul.secrets import Secret
 from outhaul.tasks import Task, task_id_for
 from outhaul.triggers import TaskTrigger
 from outhaul.workers import NativeWorker, PythonWorker
 
 __all__ = [
+    "AddressPolicy",
     "Constraints",
     "ErrorCode",
     "EventKind",

@@ -14,7 +14,7 @@ _FilePart: TypeAlias = tuple[str, str, str | None, str | None]
 _Update: TypeAlias = tuple[int, int, int, int, float, int | None]
 _Reply: TypeAlias = tuple[int, bytes | None, tuple[str, str, str] | None]
 _Callback: TypeAlias = tuple[int, int, str, bytes, str]
-_Secrets: TypeAlias = tuple[int, int, list[tuple[str, str, str]]]
+_Secrets: TypeAlias = tuple[int, int, list[tuple[Literal["env", "file", "provider"], str, str]]]
 _Stop: TypeAlias = tuple[int, int, str]
 
 @final
@@ -102,7 +102,14 @@ class Core:
     def ask_task(self, ticket: int, *, key: int | None = None, task_id: str | None = None) -> None:
         """One task, by its key or the newest with an id. Answer: a record or nil."""
     def ask_tasks(
-        self, ticket: int, *, statuses: Sequence[str], tag: str | None, after: int, limit: int
+        self,
+        ticket: int,
+        *,
+        statuses: Sequence[str],
+        tag: str | None,
+        prefix: str | None,
+        after: int,
+        limit: int,
     ) -> None:
         """Tasks with a key above `after`, oldest first. Answer: a list of records."""
     def ask_tags(self, ticket: int) -> None:
@@ -125,7 +132,8 @@ class Core:
     ) -> None:
         """Events after a number; with `follow`, as soon as there is one.
 
-        Answer: `(events, seen)`, where `seen` is how far the log was looked through.
+        Answer: `(events, seen)`, where `seen` is how far the log was looked through. At most
+        `limit` events, or 1 MiB of them; there are no more once none is given.
         """
     def ask_last_word(self, ticket: int, key: int) -> None:
         """The event that ends a task, as soon as there is one. Answer: an event."""
@@ -361,6 +369,12 @@ class MultipartEncoder:
                 no further byte.
             InvalidArgumentError: `size` is over the bound.
             OverflowError: A number is negative or too large.
+        """
+
+    def read_at_nowait(self, offset: int, size: int) -> bytes | None:
+        """As `read_at`, on the event loop: `None` where the disk would have to be waited for.
+
+        Not knowing is `None`, too: where the system cannot tell, that is every read of a file.
         """
 
 @final

@@ -14,6 +14,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from outhaul.errors import ForkedError, ManagerClosedError, OuthaulError, WrongLoopError, from_core
+from outhaul.wire import SecretSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +32,7 @@ EVERYBODY: Final = 0
 CallbackRequest = tuple[int, int, str, bytes, str]
 """Key, attempt, callback, encoded input, task id."""
 
-SecretNames = list[tuple[str, str, str]]
+SecretNames = list[tuple[SecretSource, str, str]]
 """Source, name and prefix of each."""
 
 

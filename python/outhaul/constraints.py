@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import enum
 from typing import TYPE_CHECKING, ClassVar
 
 from outhaul.arguments import Value, choice, unknown_keyword, wrong_type
 from outhaul.errors import InvalidArgumentError
+from outhaul.model import NetworkType
 from outhaul.wire import ConstraintsSpec
 
 if TYPE_CHECKING:
     from typing import Never
-
-
-class NetworkType(str, enum.Enum):
-    """A kind of network."""
-
-    NOT_REQUIRED = "not_required"
-    CONNECTED = "connected"
 
 
 class Constraints(Value[ConstraintsSpec]):
@@ -58,7 +51,7 @@ class Constraints(Value[ConstraintsSpec]):
         if requires_network is not None:
             network_type = _from_alias(requires_network, network_type)
         if network_type is not None:
-            network_type = choice("network_type", network_type, NetworkType).value
+            network_type = choice("network_type", network_type, NetworkType)
         if not isinstance(battery_not_low, bool):
             raise wrong_type("battery_not_low", battery_not_low, "True or False")
         self.wire = ConstraintsSpec(network_type=network_type, battery_not_low=battery_not_low)

@@ -12,23 +12,24 @@ from outhaul.bridge import Bridge
 from outhaul.callbacks import Callbacks
 from outhaul.errors import ManagerClosedError
 from outhaul.handle import TaskHandle, handles
-from outhaul.model import ScheduleResult, TaskStatus
-from outhaul.options import Options, unmet
+from outhaul.model import ScheduleResult
+from outhaul.options import ANY_ADDRESS, Options, unmet
 from outhaul.queries import Queries
+from outhaul.reads import Reads
 from outhaul.signals import HostSignals
 from outhaul.tasks import AT_ONCE, RETRY_DEFAULT, WORKER_DEFAULT, Task
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import timedelta
     from types import TracebackType
 
     from outhaul.callbacks import Callback
     from outhaul.constraints import Constraints
-    from outhaul.model import Stats, TaskEvent, TaskProgress, TaskRecord
+    from outhaul.model import ExistingTaskPolicy
     from outhaul.options import Clock
-    from outhaul.policies import ExistingTaskPolicy, RetryPolicy
+    from outhaul.policies import AddressPolicy, RetryPolicy
     from outhaul.secrets import Provider
     from outhaul.signals import SystemSignals
     from outhaul.triggers import TaskTrigger
@@ -36,15 +37,13 @@ if TYPE_CHECKING:
 
     _Function = TypeVar("_Function", bound=Callback)
 
-LIVE: Final = (TaskStatus.PENDING, TaskStatus.RUNNING, TaskStatus.PAUSED, TaskStatus.BLOCKED)
-
 # Of many tasks, so many are described or answered for before others have their turn on the loop.
 SLICE: Final = 128
 
 _NUMBER: Final = msgspec.msgpack.Decoder(int)
 
 
-class WorkManager:
+class WorkManager(Reads):
     """Durable background work in one file. Open it with `async with`, on one event loop.
 
     Several processes may open the same file: any may enqueue, cancel and read, one of them runs.
@@ -59,6 +58,7 @@ class WorkManager:
         max_pending: int = 10_000_000,
         durability: Literal["fsync", "os"] = "fsync",
         allowed_roots: Iterable[str | os.PathLike[str]] | None = None,
+        address_policy: AddressPolicy = ANY_ADDRESS,
         allow_http: bool = False,
         ca_file: str | os.PathLike[str] | None = None,
         secrets: Mapping[str, Provider] | None = None,
@@ -77,6 +77,7 @@ class WorkManager:
             max_pending: Tasks that wait at once; one more is a `QueueFullError`.
             durability: What a commit survives: `fsync` power loss, `os` only `kill -9`.
             allowed_roots: Where files may lie; anywhere by default.
+            address_policy: Which addresses transfers may connect to: private ones, too, by default.
             allow_http: Whether `http://` may leave the host. To loopback it always may.
             ca_file: Certificates to trust instead of the system's, as PEM.
             secrets: What `Secret.provider(name)` asks: functions or coroutine functions.
@@ -98,6 +99,7 @@ class WorkManager:
             max_pending=max_pending,
             durability=durability,
             allowed_roots=allowed_roots,
+            address_policy=address_policy,
             allow_http=allow_http,
             ca_file=ca_file,
             run=run,
@@ -136,6 +138,21 @@ class WorkManager:
         trace: TracebackType | None,
     ) -> None:
         await self.close()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it was opened and not closed since."""
+        return self._bridge is not None
+
+    @property
+    def allowed_roots(self) -> Sequence[str]:
+        """The directories that files must lie beneath; none is anywhere."""
+        return tuple(self._options.roots)
+
+    @property
+    def address_policy(self) -> AddressPolicy:
+        """Which addresses transfers may connect to."""
+        return self._options.address_policy
 
     def _here(self) -> Bridge:
         """The bridge, if the manager is open. That it is used rightly is checked by each call."""
@@ -246,25 +263,6 @@ class WorkManager:
         bridge = self._here()
         return _NUMBER.decode(await bridge.call(bridge.core.cancel))
 
-    async def get_task(self, task_id: str) -> TaskRecord | None:
-        """The newest task with that id, live or ended; `None` if there is none."""
-        return await self._ask().task(task_id=text("task_id", task_id))
-
-    async def get_task_status(self, task_id: str) -> TaskStatus | None:
-        """Where the newest task with that id stands; `None` if there is none."""
-        record = await self.get_task(task_id)
-        return None if record is None else record.status
-
-    async def get_tasks_by_tag(
-        self, tag: str, *, statuses: Iterable[TaskStatus] = LIVE
-    ) -> list[TaskRecord]:
-        """The tasks with that tag, oldest first: live ones, unless other statuses are given."""
-        return await self._ask().tasks(tag=text("tag", tag), statuses=statuses)
-
-    async def get_tasks_by_status(self, *statuses: TaskStatus) -> list[TaskRecord]:
-        """The tasks that stand in one of those statuses, oldest first; all without any."""
-        return await self._ask().tasks(statuses=statuses)
-
     async def get_handle(self, task_id: str) -> TaskHandle | None:
         """A hold on the newest task with that id, as its enqueue gave it: also after a restart."""
         record = await self.get_task(task_id)
@@ -273,48 +271,6 @@ class WorkManager:
         bridge, queries = self._here(), self._ask()
         kept = ScheduleResult.KEPT
         return TaskHandle(record.task_id, record.key, kept, bridge=bridge, queries=queries)
-
-    async def all_tags(self) -> list[str]:
-        """Every tag of a stored task, sorted."""
-        return await self._ask().tags()
-
-    def events(
-        self,
-        *,
-        after: int | None = None,
-        tag: str | None = None,
-        task_id: str | None = None,
-        prefix: str | None = None,
-        follow: bool = True,
-    ) -> AsyncIterator[TaskEvent]:
-        """What happens to tasks, in order. A slow reader costs no memory: it re-reads the log.
-
-        Args:
-            after: The `seq` of the last event already seen; 0 is from the beginning, `None` is
-                from now on.
-            tag: Only tasks with this tag.
-            task_id: Only tasks with this id.
-            prefix: Only tasks whose id begins so.
-            follow: Whether to wait for more at the end of the log.
-        """
-        return self._ask().events(
-            after=after, tag=tag, task_id=task_id, prefix=prefix, follow=follow
-        )
-
-    async def progress(
-        self, *, task_id: str | None = None, tag: str | None = None
-    ) -> AsyncIterator[TaskProgress]:
-        """How far transfers are: the latest of each, never a queue. Does not end by itself."""
-        queries = self._ask()
-        version = 0
-        while True:
-            version, updates = await queries.progress(version, task_id=task_id, tag=tag)
-            for update in updates:
-                yield update
-
-    async def stats(self) -> Stats:
-        """How many tasks stand where."""
-        return await self._ask().stats()
 
     async def drain(self) -> None:
         """Begins no attempt any more, and waits until those under way have ended."""

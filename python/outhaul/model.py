@@ -60,6 +60,20 @@ class ScheduleResult(str, enum.Enum):
     DEADLINE_PASSED = "deadline_passed"
 
 
+class ExistingTaskPolicy(str, enum.Enum):
+    """What an enqueue does when a live task has its id."""
+
+    KEEP = "keep"
+    REPLACE = "replace"
+
+
+class NetworkType(str, enum.Enum):
+    """A kind of network."""
+
+    NOT_REQUIRED = "not_required"
+    CONNECTED = "connected"
+
+
 class ErrorCode(str, enum.Enum):
     """Why an attempt did not succeed, for programs."""
 

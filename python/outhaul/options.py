@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from outhaul._native import Core
 from outhaul.arguments import absolute_path, duration_ms, integer, text, wrong_type
+from outhaul.errors import InvalidArgumentError
+from outhaul.policies import AddressPolicy
 from outhaul.signals import Signal
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 CONCURRENT_MAX: Final = 4096
 PENDING_MAX: Final = 2**31
+ANY_ADDRESS: Final = AddressPolicy.permissive()
 
 
 class Clock(Protocol):
@@ -49,6 +52,7 @@ class Options:
         max_pending: int,
         durability: str,
         allowed_roots: Iterable[StrPath] | None,
+        address_policy: AddressPolicy,
         allow_http: bool,
         ca_file: StrPath | None,
         run: bool,
@@ -65,6 +69,14 @@ class Options:
         self.max_pending = integer("max_pending", max_pending, least=1, most=PENDING_MAX)
         self.durability = text("durability", durability)
         self.roots = [absolute_path("allowed_roots", root) for root in allowed_roots or ()]
+        if allowed_roots is not None and not self.roots:
+            raise InvalidArgumentError(
+                "is empty: name a directory, or leave it out to allow any file",
+                argument="allowed_roots",
+            )
+        if not isinstance(address_policy, AddressPolicy):
+            raise wrong_type("address_policy", address_policy, "an AddressPolicy")
+        self.address_policy = address_policy
         self.allow_http = allow_http
         self.ca_file = None if ca_file is None else absolute_path("ca_file", ca_file)
         self.run = run
@@ -83,8 +95,8 @@ class Options:
             allowed_roots=self.roots,
             allow_http=self.allow_http,
             ca_file=self.ca_file,
-            strict_addresses=False,
-            allow_addresses=[],
+            strict_addresses=self.address_policy.is_strict,
+            allow_addresses=self.address_policy.allow,
             callbacks=callbacks.announce(),
             callbacks_elsewhere=callbacks.elsewhere,
             # Until the host has said otherwise, nothing holds.

@@ -1,27 +1,27 @@
-"""What happens when an attempt fails, and when a task id is taken."""
+"""What happens when an attempt fails, and where bytes may go."""
 
 from __future__ import annotations
 
-import enum
 from datetime import timedelta
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Self
 
-from outhaul.arguments import Value, duration_ms, integer, number, unknown_keyword
+import msgspec
+
+from outhaul.arguments import (
+    Value,
+    duration_ms,
+    integer,
+    number,
+    text,
+    unknown_keyword,
+    wrong_type,
+)
 from outhaul.errors import InvalidArgumentError
-from outhaul.wire import RetrySpec
+from outhaul.wire import MULTIPLIER_MAX, RETRIES_MAX, RetrySpec
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Never
-
-RETRIES_MAX: Final = 10_000
-MULTIPLIER_MAX: Final = 100.0
-
-
-class ExistingTaskPolicy(str, enum.Enum):
-    """What an enqueue does when a live task has its id."""
-
-    KEEP = "keep"
-    REPLACE = "replace"
 
 
 class RetryPolicy(Value[RetrySpec]):
@@ -79,3 +79,34 @@ class RetryPolicy(Value[RetrySpec]):
 
 
 RetryPolicy.NONE = RetryPolicy(max_retries=0)
+
+
+class AddressPolicy(msgspec.Struct, frozen=True):
+    """Which addresses transfers may connect to. Made by `permissive` or `strict`.
+
+    It judges every address that is connected to, whatever name or redirect led there. Addresses
+    that can never be meant (multicast, unspecified, a cloud's metadata) are refused by both.
+
+    Attributes:
+        is_strict: Whether only public addresses are allowed.
+        allow: Networks (CIDR) that are allowed whatever else holds.
+    """
+
+    is_strict: bool
+    allow: tuple[str, ...]
+
+    @classmethod
+    def permissive(cls, *, allow: Iterable[str] = ()) -> Self:
+        """For a program that chooses its own targets: private addresses and loopback are fine."""
+        return cls(is_strict=False, allow=_networks(allow))
+
+    @classmethod
+    def strict(cls, *, allow: Iterable[str] = ()) -> Self:
+        """For targets that strangers choose: public addresses, and the networks in `allow`."""
+        return cls(is_strict=True, allow=_networks(allow))
+
+
+def _networks(allow: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(allow, str):
+        raise wrong_type("allow", allow, "a list of networks")
+    return tuple(text("allow", network) for network in allow)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from outhaul.bridge import Bridge
 
 SEQ_MAX: Final = 2**63 - 1
+KEY_MAX: Final = 2**63 - 1
 
 # A longer answer comes in pages, so that none is large.
 PAGE: Final = 500
@@ -49,18 +50,35 @@ class Queries:
         record: TaskRecord | None = _RECORD.decode(answer)
         return record
 
+    async def page(
+        self,
+        *,
+        statuses: Iterable[TaskStatus],
+        tag: str | None,
+        prefix: str | None,
+        after: int,
+        limit: int,
+    ) -> list[TaskRecord]:
+        """The first tasks that match with a key above `after`. No status means any."""
+        answer = await self._bridge.call(
+            self._core.ask_tasks,
+            statuses=[choice("statuses", status, TaskStatus).value for status in statuses],
+            tag=optional_text("tag", tag),
+            prefix=optional_text("prefix", prefix),
+            after=integer("after", after, least=0, most=KEY_MAX),
+            limit=integer("limit", limit, least=1, most=PAGE),
+        )
+        return _RECORDS.decode(answer)
+
     async def tasks(
         self, *, statuses: Iterable[TaskStatus] = (), tag: str | None = None
     ) -> list[TaskRecord]:
         """All tasks that match, oldest first. No status means any."""
-        wanted = [choice("statuses", status, TaskStatus).value for status in statuses]
+        wanted = tuple(statuses)
         found: list[TaskRecord] = []
         after = 0
         while True:
-            answer = await self._bridge.call(
-                self._core.ask_tasks, statuses=wanted, tag=tag, after=after, limit=PAGE
-            )
-            page = _RECORDS.decode(answer)
+            page = await self.page(statuses=wanted, tag=tag, prefix=None, after=after, limit=PAGE)
             found += page
             if len(page) < PAGE:
                 return found
@@ -106,7 +124,7 @@ class Queries:
             events, seen = _EVENTS.decode(answer)
             for event in events:
                 yield event
-            if not follow and len(events) < PAGE:
+            if not follow and not events:
                 return
             after = seen
 

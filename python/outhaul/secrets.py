@@ -14,6 +14,8 @@ from outhaul.wire import SecretRef
 if TYPE_CHECKING:
     import os
 
+    from outhaul.wire import SecretSource
+
 Provider = Callable[[], str | Awaitable[str]]
 """Answers a secret when asked: a function (called in a thread) or a coroutine function."""
 
@@ -39,7 +41,7 @@ class Secret:
         return _reference("provider", name, prefix)
 
 
-def _reference(source: str, name: str, prefix: str) -> SecretRef:
+def _reference(source: SecretSource, name: str, prefix: str) -> SecretRef:
     if not text("name", name):
         raise InvalidArgumentError("is empty: say where the secret is found", argument="name")
     return SecretRef(source=source, name=name, prefix=text("prefix", prefix))

@@ -15,16 +15,15 @@ from outhaul.arguments import (
     wrong_type,
 )
 from outhaul.constraints import Constraints
-from outhaul.policies import ExistingTaskPolicy, RetryPolicy
+from outhaul.model import ExistingTaskPolicy
+from outhaul.policies import RetryPolicy
 from outhaul.triggers import TaskTrigger
-from outhaul.wire import TaskSpec, encode
+from outhaul.wire import PRIORITY_MAX, TaskSpec, encode
 from outhaul.workers import NativeWorker, PythonWorker
 
 if TYPE_CHECKING:
     import os
     from typing import Never
-
-PRIORITY_MAX: Final = 2**31 - 1
 
 AT_ONCE: Final = TaskTrigger.one_time()
 WORKER_DEFAULT: Final = Constraints()
@@ -86,6 +85,13 @@ class Task(Value[TaskSpec]):
             tag=optional_text("tag", tag),
             priority=integer("priority", priority, least=-PRIORITY_MAX - 1, most=PRIORITY_MAX),
         )
+
+    @classmethod
+    def from_wire(cls, spec: TaskSpec) -> Task:
+        """A task that was described elsewhere, its types and ranges checked as it was decoded."""
+        task = cls.__new__(cls)
+        task.wire = spec
+        return task
 
     def encoded(self) -> bytes:
         """The bytes that cross to the core and are stored."""

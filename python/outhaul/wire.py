@@ -1,17 +1,31 @@
 """The wire form of a task: what the core's `model/spec.rs` reads, member for member.
 
 A task travels as one MessagePack map and is stored as those bytes: a retry re-runs exactly what was
-enqueued. Durations are milliseconds. Values only: what makes them checks them.
+enqueued. The service reads the same Structs as JSON: their types and defaults say what a stranger
+may send. Durations are milliseconds. Values only: what makes them checks them.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 
+from outhaul.arguments import DURATION_MS_MAX
+from outhaul.model import ExistingTaskPolicy, NetworkType
 
-class SecretRef(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+RETRIES_MAX: Final = 10_000
+MULTIPLIER_MAX: Final = 100.0
+PRIORITY_MAX: Final = 2**31 - 1
+
+Delay = Annotated[int, msgspec.Meta(ge=0, le=DURATION_MS_MAX, description="In milliseconds.")]
+Timeout = Annotated[int, msgspec.Meta(ge=1, le=DURATION_MS_MAX, description="In milliseconds.")]
+
+
+SecretSource = Literal["env", "file", "provider"]
+
+
+class SecretRef(msgspec.Struct, frozen=True, kw_only=True, gc=False, forbid_unknown_fields=True):
     """Where a secret's value is found, never the value. Made by `Secret`.
 
     Attributes:
@@ -20,9 +34,13 @@ class SecretRef(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         prefix: Put before the value, as in `"Bearer "`.
     """
 
-    source: str
+    source: SecretSource
     name: str
     prefix: str = ""
+
+
+Headers = dict[str, str | SecretRef] | list[tuple[str, str | SecretRef]]
+Fields = dict[str, str] | list[tuple[str, str]]
 
 
 def public_url(url: str) -> str:
@@ -33,22 +51,34 @@ def public_url(url: str) -> str:
 
 
 class HttpUploadSpec(
-    msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="type", tag="http_upload"
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    gc=False,
+    forbid_unknown_fields=True,
+    tag_field="type",
+    tag="http_upload",
 ):
-    """A file upload."""
+    """A file upload.
+
+    Attributes:
+        file_path: Absolute.
+        headers: Pairs of a name and a value, or a map.
+        fields: Likewise; form fields sent before the file.
+    """
 
     url: str
     file_path: str
-    method: str
-    body: str
-    field_name: str
-    file_name: str | None
-    mime_type: str | None
-    headers: list[tuple[str, str | SecretRef]]
-    fields: list[tuple[str, str]]
-    connect_timeout_ms: int
-    stall_timeout_ms: int
-    response_timeout_ms: int
+    method: Literal["POST", "PUT"] = "POST"
+    body: Literal["multipart", "raw"] = "multipart"
+    field_name: str = "file"
+    file_name: str | None = None
+    mime_type: str | None = None
+    headers: Headers = []
+    fields: Fields = []
+    connect_timeout_ms: Timeout = 10_000
+    stall_timeout_ms: Timeout = 60_000
+    response_timeout_ms: Timeout = 300_000
 
     def __repr__(self) -> str:
         """Without what may be a credential: headers, fields, the URL's user and query."""
@@ -65,40 +95,58 @@ class PythonSpec(
 
 
 class OneTimeSpec(
-    msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="type", tag="one_time"
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    gc=False,
+    forbid_unknown_fields=True,
+    tag_field="type",
+    tag="one_time",
 ):
     """Once, after a delay counted from the enqueue."""
 
-    initial_delay_ms: int
+    initial_delay_ms: Delay = 0
 
 
-class ConstraintsSpec(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """Under which conditions a task runs."""
+class ConstraintsSpec(
+    msgspec.Struct, frozen=True, kw_only=True, gc=False, forbid_unknown_fields=True
+):
+    """Under which conditions a task runs.
 
-    network_type: str | None
-    battery_not_low: bool
+    Attributes:
+        network_type: `None` is the worker's default: a network for HTTP, none for a callback.
+    """
+
+    network_type: NetworkType | None = None
+    battery_not_low: bool = False
 
 
-class RetrySpec(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class RetrySpec(msgspec.Struct, frozen=True, kw_only=True, gc=False, forbid_unknown_fields=True):
     """What happens when an attempt fails."""
 
-    max_retries: int
-    initial_delay_ms: int
-    multiplier: float
-    max_delay_ms: int
+    max_retries: Annotated[int, msgspec.Meta(ge=0, le=RETRIES_MAX)] = 3
+    initial_delay_ms: Delay = 30_000
+    multiplier: Annotated[float, msgspec.Meta(ge=1, le=MULTIPLIER_MAX)] = 2.0
+    max_delay_ms: Delay = 3_600_000
 
 
-class TaskSpec(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One task as the user described it."""
+class TaskSpec(msgspec.Struct, frozen=True, kw_only=True, gc=False, forbid_unknown_fields=True):
+    """One task as the user described it.
 
-    task_id: str | None
+    Attributes:
+        task_id: Unique among live tasks; `None` lets outhaul make one.
+        tag: A label shared by related tasks.
+        priority: Larger goes first among tasks that are ready.
+    """
+
+    task_id: str | None = None
     worker: HttpUploadSpec | PythonSpec
-    trigger: OneTimeSpec
-    constraints: ConstraintsSpec
-    existing_policy: str
-    retry: RetrySpec
-    tag: str | None
-    priority: int
+    trigger: OneTimeSpec = OneTimeSpec()
+    constraints: ConstraintsSpec = ConstraintsSpec()
+    existing_policy: ExistingTaskPolicy = ExistingTaskPolicy.KEEP
+    retry: RetrySpec = RetrySpec()
+    tag: str | None = None
+    priority: Annotated[int, msgspec.Meta(ge=-PRIORITY_MAX - 1, le=PRIORITY_MAX)] = 0
 
 
 _ENCODER: Final = msgspec.msgpack.Encoder()

@@ -170,13 +170,14 @@ impl PyCore {
         py.detach(|| self.0.ask(ticket, query));
     }
 
-    #[pyo3(signature = (ticket, *, statuses, tag, after, limit))]
+    #[pyo3(signature = (ticket, *, statuses, tag, prefix, after, limit))]
     fn ask_tasks(
         &self,
         py: Python<'_>,
         ticket: Ticket,
         statuses: Vec<String>,
         tag: Option<String>,
+        prefix: Option<String>,
         after: TaskKey,
         limit: u32,
     ) {
@@ -184,7 +185,7 @@ impl PyCore {
             .into_iter()
             .filter(|status| statuses.iter().any(|name| name == status.name()))
             .collect();
-        let want = TaskFilter { statuses, tag, after, limit };
+        let want = TaskFilter { statuses, tag, prefix, after, limit };
         py.detach(|| self.0.ask(ticket, Query::Tasks(want)));
     }
 

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use outhaul_core::multipart::{Boundary, Encoder, Escape, MultipartError, Part};
 use outhaul_core::source::{Fingerprint, PathPolicy, Source, SourceError};
+use pyo3::exceptions::PyBlockingIOError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -81,16 +82,39 @@ impl OpenFile {
         }
     }
 
-    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize, Refusal> {
-        self.source
-            .read_at(offset, buf)
-            .map_err(|error| Refusal::source(&self.argument, &io_error(&self.source, &error)))
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize, Unread> {
+        Ok(self.source.read_at(offset, buf).map_err(|error| self.unreadable(&error))?)
+    }
+
+    fn read_at_nowait(&self, offset: u64, buf: &mut [u8]) -> Result<usize, Unread> {
+        let read = self.source.read_at_nowait(offset, buf);
+        read.map_err(|error| self.unreadable(&error))?.ok_or(Unread::WouldWait)
+    }
+
+    fn unreadable(&self, error: &std::io::Error) -> Refusal {
+        Refusal::source(&self.argument, &io_error(&self.source, error))
     }
 
     fn verify(&self) -> Result<(), Refusal> {
         self.source.verify(&self.expected).map_err(|error| Refusal::source(&self.argument, &error))
     }
 }
+
+/// Why a stretch of the body was not read.
+enum Unread {
+    /// The disk would have to be waited for.
+    WouldWait,
+    Refused(Refusal),
+}
+
+impl From<Refusal> for Unread {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// How files are read: waiting for the disk, or not.
+type ReadFile = fn(&OpenFile, u64, &mut [u8]) -> Result<usize, Unread>;
 
 /// A multipart body and its files; see the stub.
 #[pyclass(frozen, name = "MultipartEncoder", module = "outhaul._core")]
@@ -136,19 +160,49 @@ impl PyMultipartEncoder {
         offset: u64,
         size: usize,
     ) -> PyResult<Bound<'py, PyBytes>> {
+        let read = self.read(py, offset, size, OpenFile::read_at)?;
+        // Never so: reading that may wait does.
+        read.ok_or_else(|| PyBlockingIOError::new_err("the file cannot be read now"))
+    }
+
+    fn read_at_nowait<'py>(
+        &self,
+        py: Python<'py>,
+        offset: u64,
+        size: usize,
+    ) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        self.read(py, offset, size, OpenFile::read_at_nowait)
+    }
+}
+
+impl PyMultipartEncoder {
+    /// At most `size` bytes of the body; `None` where `read` would have to wait.
+    fn read<'py>(
+        &self,
+        py: Python<'py>,
+        offset: u64,
+        size: usize,
+        read: ReadFile,
+    ) -> PyResult<Option<Bound<'py, PyBytes>>> {
         if size > READ_BYTES_MAX {
             let message = format!("read at most {READ_BYTES_MAX} bytes at a time");
             return Err(Refusal::invalid("size", message).raise(py));
         }
         let left = self.encoder.content_length().saturating_sub(offset);
         let len = usize::try_from(left).unwrap_or(usize::MAX).min(size);
-        PyBytes::new_with(py, len, |buf| {
-            py.detach(|| self.fill(offset, buf)).map_err(|refusal| refusal.raise(py))
-        })
+        let mut would_wait = false;
+        let bytes = PyBytes::new_with(py, len, |buf| {
+            py.detach(|| self.fill(offset, buf, read)).map_err(|unread| match unread {
+                Unread::Refused(refusal) => refusal.raise(py),
+                Unread::WouldWait => {
+                    would_wait = true;
+                    PyBlockingIOError::new_err(())
+                }
+            })
+        });
+        if would_wait { Ok(None) } else { bytes.map(Some) }
     }
-}
 
-impl PyMultipartEncoder {
     fn open(
         parts: Vec<PyPart>,
         escape: &str,
@@ -189,12 +243,12 @@ impl PyMultipartEncoder {
     }
 
     /// Fills `buf`, which ends at or before the end of the body, or says which file has changed.
-    fn fill(&self, offset: u64, buf: &mut [u8]) -> Result<(), Refusal> {
+    fn fill(&self, offset: u64, buf: &mut [u8], read: ReadFile) -> Result<(), Unread> {
         let mut touched = Vec::new();
         let filled = self.encoder.read_at(offset, buf, |index, offset, buf| {
             let Some(file) = self.files.get(index) else { return Ok(0) };
             touched.push(file);
-            file.read_at(offset, buf)
+            read_whole(file, offset, buf, read)
         })?;
         // Checked after the bytes were read, so that nothing leaves which is not of that file; and
         // all files before the last byte of the body, so that no server can accept another body.
@@ -212,10 +266,29 @@ impl PyMultipartEncoder {
                     path: file.source.path().to_owned(),
                     how: "it was shorter while it was read".to_owned(),
                 },
-            )),
+            )
+            .into()),
             _ => Ok(()),
         }
     }
+}
+
+/// Reads until `buf` is full or the file ends: a read may stop where the memory of the kernel does.
+fn read_whole(
+    file: &OpenFile,
+    offset: u64,
+    buf: &mut [u8],
+    read: ReadFile,
+) -> Result<usize, Unread> {
+    let mut filled = 0;
+    while let Some(rest) = buf.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        let at = offset.saturating_add(u64::try_from(filled).unwrap_or(u64::MAX));
+        match read(file, at, rest)? {
+            0 => break,
+            len => filled += len,
+        }
+    }
+    Ok(filled)
 }
 
 fn random_boundary() -> Result<Boundary, Refusal> {

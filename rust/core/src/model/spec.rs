@@ -3,7 +3,11 @@
 //! Python checks types and shape and encodes it as `MessagePack`; these Structs read it. The stored
 //! bytes never change, so a retry re-runs exactly what was enqueued. Durations are milliseconds.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::clock::UnixMillis;
 
@@ -56,8 +60,10 @@ pub struct HttpUploadSpec {
     /// The media type told to the server; `None` is guessed from the name.
     pub mime_type: Option<String>,
     /// Request headers, in order.
+    #[serde(deserialize_with = "pairs")]
     pub headers: Vec<(String, HeaderValueSpec)>,
     /// Form fields sent before the file, in order.
+    #[serde(deserialize_with = "pairs")]
     pub fields: Vec<(String, String)>,
     /// At most this long for a connection.
     pub connect_timeout_ms: u64,
@@ -65,6 +71,41 @@ pub struct HttpUploadSpec {
     pub stall_timeout_ms: u64,
     /// At most this long from the last byte sent to the answer.
     pub response_timeout_ms: u64,
+}
+
+/// Names and values, written as a list of pairs or as a map.
+fn pairs<'de, V, D>(deserializer: D) -> Result<Vec<(String, V)>, D::Error>
+where
+    V: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    struct Pairs<V>(PhantomData<V>);
+
+    impl<'de, V: Deserialize<'de>> Visitor<'de> for Pairs<V> {
+        type Value = Vec<(String, V)>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("pairs of a name and a value, or a map")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            let mut pairs = Vec::new();
+            while let Some(pair) = list.next_element()? {
+                pairs.push(pair);
+            }
+            Ok(pairs)
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut pairs = Vec::new();
+            while let Some(pair) = map.next_entry()? {
+                pairs.push(pair);
+            }
+            Ok(pairs)
+        }
+    }
+
+    deserializer.deserialize_any(Pairs(PhantomData))
 }
 
 /// The HTTP method of an upload.

@@ -99,8 +99,11 @@ impl Admission {
     ) -> Result<Worker, Fault> {
         let target = Target::parse(&upload.url, self.allow_http, &self.addresses)?;
         headers::check(&upload.headers)?;
-        let source = Source::open(Path::new(&upload.file_path), &self.paths)
-            .map_err(|error| refusal(&error))?;
+        let path = Path::new(&upload.file_path);
+        if !path.is_absolute() {
+            return Err(Fault::invalid("file_path", "is relative; give an absolute path"));
+        }
+        let source = Source::open(path, &self.paths).map_err(|error| refusal(&error))?;
         let fingerprint = source
             .fingerprint()
             .map_err(|error| Fault::invalid("file_path", format!("cannot be examined: {error}")))?;

@@ -95,26 +95,53 @@ pub trait Store: Send {
     fn body(&mut self, key: TaskKey) -> Result<Option<Body>, StoreError>;
 }
 
+/// How the ids begin that outhaul makes.
+const GENERATED: &str = "oh_";
+
+/// Then so many digits follow.
+const DIGITS_OF_ID: u32 = 13;
+
+/// These, in the order of their values: no letter that is taken for another.
+const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+
+/// Keys are positive in SQL, too.
+const KEY_MAX: TaskKey = u64::MAX >> 1;
+
 /// The id shown for a task that the user gave none: `oh_` and 13 digits of base 32, ordered by time.
 pub fn generated_id(key: TaskKey) -> String {
-    const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
     let digit = |place: u32| {
         let at = usize::try_from((key >> (5 * place)) & 31).unwrap_or_default();
         char::from(DIGITS.get(at).copied().unwrap_or(b'0'))
     };
-    std::iter::once("oh_".to_owned())
-        .chain((0..13).rev().map(|place| digit(place).into()))
+    std::iter::once(GENERATED.to_owned())
+        .chain((0..DIGITS_OF_ID).rev().map(|place| digit(place).into()))
         .collect()
 }
 
 /// The key behind a generated id, or `None` if it is not one: 13 digits can say more than a key.
 pub fn key_of_generated_id(task_id: &str) -> Option<TaskKey> {
-    let digits = task_id.strip_prefix("oh_").filter(|digits| digits.len() == 13)?;
-    let key = digits.bytes().try_fold(0_u64, |key, byte| {
-        let at = b"0123456789abcdefghjkmnpqrstvwxyz".iter().position(|digit| *digit == byte)?;
-        Some(key.checked_mul(32)? | u64::try_from(at).ok()?)
-    })?;
-    (key <= u64::MAX >> 1).then_some(key)
+    let digits = task_id.strip_prefix(GENERATED).filter(|digits| digits.len() == 13)?;
+    TaskKey::try_from(number(digits)?).ok().filter(|key| *key <= KEY_MAX)
+}
+
+/// The keys whose generated ids begin with `prefix`, first and last, where there are any.
+pub fn keys_of_generated_prefix(prefix: &str) -> Option<(TaskKey, TaskKey)> {
+    if GENERATED.starts_with(prefix) {
+        return Some((0, KEY_MAX));
+    }
+    let digits = prefix.strip_prefix(GENERATED)?;
+    let open = DIGITS_OF_ID.checked_sub(u32::try_from(digits.len()).ok()?)?;
+    let first = number(digits)? << (5 * open);
+    let last = first | ((1 << (5 * open)) - 1);
+    Some((TaskKey::try_from(first).ok()?, TaskKey::try_from(last).unwrap_or(KEY_MAX).min(KEY_MAX)))
+}
+
+/// The number that such digits say; wide enough for all that fit into an id.
+fn number(digits: &str) -> Option<u128> {
+    digits.bytes().try_fold(0, |number, byte| {
+        let at = DIGITS.iter().position(|digit| *digit == byte)?;
+        Some(number << 5 | u128::try_from(at).ok()?)
+    })
 }
 
 /// The next key: later than any before it, and telling the time, so that ids sort as they arrived.
@@ -136,6 +163,25 @@ mod tests {
         assert_eq!(key_of_generated_id("oh_uuuuuuuuuuuuu"), None);
         assert_eq!(key_of_generated_id("oh_zzzzzzzzzzzzz"), None);
         assert_eq!(key_of_generated_id(&generated_id(1 << 63)), None);
+    }
+
+    #[test]
+    fn the_keys_of_a_prefix_are_those_whose_ids_begin_so() {
+        let key = next_key(0, 1_795_000_000_000);
+        for len in 0..=16 {
+            let prefix = generated_id(key).get(..len).unwrap().to_owned();
+            let (first, last) = keys_of_generated_prefix(&prefix).unwrap();
+            assert!(generated_id(first).starts_with(&prefix), "{prefix}");
+            assert!(generated_id(last).starts_with(&prefix), "{prefix}");
+            assert!((first..=last).contains(&key), "{prefix}");
+            if len > 4 {
+                assert!(!generated_id(first - 1).starts_with(&prefix), "{prefix}");
+                assert!(!generated_id(last + 1).starts_with(&prefix), "{prefix}");
+            }
+        }
+        for prefix in ["x", "oh_u", "oh_zzzz", "oh_00000000000000"] {
+            assert_eq!(keys_of_generated_prefix(prefix), None, "{prefix}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 
 use super::super::record::{Counts, EventRecord, TaskRecord};
-use super::super::{StoreError, generated_id, key_of_generated_id};
+use super::super::{StoreError, generated_id, key_of_generated_id, keys_of_generated_prefix};
 use super::open::open_reader;
 use super::rows::{key_at, sql_key, unpack};
 use crate::model::event::EventDetail;
@@ -20,6 +20,8 @@ pub struct TaskFilter {
     pub statuses: Vec<TaskStatus>,
     /// Those with this tag.
     pub tag: Option<String>,
+    /// Those whose id begins so.
+    pub prefix: Option<String>,
     /// Those with a key above this.
     pub after: TaskKey,
     /// At most so many.
@@ -60,6 +62,9 @@ const TASK_COLUMNS: &str = "t.key, t.task_id, t.tag, t.created_at, t.spec, \
 
 const EVENT_COLUMNS: &str = "e.seq, e.at, e.kind, e.key, e.detail, t.task_id, t.tag, d.success";
 
+/// An answer ends with the event that fills this: details and results are up to 64 KiB each.
+const EVENTS_BYTES_MAX: usize = 1024 * 1024;
+
 const TERMINAL_KINDS: &str = "(5, 6, 7, 8)";
 
 impl Reader {
@@ -99,6 +104,9 @@ impl Reader {
             sql.push_str(" AND t.tag = ?");
             values.push(Value::Text(tag.clone()));
         }
+        if let Some(prefix) = &want.prefix {
+            begins_so(prefix, &mut sql, &mut values)?;
+        }
         if !want.statuses.is_empty() {
             let codes: Vec<String> =
                 want.statuses.iter().map(|status| status.code().to_string()).collect();
@@ -133,7 +141,8 @@ impl Reader {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// The events after `after` that match, and how far the log was looked through.
+    /// The events after `after` that match, and how far the log was looked through. There are more
+    /// unless none is given.
     pub fn events(
         &self,
         after: u64,
@@ -148,11 +157,16 @@ impl Reader {
         let (sql, values) = event_query(from, end.min(last), want)?;
         let mut query = self.connection.prepare_cached(&sql)?;
         let mut rows = query.query(params_from_iter(values))?;
-        let mut events = Vec::new();
+        let (mut events, mut bytes) = (Vec::new(), 0);
         while let Some(row) = rows.next()? {
             events.push(event_record(row)?);
+            bytes += blob_len(row, 4)? + blob_len(row, 7)?;
+            if bytes >= EVENTS_BYTES_MAX {
+                break;
+            }
         }
-        let full = u32::try_from(events.len()).unwrap_or(u32::MAX) >= want.limit;
+        let full = u32::try_from(events.len()).unwrap_or(u32::MAX) >= want.limit
+            || bytes >= EVENTS_BYTES_MAX;
         let seen = events.last().filter(|_| full).map_or(last, |event| event.seq);
         Ok((events, seen.max(after)))
     }
@@ -241,13 +255,23 @@ fn event_query(
         values.push(Value::Text(tag.clone()));
     }
     if let Some(prefix) = &want.prefix {
-        sql.push_str(" AND substr(t.task_id, 1, length(?)) = ?");
-        values.push(Value::Text(prefix.clone()));
-        values.push(Value::Text(prefix.clone()));
+        begins_so(prefix, &mut sql, &mut values)?;
     }
     sql.push_str(" ORDER BY e.seq LIMIT ?");
     values.push(Value::Integer(i64::from(want.limit)));
     Ok((sql, values))
+}
+
+/// Adds the condition that the id of a task, as its user sees it, begins with `prefix`.
+fn begins_so(prefix: &str, sql: &mut String, values: &mut Vec<Value>) -> Result<(), StoreError> {
+    sql.push_str(" AND (substr(t.task_id, 1, length(?)) = ?");
+    values.extend([Value::Text(prefix.to_owned()), Value::Text(prefix.to_owned())]);
+    if let Some((first, last)) = keys_of_generated_prefix(prefix) {
+        sql.push_str(" OR t.task_id IS NULL AND t.key BETWEEN ? AND ?");
+        values.extend([Value::Integer(sql_key(first)?), Value::Integer(sql_key(last)?)]);
+    }
+    sql.push(')');
+    Ok(())
 }
 
 fn shown_id(task_id: Option<String>, key: TaskKey) -> String {
@@ -267,6 +291,10 @@ fn packed_at<T: for<'a> serde::Deserialize<'a>>(
         .map_err(|error| StoreError::Corrupt(error.to_string()))?
         .map(unpack)
         .transpose()
+}
+
+fn blob_len(row: &Row<'_>, column: usize) -> Result<usize, StoreError> {
+    Ok(row.get_ref(column)?.as_blob_or_null().ok().flatten().map_or(0, <[u8]>::len))
 }
 
 fn task_record(row: &Row<'_>, now: Situation) -> Result<TaskRecord, StoreError> {

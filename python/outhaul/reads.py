@@ -1,0 +1,106 @@
+"""What one can ask a manager: no question waits for a commit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from outhaul.arguments import text
+from outhaul.model import TaskStatus
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable
+
+    from outhaul.model import Stats, TaskEvent, TaskProgress, TaskRecord
+    from outhaul.queries import Queries
+
+LIVE: Final = (TaskStatus.PENDING, TaskStatus.RUNNING, TaskStatus.PAUSED, TaskStatus.BLOCKED)
+
+
+class Reads:
+    """The verbs of a `WorkManager` that change nothing."""
+
+    def _ask(self) -> Queries:
+        raise NotImplementedError
+
+    async def get_task(self, task_id: str) -> TaskRecord | None:
+        """The newest task with that id, live or ended; `None` if there is none."""
+        return await self._ask().task(task_id=text("task_id", task_id))
+
+    async def get_task_status(self, task_id: str) -> TaskStatus | None:
+        """Where the newest task with that id stands; `None` if there is none."""
+        record = await self.get_task(task_id)
+        return None if record is None else record.status
+
+    async def get_tasks_by_tag(
+        self, tag: str, *, statuses: Iterable[TaskStatus] = LIVE
+    ) -> list[TaskRecord]:
+        """The tasks with that tag, oldest first: live ones, unless other statuses are given."""
+        return await self._ask().tasks(tag=text("tag", tag), statuses=statuses)
+
+    async def get_tasks_by_status(self, *statuses: TaskStatus) -> list[TaskRecord]:
+        """The tasks that stand in one of those statuses, oldest first; all without any."""
+        return await self._ask().tasks(statuses=statuses)
+
+    async def list_tasks(
+        self,
+        *,
+        statuses: Iterable[TaskStatus] = (),
+        tag: str | None = None,
+        prefix: str | None = None,
+        after: int = 0,
+        limit: int = 100,
+    ) -> list[TaskRecord]:
+        """A page of tasks, oldest first. For the next one, `after` is the `key` of the last.
+
+        Args:
+            statuses: Only those that stand in one of these; any by default.
+            tag: Only those with this tag.
+            prefix: Only those whose id begins so.
+            after: Only those with a key above this.
+            limit: At most so many, 1 to 500. Fewer is the last page.
+        """
+        return await self._ask().page(
+            statuses=statuses, tag=tag, prefix=prefix, after=after, limit=limit
+        )
+
+    async def all_tags(self) -> list[str]:
+        """Every tag of a stored task, sorted."""
+        return await self._ask().tags()
+
+    def events(
+        self,
+        *,
+        after: int | None = None,
+        tag: str | None = None,
+        task_id: str | None = None,
+        prefix: str | None = None,
+        follow: bool = True,
+    ) -> AsyncIterator[TaskEvent]:
+        """What happens to tasks, in order. A slow reader costs no memory: it re-reads the log.
+
+        Args:
+            after: The `seq` of the last event already seen; 0 is from the beginning, `None` is
+                from now on.
+            tag: Only tasks with this tag.
+            task_id: Only tasks with this id.
+            prefix: Only tasks whose id begins so.
+            follow: Whether to wait for more at the end of the log.
+        """
+        return self._ask().events(
+            after=after, tag=tag, task_id=task_id, prefix=prefix, follow=follow
+        )
+
+    async def progress(
+        self, *, task_id: str | None = None, tag: str | None = None
+    ) -> AsyncIterator[TaskProgress]:
+        """How far transfers are: the latest of each, never a queue. Does not end by itself."""
+        queries = self._ask()
+        version = 0
+        while True:
+            version, updates = await queries.progress(version, task_id=task_id, tag=tag)
+            for update in updates:
+                yield update
+
+    async def stats(self) -> Stats:
+        """How many tasks stand where."""
+        return await self._ask().stats()
