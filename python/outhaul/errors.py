@@ -19,6 +19,8 @@
     ├── ManagerClosedError (RuntimeError)
     ├── WrongLoopError (RuntimeError)          used on another event loop than it was opened on
     ├── ForkedError (RuntimeError)             used in a forked child
+    ├── ServiceError (ConnectionError)         a server that cannot be reached, or is none of ours
+    ├── AccessDeniedError (PermissionError)    a server that wants a token, or another one
     ├── StoreError
     │   ├── StoreCorruptError                  not an outhaul store, or damaged
     │   ├── StoreTooNewError                   written by a newer outhaul
@@ -152,6 +154,18 @@ class ForkedError(OuthaulError, RuntimeError):
     """A manager does not survive a fork: open one in the child."""
 
     code = "FORKED"
+
+
+class ServiceError(OuthaulError, ConnectionError):
+    """The service cannot be reached, or is none of ours."""
+
+    code = "SERVICE"
+
+
+class AccessDeniedError(OuthaulError, PermissionError):
+    """The service wants a token, or another one."""
+
+    code = "UNAUTHORIZED"
 
 
 class StoreError(OuthaulError):

@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from outhaul.cli import cancel, events, list_tasks, run_tasks, show, upload
+from outhaul.cli import cancel, events, list_tasks, run_tasks, serve, show, upload
+from outhaul.cli.place import Place, token_in
 from outhaul.cli.session import ExitStatus
 
 app = typer.Typer(
@@ -26,6 +27,7 @@ app.command("list")(list_tasks.list_tasks)
 app.command("show")(show.show)
 app.command("cancel")(cancel.cancel)
 app.command("events")(events.events)
+app.command("serve")(serve.serve)
 
 
 def _leave_with_version(wanted: bool) -> None:
@@ -42,12 +44,24 @@ def options(
         str,
         typer.Option("--db", metavar="FILE", envvar="OUTHAUL_DB", help="Where the work is kept."),
     ] = "outhaul.db",
+    server: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", envvar="OUTHAUL_SERVER", help="Ask this `outhaul serve` instead."
+        ),
+    ] = None,
+    token_file: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", envvar="OUTHAUL_TOKEN_FILE", help="Holds the token of the server."
+        ),
+    ] = None,
     version: Annotated[  # noqa: ARG001 — it has left before it gets here
         bool, typer.Option("--version", callback=_leave_with_version, is_eager=True, help="Say it.")
     ] = False,
 ) -> None:
     """Durable uploads: they survive crashes, restarts and lost networks."""
-    context.obj = db
+    context.obj = Place(db, server, token_in(token_file))
 
 
 def run() -> None:

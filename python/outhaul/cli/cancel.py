@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from outhaul.cli.session import ExitStatus, complain, counted, existing, open_manager, run, usage
+from outhaul.cli.session import ExitStatus, complain, counted, run, usage
+
+if TYPE_CHECKING:
+    from outhaul.cli.place import Place
 
 
 def cancel(
@@ -17,19 +20,19 @@ def cancel(
     everything: Annotated[bool, typer.Option("--all", help="All.")] = False,
 ) -> None:
     """Cancels a task, all with a tag, or all: they stop within a second and never come back."""
-    db = existing(context.obj)
+    place: Place = context.obj.existing()
     if [task is not None, tag is not None, everything].count(True) != 1:
         usage("cancel: give one of TASK, --tag or --all")
 
     async def work() -> int:
-        async with open_manager(db, run=False) as manager:
+        async with place.opened() as works:
             if task is not None:
-                if not await manager.cancel(task):
+                if not await works.cancel(task):
                     complain(f"no live task {task!r}: nothing was cancelled")
                     return ExitStatus.FAILED
                 typer.echo(f"cancelled {task}")
                 return ExitStatus.OK
-            count = await (manager.cancel_all() if tag is None else manager.cancel_by_tag(tag))
+            count = await (works.cancel_all() if tag is None else works.cancel_by_tag(tag))
             typer.echo(f"cancelled {counted(count, 'task')}")
             return ExitStatus.OK
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from outhaul.cli import render
-from outhaul.cli.session import ExitStatus, existing, open_manager, run
+from outhaul.cli.session import ExitStatus, run
+
+if TYPE_CHECKING:
+    from outhaul.cli.place import Place
 
 
 def events(
@@ -19,11 +22,11 @@ def events(
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines, for programs.")] = False,
 ) -> None:
     """Prints what happened, oldest first."""
-    db = existing(context.obj)
+    place: Place = context.obj.existing()
 
     async def work() -> int:
-        async with open_manager(db, run=False) as manager:
-            async for event in manager.events(after=after, tag=tag, follow=follow):
+        async with place.opened() as works:
+            async for event in works.events(after=after, tag=tag, follow=follow):
                 render.event(event, as_json=as_json)
         return ExitStatus.OK
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from outhaul.cli import render
-from outhaul.cli.session import ExitStatus, complain, existing, open_manager, run
+from outhaul.cli.session import ExitStatus, complain, run
 from outhaul.model import TaskRecord, TaskStatus
+
+if TYPE_CHECKING:
+    from outhaul.cli.place import Place
 
 
 def list_tasks(
@@ -19,20 +22,20 @@ def list_tasks(
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines, for programs.")] = False,
 ) -> None:
     """Lists tasks: those that have not ended, unless --status says otherwise."""
-    db = existing(context.obj)
+    place: Place = context.obj.existing()
     statuses = [status] if status else [each for each in TaskStatus if not each.is_terminal]
 
     async def work() -> int:
-        async with open_manager(db, run=False) as manager:
+        async with place.opened() as works:
             found: list[TaskRecord] = []
             if tag is not None:
-                found = await manager.get_tasks_by_tag(tag, statuses=statuses)
+                found = await works.get_tasks_by_tag(tag, statuses=statuses)
             else:
                 for each in statuses:
-                    found += await manager.get_tasks_by_status(each)
+                    found += await works.get_tasks_by_status(each)
             render.records(found, as_json=as_json)
             if not found and not as_json:
-                stats = await manager.stats()
+                stats = await works.stats()
                 complain(f"none ({stats.completed} completed, {stats.failed} failed)")
         return ExitStatus.OK
 

@@ -9,19 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from outhaul.cli import render
-from outhaul.cli.session import (
-    ExitStatus,
-    complain,
-    counted,
-    existing,
-    open_manager,
-    run,
-    safe,
-)
+from outhaul.cli.session import ExitStatus, complain, counted, run
 from outhaul.model import TaskRecord, TaskStatus
 
 if TYPE_CHECKING:
     from outhaul import WorkManager
+    from outhaul.cli.place import Place
 
 # How often it is asked whether anything is left. Asking is one query.
 POLL_S: Final = 0.2
@@ -50,13 +43,13 @@ def run_tasks(
     code, is not; it stays in the store. Where another process runs the tasks, this one looks on,
     and takes over when that one ends.
     """
-    db = existing(context.obj)
+    place: Place = context.obj.only_here("run").existing()
 
     async def work() -> int:
         # Asked before anything can run, so that nothing that happens is missed.
-        async with open_manager(db, run=False) as manager:
+        async with place.manager(run=False) as manager:
             before = await manager.stats()
-        async with open_manager(db, run=True, allow_http=allow_http) as manager:
+        async with place.manager(run=True, allow_http=allow_http) as manager:
             log = _Log(before.last_event, as_json=as_json)
             watcher = asyncio.create_task(log.follow(manager))
             try:
@@ -67,11 +60,11 @@ def run_tasks(
             await log.rest(manager)
             after = await manager.stats()
         if after.live:
-            ask = f"outhaul --db {shlex.quote(db)} list"
+            ask = f"outhaul --db {shlex.quote(place.db)} list"
             complain(f"not ended: {after.live}; `{ask}` says what they wait for")
         return ExitStatus.FAILED if after.failed > before.failed else ExitStatus.OK
 
-    run(work(), interrupted=safe(db))
+    run(work(), interrupted=place.safe)
 
 
 class _Log:

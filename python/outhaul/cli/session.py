@@ -1,11 +1,9 @@
-"""What every verb needs: an open manager, an event loop, and errors as exit statuses."""
+"""What every verb needs: an event loop, and errors as exit statuses."""
 
 from __future__ import annotations
 
 import asyncio
 import enum
-import os
-import shlex
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
@@ -15,8 +13,6 @@ from outhaul.errors import OuthaulError
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from outhaul import WorkManager
-
 
 class ExitStatus(enum.IntEnum):
     """What the command answers its caller."""
@@ -25,26 +21,6 @@ class ExitStatus(enum.IntEnum):
     FAILED = 1
     USAGE = 2
     INTERRUPTED = 130
-
-
-def open_manager(db: str, *, run: bool, allow_http: bool = False) -> WorkManager:
-    """The manager, to be entered. With `run=False` it only asks and enqueues."""
-    from outhaul import WorkManager  # noqa: PLC0415 — tests put theirs there
-
-    return WorkManager(db, run=run, allow_http=allow_http)
-
-
-def safe(db: str) -> str:
-    """What is said to a user who stops work that is stored."""
-    again = f"outhaul --db {shlex.quote(db)} run --until-idle"
-    return f"interrupted: the work is safe in {db}; `{again}` goes on with it"
-
-
-def existing(db: str) -> str:
-    """`db`, which must be there: a question should not create an empty store."""
-    if not os.path.exists(db):  # noqa: PTH110 — a string is what the manager wants
-        usage(f"no store at {db}: give --db, or set OUTHAUL_DB")
-    return db
 
 
 def run(work: Coroutine[Any, Any, int], *, interrupted: str = "") -> NoReturn:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
 
 from outhaul.cli import render
-from outhaul.cli.session import ExitStatus, existing, open_manager, run
+from outhaul.cli.session import ExitStatus, run
 from outhaul.errors import TaskNotFoundError
+
+if TYPE_CHECKING:
+    from outhaul.cli.place import Place
 
 
 def show(
@@ -19,16 +22,16 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Shows a task and its events."""
-    db = existing(context.obj)
+    place: Place = context.obj.existing()
 
     async def work() -> int:
-        async with open_manager(db, run=False) as manager:
-            record = await manager.get_task(task)
+        async with place.opened() as works:
+            record = await works.get_task(task)
             if record is None:
-                raise TaskNotFoundError(f"no task {task!r} in {db}")
+                raise TaskNotFoundError(f"no task {task!r} at {place}")
             events = [
                 event
-                async for event in manager.events(after=0, task_id=task, follow=False)
+                async for event in works.events(after=0, task_id=task, follow=False)
                 if event.key == record.key
             ]
         if as_json:

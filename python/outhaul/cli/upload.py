@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from outhaul.cli import render
-from outhaul.cli.session import ExitStatus, open_manager, run, safe
+from outhaul.cli.session import ExitStatus, run
 from outhaul.errors import InvalidArgumentError
 from outhaul.model import EventKind
 from outhaul.policies import RetryPolicy
@@ -20,7 +20,8 @@ from outhaul.workers import NativeWorker
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from outhaul import TaskHandle, WorkManager
+    from outhaul.cli.place import Place
+    from outhaul.cli.works import Held, Works
     from outhaul.wire import SecretRef
 
 # `Bearer env:API_TOKEN`: a word, and where the secret is found.
@@ -60,7 +61,7 @@ def upload(
     The same file to the same URL is the same task until it has ended: to run the command again
     while it waits or runs adds nothing.
     """
-    db: str = context.obj
+    place: Place = context.obj
 
     async def work() -> int:
         headers = [parse_header(text) for text in header or ()]
@@ -74,12 +75,16 @@ def upload(
             )
             for file in files
         }
-        async with open_manager(db, run=not detach, allow_http=allow_http) as manager:
+        if place.server is not None:
+            where = place.opened()
+        else:
+            where = place.manager(run=not detach, allow_http=allow_http)
+        async with where as works:
             if detach:
-                return await _detached(manager, tasks, as_json=as_json)
-            return await _attended(manager, tasks, as_json=as_json)
+                return await _detached(works, tasks, as_json=as_json)
+            return await _attended(works, tasks, as_json=as_json)
 
-    run(work(), interrupted=safe(db))
+    run(work(), interrupted=place.safe)
 
 
 def parse_header(text: str) -> tuple[str, str | SecretRef]:
@@ -97,21 +102,21 @@ def parse_header(text: str) -> tuple[str, str | SecretRef]:
     return name, Secret.file(reference["name"], prefix=prefix)
 
 
-async def _detached(manager: WorkManager, tasks: Mapping[str, Task], *, as_json: bool) -> int:
-    handles: Sequence[TaskHandle] = await manager.enqueue_all(list(tasks.values()))
+async def _detached(works: Works, tasks: Mapping[str, Task], *, as_json: bool) -> int:
+    handles: Sequence[Held] = await works.enqueue_all(list(tasks.values()))
     report = render.JsonReporter() if as_json else render.PlainReporter()
     for name, handle in zip(tasks, handles, strict=True):
         report.enqueued(name, handle.task_id, handle.schedule_result.value)
     return ExitStatus.OK
 
 
-async def _attended(manager: WorkManager, tasks: Mapping[str, Task], *, as_json: bool) -> int:
-    handles: Sequence[TaskHandle] = await manager.enqueue_all(list(tasks.values()))
+async def _attended(works: Works, tasks: Mapping[str, Task], *, as_json: bool) -> int:
+    handles: Sequence[Held] = await works.enqueue_all(list(tasks.values()))
     names: dict[int, str] = {handle.key: name for name, handle in zip(tasks, handles, strict=True)}
     report = render.reporter(as_json=as_json, total=len(handles))
     watchers = [
-        asyncio.create_task(_show_progress(manager, names, report)),
-        asyncio.create_task(_show_retries(manager, names, report)),
+        asyncio.create_task(_show_progress(works, names, report)),
+        asyncio.create_task(_show_retries(works, names, report)),
     ]
     results = [asyncio.create_task(handle.result()) for handle in handles]
     completed = 0
@@ -131,19 +136,15 @@ async def _attended(manager: WorkManager, tasks: Mapping[str, Task], *, as_json:
     return ExitStatus.OK if completed == len(handles) else ExitStatus.FAILED
 
 
-async def _show_progress(
-    manager: WorkManager, names: Mapping[int, str], report: render.Reporter
-) -> None:
-    async for progress in manager.progress():
+async def _show_progress(works: Works, names: Mapping[int, str], report: render.Reporter) -> None:
+    async for progress in works.progress():
         name = names.get(progress.key)
         if name is not None:
             report.progress(name, progress)
 
 
-async def _show_retries(
-    manager: WorkManager, names: Mapping[int, str], report: render.Reporter
-) -> None:
-    async for event in manager.events():
+async def _show_retries(works: Works, names: Mapping[int, str], report: render.Reporter) -> None:
+    async for event in works.events():
         name = names.get(event.key)
         if name is not None and event.kind is EventKind.RETRY_SCHEDULED:
             report.retrying(name, event)

@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Final, Self
 import aiohttp
 import msgspec
 from aiohttp import web
+from multidict import CIMultiDictProxy
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterable, Sequence
-
-    from multidict import CIMultiDictProxy
 
 REQUESTS_KEPT: Final = 100_000
 _CHUNK_BYTES: Final = 256 * 1024

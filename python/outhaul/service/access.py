@@ -1,0 +1,78 @@
+"""Who may ask, and how: a token, the hosts that are ours, JSON and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import web
+
+from outhaul.errors import InvalidArgumentError
+from outhaul.service.problems import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from aiohttp.typedefs import Handler, Middleware
+
+TOKEN_CHARS_MIN: Final = 16
+
+
+def guard(
+    token: str | None, hosts: Collection[str] | None, *, public: Collection[str]
+) -> Middleware:
+    """The middleware that lets in who may ask.
+
+    Args:
+        token: What clients have to bear; `None` lets everybody in. Kept as a digest.
+        hosts: The names by which the service may be called; `None` is any. Without it, a page that
+            somebody visits could let its own name mean this address and read what we answer.
+        public: The names of the routes that are open to whoever asks.
+    """
+    digest = None if token is None else _digest(_checked(token))
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if hosts is not None and _name(request.host) not in hosts:
+            said = f"this service is not {request.host!r}: call it by the address it listens on"
+            raise Refused(421, "WRONG_HOST", said, field="Host")
+        is_public = request.match_info.route.name in public
+        if digest is not None and not is_public and not _bears(request, digest):
+            said = "this service wants a token: send `Authorization: Bearer TOKEN`"
+            challenge = {"WWW-Authenticate": "Bearer"}
+            raise Refused(401, "UNAUTHORIZED", said, field="Authorization", headers=challenge)
+        # A form of another page can be sent here without asking, JSON cannot.
+        if request.method == "POST" and request.content_type != "application/json":
+            said = "the body must be JSON: send `Content-Type: application/json`"
+            raise Refused(415, "UNSUPPORTED_MEDIA_TYPE", said, field="Content-Type")
+        return await handler(request)
+
+    return middleware
+
+
+def _checked(token: str) -> str:
+    if len(token) < TOKEN_CHARS_MIN:
+        raise InvalidArgumentError(
+            f"has {len(token)} characters: use at least {TOKEN_CHARS_MIN}, such as the output of "
+            "`openssl rand -hex 32`",
+            argument="token",
+        )
+    return token
+
+
+def _bears(request: web.Request, digest: bytes) -> bool:
+    kind, _, given = request.headers.get("Authorization", "").partition(" ")
+    # Digests have one length, and comparing them takes one time, whatever was given.
+    return kind.lower() == "bearer" and hmac.compare_digest(_digest(given.strip()), digest)
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode(errors="surrogateescape")).digest()
+
+
+def _name(host: str) -> str:
+    """A `Host` without its port."""
+    if host.startswith("["):
+        return host[: host.find("]") + 1].lower()
+    return host.partition(":")[0].lower()

@@ -1,0 +1,123 @@
+"""The OpenAPI document, made of the routes and of the Structs that requests are decoded into.
+
+SOURCE: OpenAPI Specification 3.1.1.
+"""
+
+from __future__ import annotations
+
+import http
+import importlib.metadata
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from outhaul.model import TaskEvent, TaskProgress
+from outhaul.service.problems import CONTENT_TYPE as PROBLEM_TYPE
+from outhaul.service.problems import Problem
+from outhaul.service.routes import ALWAYS, GUARDED, JSON, STREAM
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from outhaul.service.routes import Operation
+
+_REFERENCE: Final = "#/components/schemas/{name}"
+_PROBLEM: Final = {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+_STREAM: Final = {STREAM: {"schema": {"type": "string"}}}
+_ID: Final = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
+_LAST_EVENT_ID: Final = {
+    "name": "Last-Event-ID",
+    "in": "header",
+    "description": "The id of the last event that was seen.",
+    "schema": {"type": "string", "pattern": "^[0-9]{1,18}$"},
+}
+
+
+def document(operations: Iterable[Operation], *, has_token: bool) -> dict[str, Any]:
+    """The document of these operations, but for where the service is."""
+    operations = list(operations)
+    types = _types(operations)
+    schemas, components = msgspec.json.schema_components(types, ref_template=_REFERENCE)
+    schema_of = {_key(kind): schema for kind, schema in zip(types, schemas, strict=True)}
+    paths: dict[str, Any] = {}
+    for operation in operations:
+        said = _operation(operation, schema_of, components, has_token=has_token)
+        paths.setdefault(operation.path, {})[operation.method.lower()] = said
+    secured = {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}}
+    return {
+        "openapi": "3.1.1",
+        "info": {
+            "title": "outhaul",
+            "description": "Durable background work: what is accepted is on disk, and is done.",
+            "version": importlib.metadata.version("outhaul"),
+        },
+        "paths": paths,
+        "components": {"schemas": components, **(secured if has_token else {})},
+    }
+
+
+def _types(operations: Iterable[Operation]) -> list[Any]:
+    found = {_key(kind): kind for kind in (Problem, TaskEvent, TaskProgress)}
+    for operation in operations:
+        for kind in (operation.query, operation.body, *operation.answers.values()):
+            if kind is not None:
+                found.setdefault(_key(kind), kind)
+    return list(found.values())
+
+
+def _key(kind: object) -> str:
+    return repr(kind)
+
+
+def _operation(
+    operation: Operation,
+    schema_of: dict[str, Any],
+    components: dict[str, Any],
+    *,
+    has_token: bool,
+) -> dict[str, Any]:
+    said: dict[str, Any] = {
+        "operationId": operation.name,
+        "summary": operation.summary,
+        "responses": dict(_responses(operation, schema_of)),
+    }
+    parameters = list(_parameters(operation, schema_of, components))
+    if parameters:
+        said["parameters"] = parameters
+    if operation.body is not None:
+        content = {JSON: {"schema": schema_of[_key(operation.body)]}}
+        said["requestBody"] = {"required": True, "content": content}
+    if has_token and not operation.is_public:
+        said["security"] = [{"token": []}]
+    return said
+
+
+def _responses(
+    operation: Operation, schema_of: dict[str, Any]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    for status, kind in operation.answers.items():
+        content = _STREAM if kind is None else {JSON: {"schema": schema_of[_key(kind)]}}
+        yield str(status), {"description": _phrase(status), "content": content}
+    for status in sorted({*operation.refusals, *ALWAYS, *GUARDED}):
+        yield str(status), {"description": _phrase(status), "content": _PROBLEM}
+
+
+def _parameters(
+    operation: Operation, schema_of: dict[str, Any], components: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
+    if "{id}" in operation.path:
+        yield _ID
+    if STREAM in _kinds(operation) and operation.name == "events":
+        yield _LAST_EVENT_ID
+    name = schema_of[_key(operation.query)]["$ref"].rpartition("/")[2]
+    # Its members are said one by one, so the Struct itself is of no use to a reader.
+    for member, schema in components[name]["properties"].items():
+        yield {"name": member, "in": "query", "schema": schema}
+
+
+def _kinds(operation: Operation) -> set[str]:
+    return {STREAM if kind is None else JSON for kind in operation.answers.values()}
+
+
+def _phrase(status: int) -> str:
+    return http.HTTPStatus(status).phrase

@@ -1,0 +1,207 @@
+"""What a request says: its body and its query, decoded into Structs that check types and ranges."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+
+import msgspec
+
+from outhaul.errors import SecurityViolationError
+from outhaul.model import ScheduleResult, TaskRecord, TaskStatus
+from outhaul.queries import PAGE, SEQ_MAX
+from outhaul.service.problems import Refused, undecodable
+from outhaul.tasks import Task
+from outhaul.wire import HttpUploadSpec, PythonSpec, SecretRef, TaskSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Container
+
+    from multidict import MultiMapping
+
+# Decoding takes the event loop for about 4 ms a megabyte.
+BODY_BYTES_MAX: Final = 2 * 1024 * 1024
+TASKS_MAX: Final = 10_000
+
+
+class PythonTask(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="type",
+    tag="python",
+):
+    """A registered callback and its argument.
+
+    Attributes:
+        callback_id: The name it is registered under.
+        input: Any JSON value.
+    """
+
+    callback_id: str
+    input: Any = None
+
+
+class NewTask(TaskSpec, frozen=True, kw_only=True):
+    """A task to be done."""
+
+    worker: HttpUploadSpec | PythonTask  # type: ignore[assignment]  # its input as JSON, not encoded
+
+
+class Scheduled(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a task that was sent.
+
+    Attributes:
+        task_id: The caller's id, or the generated one.
+        key: The internal id: ascending, never reused.
+        schedule_result: `accepted`, or `kept` where a live task has that id.
+    """
+
+    task_id: str
+    key: int
+    schedule_result: ScheduleResult
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """Some tasks, oldest first.
+
+    Attributes:
+        tasks: At most as many as the limit says.
+        next: The `cursor` of the next page; `null` where this is the last one.
+    """
+
+    tasks: list[TaskRecord]
+    next: str | None
+
+
+class Cancelled(msgspec.Struct, frozen=True, kw_only=True):
+    """How many tasks were ended."""
+
+    cancelled: int
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether the service works."""
+
+    status: str
+
+
+class TasksQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which tasks are wanted.
+
+    Attributes:
+        status: Only those that stand in one of these; may be repeated.
+        cursor: What the page before gave as `next`.
+    """
+
+    status: list[TaskStatus] = []
+    tag: str | None = None
+    prefix: str | None = None
+    cursor: Annotated[int, msgspec.Meta(ge=0, le=SEQ_MAX)] = 0
+    limit: Annotated[int, msgspec.Meta(ge=1, le=PAGE)] = 100
+
+
+class CancelQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which tasks are to be ended: those with a tag, or (`all=true`) all."""
+
+    tag: str | None = None
+    all: bool = False
+
+
+class EventsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which events are wanted.
+
+    Attributes:
+        after: The number of the last event already seen; 0 is from the beginning, nothing is from
+            now on. The header `Last-Event-ID` wins over it.
+        follow: Whether the stream goes on at the end of the log.
+    """
+
+    after: Annotated[int, msgspec.Meta(ge=0, le=SEQ_MAX)] | None = None
+    tag: str | None = None
+    task_id: str | None = None
+    prefix: str | None = None
+    follow: bool = True
+
+
+class ProgressQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whose progress is wanted."""
+
+    task_id: str | None = None
+    tag: str | None = None
+
+
+class NoQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """No parameter."""
+
+
+_Query = TypeVar("_Query", bound=msgspec.Struct)
+_TASKS: Final = msgspec.json.Decoder(NewTask | list[NewTask])
+_ENCODER: Final = msgspec.msgpack.Encoder()
+
+
+def query(of: MultiMapping[str], into: type[_Query]) -> _Query:
+    """The parameters of a request.
+
+    Raises:
+        Refused: One does not exist, or has a value that means nothing.
+    """
+    lists = {field.name for field in msgspec.structs.fields(into) if field.default_factory is list}
+    given: dict[str, object] = {}
+    for name in set(of):
+        values = of.getall(name)
+        if name not in lists and len(values) > 1:
+            raise Refused(422, "INVALID_ARGUMENT", "it may be given once", field=name)
+        given[name] = values if name in lists else values[0]
+    try:
+        return msgspec.convert(given, into, strict=False)
+    except msgspec.ValidationError as error:
+        raise undecodable(error) from None
+
+
+def tasks(body: bytes, *, secrets: Container[tuple[str, str]]) -> tuple[list[Task], bool]:
+    """The tasks that a body describes, and whether it is a list.
+
+    Args:
+        body: JSON.
+        secrets: The references that may be named.
+
+    Raises:
+        Refused: It is not JSON, or does not describe tasks.
+        SecurityViolationError: It names a secret that nobody allowed.
+    """
+    try:
+        found = _TASKS.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise undecodable(error) from None
+    if isinstance(found, NewTask):
+        _check_secrets(found, "", secrets)
+        return [_task(found)], False
+    if len(found) > TASKS_MAX:
+        said = f"{len(found)} tasks: send at most {TASKS_MAX} at once"
+        raise Refused(413, "TOO_MANY_TASKS", said)
+    for at, new in enumerate(found):
+        _check_secrets(new, f"tasks[{at}].", secrets)
+    return [_task(new) for new in found], True
+
+
+def _task(new: NewTask) -> Task:
+    if isinstance(new.worker, PythonTask):
+        encoded = PythonSpec(
+            callback_id=new.worker.callback_id, input=_ENCODER.encode(new.worker.input)
+        )
+        return Task.from_wire(msgspec.structs.replace(new, worker=encoded))
+    return Task.from_wire(new)
+
+
+def _check_secrets(new: NewTask, place: str, allowed: Container[tuple[str, str]]) -> None:
+    if isinstance(new.worker, PythonTask) or not new.worker.headers:
+        return
+    headers = new.worker.headers
+    for name, value in headers.items() if isinstance(headers, dict) else headers:
+        if isinstance(value, SecretRef) and (value.source, value.name) not in allowed:
+            raise SecurityViolationError(
+                f"the secret {value.source}:{value.name} may not be used here: "
+                "the operator has to allow it",
+                argument=f'{place}headers["{name}"]',
+            )

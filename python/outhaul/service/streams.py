@@ -1,0 +1,126 @@
+"""Server-sent events: what happens, and how far transfers are. SOURCE: WHATWG HTML §9.2."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from aiohttp import web
+
+from outhaul.queries import SEQ_MAX
+from outhaul.service.feed import HEARTBEAT
+from outhaul.service.problems import Refused
+from outhaul.service.specs import EventsQuery, ProgressQuery, query
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from outhaul.manager import WorkManager
+    from outhaul.service.feed import Feed
+
+CONTENT_TYPE: Final = "text/event-stream"
+_HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+
+# Where a client of the WHATWG kind goes on after a break: soon, but not at once.
+_PROLOGUE: Final = b"retry: 2000\n\n"
+
+_ENCODER: Final = msgspec.json.Encoder()
+
+
+class Streams:
+    """The streams under way: few enough, none of which waits for ever for its reader."""
+
+    def __init__(
+        self,
+        manager: WorkManager,
+        feed: Feed,
+        *,
+        streams_max: int,
+        heartbeat_s: float,
+        stall_timeout_s: float,
+    ) -> None:
+        self._manager = manager
+        self._feed = feed
+        self._streams_max = streams_max
+        self._heartbeat_s = heartbeat_s
+        self._stall_timeout_s = stall_timeout_s
+        self._open: set[asyncio.Task[None]] = set()
+
+    def close(self) -> None:
+        """Ends every stream: its client comes back, here or elsewhere, where it was."""
+        for task in self._open:
+            task.cancel()
+
+    async def events(self, request: web.Request) -> web.StreamResponse:
+        """The log, from a number on."""
+        want = query(request.query, EventsQuery)
+        seen = request.headers.get("Last-Event-ID")
+        if seen is not None:
+            want = msgspec.structs.replace(want, after=_number(seen))
+        return await self._send(request, self._feed.frames(want))
+
+    async def progress(self, request: web.Request) -> web.StreamResponse:
+        """How far transfers are: the latest of each."""
+        want = query(request.query, ProgressQuery)
+        return await self._send(request, self._progress(want))
+
+    async def _send(
+        self, request: web.Request, frames: AsyncGenerator[bytes]
+    ) -> web.StreamResponse:
+        if len(self._open) >= self._streams_max:
+            said = f"{self._streams_max} streams are open, which is the bound: try later"
+            raise Refused(503, "TOO_MANY_STREAMS", said)
+        task = asyncio.current_task()
+        assert task is not None
+        self._open.add(task)
+        response = web.StreamResponse(headers=_HEADERS)
+        response.content_type = CONTENT_TYPE
+        try:
+            await response.prepare(request)
+            await self._write(response, request, _PROLOGUE)
+            async with aclosing(frames):
+                async for chunk in frames:
+                    await self._write(response, request, chunk)
+        finally:
+            self._open.discard(task)
+        return response
+
+    async def _write(
+        self, response: web.StreamResponse, request: web.Request, chunk: bytes
+    ) -> None:
+        """Hands a chunk to a client, which is dropped if it takes nothing for too long."""
+        try:
+            async with asyncio.timeout(self._stall_timeout_s):
+                await response.write(chunk)
+        except TimeoutError:
+            if request.transport is not None:
+                request.transport.abort()
+            raise ConnectionResetError("the client has stopped reading") from None
+
+    async def _progress(self, want: ProgressQuery) -> AsyncGenerator[bytes]:
+        updates = self._manager.progress(task_id=want.task_id, tag=want.tag)
+        news = None
+        try:
+            while True:
+                news = news or asyncio.ensure_future(anext(updates))
+                done, _ = await asyncio.wait({news}, timeout=self._heartbeat_s)
+                if done:
+                    yield b"event: progress\ndata: %s\n\n" % _ENCODER.encode(news.result())
+                    news = None
+                else:
+                    yield HEARTBEAT
+        finally:
+            if news is not None:
+                news.cancel()
+                await asyncio.gather(news, return_exceptions=True)
+
+
+def _number(last_event_id: str) -> int:
+    """A cursor as a client gives it back. Digits only: nothing else was ever given out."""
+    if last_event_id.isascii() and last_event_id.isdigit():
+        number = int(last_event_id[:20])
+        if number <= SEQ_MAX:
+            return number
+    raise Refused(422, "INVALID_ARGUMENT", "it is no number of an event", field="Last-Event-ID")
