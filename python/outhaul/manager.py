@@ -10,7 +10,7 @@ import msgspec
 from outhaul.arguments import text, wrong_type
 from outhaul.bridge import Bridge
 from outhaul.callbacks import Callbacks
-from outhaul.errors import ManagerClosedError
+from outhaul.errors import ManagerClosedError, OuthaulError
 from outhaul.handle import TaskHandle, handles
 from outhaul.model import ScheduleResult
 from outhaul.options import ANY_ADDRESS, Options, unmet
@@ -240,8 +240,15 @@ class WorkManager(Reads):
                 await asyncio.sleep(0)
         if not encoded:
             return []
+        try:
+            answer = await bridge.enqueue(encoded)
+        except OuthaulError as error:
+            # The core numbers the tasks of a call where there are several.
+            if len(encoded) == 1 and error.argument:
+                error.argument = f"tasks[0].{error.argument}"
+            raise
         made = []
-        for at, handle in enumerate(handles(await bridge.enqueue(encoded), bridge, queries), 1):
+        for at, handle in enumerate(handles(answer, bridge, queries), 1):
             made.append(handle)
             if at % SLICE == 0:
                 await asyncio.sleep(0)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from outhaul.service.routes import Operation
 
+# Read when this is imported, and not on an event loop.
+_VERSION: Final = importlib.metadata.version("outhaul")
 _REFERENCE: Final = "#/components/schemas/{name}"
 _PROBLEM: Final = {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
 _STREAM: Final = {STREAM: {"schema": {"type": "string"}}}
@@ -43,13 +45,15 @@ def document(operations: Iterable[Operation], *, has_token: bool) -> dict[str, A
     for operation in operations:
         said = _operation(operation, schema_of, components, has_token=has_token)
         paths.setdefault(operation.path, {})[operation.method.lower()] = said
+    for operation in operations:  # said one by one, as parameters
+        components.pop(_name(schema_of[_key(operation.query)]), None)
     secured = {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}}
     return {
         "openapi": "3.1.1",
         "info": {
             "title": "outhaul",
             "description": "Durable background work: what is accepted is on disk, and is done.",
-            "version": importlib.metadata.version("outhaul"),
+            "version": _VERSION,
         },
         "paths": paths,
         "components": {"schemas": components, **(secured if has_token else {})},
@@ -109,10 +113,20 @@ def _parameters(
         yield _ID
     if STREAM in _kinds(operation) and operation.name == "events":
         yield _LAST_EVENT_ID
-    name = schema_of[_key(operation.query)]["$ref"].rpartition("/")[2]
-    # Its members are said one by one, so the Struct itself is of no use to a reader.
-    for member, schema in components[name]["properties"].items():
-        yield {"name": member, "in": "query", "schema": schema}
+    query = components[_name(schema_of[_key(operation.query)])]
+    for member, schema in query["properties"].items():
+        yield {"name": member, "in": "query", "schema": _given(schema)}
+
+
+def _name(schema: dict[str, Any]) -> str:
+    name: str = schema["$ref"].rpartition("/")[2]
+    return name
+
+
+def _given(schema: dict[str, Any]) -> dict[str, Any]:
+    """What a parameter is where it is given: a query has no null."""
+    kinds = [kind for kind in schema.get("anyOf", []) if kind != {"type": "null"}]
+    return kinds[0] if kinds else schema
 
 
 def _kinds(operation: Operation) -> set[str]:

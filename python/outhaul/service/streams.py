@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
@@ -26,6 +27,7 @@ _HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 # Where a client of the WHATWG kind goes on after a break: soon, but not at once.
 _PROLOGUE: Final = b"retry: 2000\n\n"
 
+_LOG: Final = logging.getLogger("outhaul.service")
 _ENCODER: Final = msgspec.json.Encoder()
 
 
@@ -83,6 +85,8 @@ class Streams:
             async with aclosing(frames):
                 async for chunk in frames:
                     await self._write(response, request, chunk)
+        except ConnectionResetError as error:  # the client has left, or was dropped
+            _LOG.info("%s: %s", request.path, error)
         finally:
             self._open.discard(task)
         return response

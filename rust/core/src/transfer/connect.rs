@@ -1,7 +1,7 @@
 //! From a target to a stream: resolve, judge every address, connect to a judged one, encrypt.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -12,7 +12,7 @@ use super::guard::AddressPolicy;
 use super::io::{AnswerFirst, Stream};
 use super::outcome::Ended;
 use super::proxy::{Proxies, Proxy};
-use super::target::{Target, is_loopback_name};
+use super::target::{Target, known_addresses};
 use super::tls::Tls;
 use super::watch::timeout;
 use crate::model::ErrorCode;
@@ -82,20 +82,14 @@ impl Connector {
 }
 
 async fn resolve(host: &Host, port: u16) -> Result<Vec<SocketAddr>, Ended> {
-    let ips = match host {
-        Host::Ipv4(ip) => vec![IpAddr::V4(*ip)],
-        Host::Ipv6(ip) => vec![IpAddr::V6(*ip)],
-        // Never asked of a name server, which might say something else.
-        Host::Domain(name) if is_loopback_name(name) => {
-            vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)]
-        }
-        Host::Domain(name) => {
-            let found = tokio::net::lookup_host((name.as_str(), port)).await;
-            let unknown = |error| Ended::network(format!("{name} does not resolve: {error}"));
-            return Ok(found.map_err(unknown)?.collect());
-        }
-    };
-    Ok(ips.into_iter().map(|ip| SocketAddr::new(ip, port)).collect())
+    let known = known_addresses(host);
+    if !known.is_empty() {
+        return Ok(known.into_iter().map(|ip| SocketAddr::new(ip, port)).collect());
+    }
+    let name = host.to_string();
+    let found = tokio::net::lookup_host((name.as_str(), port)).await;
+    let unknown = |error| Ended::network(format!("{name} does not resolve: {error}"));
+    Ok(found.map_err(unknown)?.collect())
 }
 
 /// The first connection that comes about, in order, each next address with a short head start.

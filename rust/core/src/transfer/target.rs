@@ -1,7 +1,7 @@
 //! Where an upload goes: a URL that was read once, judged once, and is never parsed again.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Uri};
@@ -37,11 +37,7 @@ impl Target {
         check_userinfo(&url)?;
         let host = url.host().ok_or_else(|| invalid("the host is missing"))?.to_owned();
         check_scheme(url.scheme(), allow_http || is_loopback(&host))?;
-        if let Some(ip) = literal(&host) {
-            addresses.judge(ip).map_err(|refusal| {
-                Fault::new(FaultCode::SecurityViolation, ARGUMENT, refusal.to_string())
-            })?;
-        }
+        check_addresses(&host, addresses)?;
         Self::assemble(url, host)
     }
 
@@ -173,11 +169,30 @@ fn check_scheme(scheme: &str, may_be_plain: bool) -> Result<(), Fault> {
     ))
 }
 
-fn literal(host: &Host) -> Option<IpAddr> {
+/// Judges the addresses that are known without asking: one of them must be allowed.
+fn check_addresses(host: &Host, policy: &AddressPolicy) -> Result<(), Fault> {
+    let mut refused = None;
+    for ip in known_addresses(host) {
+        match policy.judge(ip) {
+            Ok(()) => return Ok(()),
+            Err(refusal) => refused = Some(refusal),
+        }
+    }
+    refused.map_or(Ok(()), |refusal| {
+        Err(Fault::new(FaultCode::SecurityViolation, ARGUMENT, refusal.to_string()))
+    })
+}
+
+/// The addresses of a host that needs no name server: a literal, or this machine's own name, which
+/// is never asked of one that might say something else. Empty for any other name.
+pub(crate) fn known_addresses(host: &Host) -> Vec<IpAddr> {
     match host {
-        Host::Ipv4(ip) => Some(IpAddr::V4(*ip)),
-        Host::Ipv6(ip) => Some(IpAddr::V6(*ip)),
-        Host::Domain(_) => None,
+        Host::Ipv4(ip) => vec![IpAddr::V4(*ip)],
+        Host::Ipv6(ip) => vec![IpAddr::V6(*ip)],
+        Host::Domain(name) if is_loopback_name(name) => {
+            vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)]
+        }
+        Host::Domain(_) => Vec::new(),
     }
 }
 
@@ -190,7 +205,7 @@ fn is_loopback(host: &Host) -> bool {
 }
 
 /// `localhost` and everything below it (SOURCE: RFC 6761 §6.3).
-pub(crate) fn is_loopback_name(name: &str) -> bool {
+fn is_loopback_name(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name);
     name == "localhost" || name.ends_with(".localhost")
 }

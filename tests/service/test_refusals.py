@@ -1,0 +1,405 @@
+"""What strangers may try: each a 4xx that names the field, and nothing stored (F-11, F-12)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.service.kit import Service
+
+from outhaul import AddressPolicy, ErrorCode, EventKind, TaskEvent
+from outhaul.service.specs import BODY_BYTES_MAX, TASKS_MAX
+from outhaul.testing import Answer, FlakyServer
+
+NOWHERE = "http://127.0.0.1:9/"
+SECRET = b"not for strangers"
+
+
+async def is_untouched(service: Service) -> bool:
+    stats = await service.manager.stats()
+    return stats.live == stats.finished == stats.last_event == 0
+
+
+@pytest.fixture
+def outside(folder: Path) -> Path:
+    """A file beside the root, which `link`, `dir` and `proc` in it lead to."""
+    secret = folder.parent / "secret.txt"
+    secret.write_bytes(SECRET)
+    (folder.parent / "root-old").mkdir()
+    (folder.parent / "root-old" / "a.txt").write_bytes(SECRET)
+    (folder / "link").symlink_to(secret)
+    (folder / "relative").symlink_to("../secret.txt")
+    (folder / "dir").symlink_to(folder.parent)
+    (folder / "proc").symlink_to(f"/proc/{os.getpid()}/cwd")
+    (folder / "loop").symlink_to("loop")
+    (folder / "pipe").unlink(missing_ok=True)
+    os.mkfifo(folder / "pipe")
+    return secret
+
+
+@pytest.mark.parametrize(
+    ("path", "statuses"),
+    [
+        pytest.param("{root}/../secret.txt", {403}, id="up and out"),
+        pytest.param("{root}/./../root/../secret.txt", {403}, id="up and down and out"),
+        pytest.param("{root}/dir/secret.txt", {403}, id="through a linked directory"),
+        pytest.param("{root}/link", {403}, id="a link that is absolute"),
+        pytest.param("{root}/relative", {403}, id="a link that is relative"),
+        pytest.param("{root}/proc/etc/passwd", {403, 422}, id="a magic link"),
+        pytest.param("{root}/loop", {403, 422}, id="a link to itself"),
+        pytest.param("{root}-old/a.txt", {403}, id="a sibling with the same beginning"),
+        pytest.param("/etc/passwd", {403}, id="an absolute path"),
+        pytest.param("/nowhere/at/all", {403}, id="whether it exists is nobody's business"),
+        pytest.param("/proc/self/root{root}/../secret.txt", {403}, id="around through proc"),
+        pytest.param("//{root}/../secret.txt", {403}, id="two slashes"),
+        pytest.param("a.txt", {422}, id="relative"),
+        pytest.param("../secret.txt", {422}, id="relative and up"),
+        pytest.param("~/.ssh/id_rsa", {422}, id="a home"),
+        pytest.param("file:///etc/passwd", {422}, id="a URL"),
+        pytest.param("", {422}, id="empty"),
+        pytest.param("{root}/a.txt\0.jpg", {422}, id="NUL"),
+        pytest.param("{root}/" + "a" * 10_000, {422}, id="too long a name"),
+        pytest.param("{root}/" + "a/" * 50_000, {422}, id="too long a path"),
+        pytest.param("{root}", {422}, id="the root itself"),
+        pytest.param("{root}/pipe", {422}, id="a pipe"),
+        pytest.param("{root}/none", {422}, id="nothing"),
+        pytest.param("{root}/a.txt/", {403, 422}, id="a file as a directory"),
+        pytest.param("{root}/%2e%2e/secret.txt", {422}, id="percent signs are just that"),
+        pytest.param("{root}\\..\\secret.txt", {403, 422}, id="backslashes are just that"),
+    ],
+)
+@pytest.mark.usefixtures("outside")
+async def test_no_path_leads_out_of_the_root(
+    service: Service, folder: Path, path: str, statuses: set[int]
+) -> None:
+    answer = await service.enqueue(service.upload(NOWHERE, path.replace("{root}", str(folder))))
+    assert answer.status in statuses, answer
+    assert answer.field == "worker.file_path"
+    assert await is_untouched(service)
+
+
+async def test_swapping_a_link_during_the_check_does_not_escape(
+    service: Service, server: FlakyServer, folder: Path, outside: Path
+) -> None:
+    """The kernel judges what is opened, at the enqueue and again when it is sent (S-347)."""
+    victim, spare = folder / "victim", folder / "spare"
+    victim.write_bytes(b"mine!")
+    stop = threading.Event()
+
+    def swap() -> None:
+        while not stop.is_set():
+            spare.unlink(missing_ok=True)
+            spare.symlink_to(outside)
+            os.replace(spare, victim)
+            spare.write_bytes(b"mine!")
+            os.replace(spare, victim)
+
+    swapping = threading.Thread(target=swap)
+    swapping.start()
+    try:
+        answers = [
+            (await service.enqueue(service.upload(server.url, victim))).status for _ in range(300)
+        ]
+        assert set(answers) <= {201, 403, 422}
+        assert {201, 403} <= set(answers)  # both sides of the race were seen
+        await service.manager.wait_idle()
+    finally:
+        stop.set()
+        swapping.join()
+    assert all(request.size != len(SECRET) for request in server.requests)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1", "localhost", "LOCALHOST.", "a.localhost", "0x7f.1", "0x7f000001", "2130706433",
+        "0177.0.0.1", "127.1", "0", "0.0.0.0", "[::1]", "[::]", "[::ffff:127.0.0.1]",
+        "[::ffff:7f00:1]", "[::127.0.0.1]", "[64:ff9b::7f00:1]", "10.0.0.1", "192.168.1.1",
+        "172.16.0.1", "100.64.0.1", "169.254.169.254", "[fe80::1]", "[fd00:ec2::254]", "[fc00::1]",
+        "①②⑦.⓪.⓪.①", "127。0。0。1", "224.0.0.1", "255.255.255.255",
+    ],
+)  # fmt: skip
+async def test_no_spelling_of_an_address_gets_around_the_policy(
+    tmp_path: Path, folder: Path, host: str
+) -> None:
+    async with Service(tmp_path / "w.db", folder, address_policy=AddressPolicy.strict()) as service:
+        for url in (f"https://{host}/", f"https://{host}:8443/x", f"https://user@{host}/"):
+            answer = await service.enqueue(service.upload(url))
+            assert answer.status in {403, 422}, (url, answer)
+            assert answer.field == "worker.url"
+        assert await is_untouched(service)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "x", "//host/", "ftp://example.com/", "file:///etc/passwd", "https://", "https:///x",
+     "javascript:alert(1)", "http://example.com/", "https://user:password@example.com/",
+     "https://exa mple.com/", "https://example.com:99999/", "https://example.com/\r\nX: y",
+     "https://" + "a" * 70_000],
+)  # fmt: skip
+async def test_what_is_no_address_is_refused(service: Service, url: str) -> None:
+    answer = await service.enqueue(service.upload(url))
+    assert (answer.status, answer.field) == (422, "worker.url")
+    assert await is_untouched(service)
+
+
+async def ending(service: Service, task: dict[str, Any]) -> TaskEvent:
+    answer = await service.enqueue(task)
+    assert answer.status == 201, answer
+    handle = await service.manager.get_handle(answer.body["task_id"])
+    assert handle is not None
+    return await asyncio.wait_for(handle.result(), 10)
+
+
+async def test_a_name_that_leads_inside_is_found_out_when_it_is_connected_to(
+    tmp_path: Path, folder: Path
+) -> None:
+    """As a name does that was rebound after the enqueue: what is judged is what is connected to."""
+    name = socket.gethostname()
+    try:
+        found = {info[4][0] for info in await asyncio.get_running_loop().getaddrinfo(name, 80)}
+    except OSError:
+        pytest.skip("this host's own name does not resolve")
+    policy = AddressPolicy.strict()
+    async with Service(tmp_path / "w.db", folder, address_policy=policy) as service:
+        event = await ending(service, service.upload(f"https://{name}/"))
+    assert (event.kind, event.error_code) == (EventKind.FAILED, ErrorCode.SECURITY_VIOLATION), found
+
+
+async def test_a_redirect_to_a_forbidden_address_is_not_followed(service: Service) -> None:
+    for target in ("http://169.254.169.254/latest/", "http://[::1]:1/", "https://10.0.0.1/"):
+        move = Answer(status=307, headers={"Location": target})
+        async with FlakyServer(script=[move]) as server:
+            task = service.upload(server.url) | {"retry": {"max_retries": 0}}
+            event = await ending(service, task)
+        assert event.kind is EventKind.FAILED
+        assert len(server.requests) == 1
+
+
+MALFORMED = [
+    pytest.param(b"", id="nothing"),
+    pytest.param(b"{", id="half"),
+    pytest.param(b"{'a': 1}", id="Python"),
+    pytest.param(b'{"worker": \xff}', id="a byte that is no character"),
+    pytest.param(b'{"task_id": "\xc3("}', id="no UTF-8 in a string"),
+    pytest.param(b'{"task_id": "\\ud800", "worker": {}}', id="half a surrogate"),
+    pytest.param(b"NaN", id="not a number"),
+    pytest.param(b"[] []", id="two of them"),
+    pytest.param(b"\x00" * 100, id="NULs"),
+    pytest.param(b'\xef\xbb\xbf{"worker": 1}', id="a byte order mark"),
+]
+
+
+@pytest.mark.parametrize("body", MALFORMED)
+async def test_what_is_no_json_is_a_400(service: Service, body: bytes) -> None:
+    answer = await service.enqueue(body)
+    assert (answer.status, answer.body["code"]) == (400, "MALFORMED"), answer
+    assert answer.field is None
+    assert await is_untouched(service)
+
+
+async def test_json_that_is_nested_too_deeply_is_refused(service: Service) -> None:
+    deep = b"[" * 500_000 + b"]" * 500_000
+    task = b'{"worker": {"type": "python", "callback_id": "x", "input": ' + deep + b"}}"
+    for body in (deep, b'{"a":' * 100_000 + b"1" + b"}" * 100_000, task):
+        assert (await service.enqueue(body)).status in {400, 422}
+    assert await is_untouched(service)
+
+
+def changed(field: str, value: object) -> tuple[dict[str, Any], str]:
+    """A task with one member changed, and the name of that member."""
+    task: dict[str, Any] = {
+        "worker": {"type": "http_upload", "url": NOWHERE, "file_path": "{path}"}
+    }
+    *way, last = field.split(".")
+    inside = task
+    for name in way:
+        inside = inside.setdefault(name, {})
+    inside[last] = value
+    return task, field
+
+
+@pytest.mark.parametrize(
+    ("task", "field"),
+    [
+        changed("task_id", 5),
+        changed("task_id", ""),
+        changed("task_id", "a\0b"),
+        changed("task_id", "a\nb"),
+        changed("task_id", "x" * 513),
+        changed("task_id", "oh_0000000000000"),
+        changed("tag", []),
+        changed("tag", "\x7f"),
+        changed("priority", "high"),
+        changed("priority", 2**31),
+        changed("priority", 10**400),
+        changed("priority", 1.5),
+        changed("priority", [True]),
+        changed("existing_policy", "append"),
+        changed("trigger.type", "periodic"),
+        changed("trigger.initial_delay_ms", -1),
+        changed("trigger.initial_delay_ms", 2**63),
+        changed("constraints.network_type", "5g"),
+        changed("constraints.battery_not_low", 1),
+        changed("constraints.moon", "full"),
+        changed("retry.max_retries", -1),
+        changed("retry.max_retries", 10_001),
+        changed("retry.multiplier", 0.5),
+        changed("retry.multiplier", 101),
+        changed("retry.max_delay_ms", None),
+        changed("worker.type", "shell"),
+        changed("worker.url", None),
+        changed("worker.file_path", {"a": 1}),
+        changed("worker.method", "DELETE"),
+        changed("worker.body", "chunked"),
+        changed("worker.field_name", ""),
+        changed("worker.field_name", "a\0"),
+        changed("worker.file_name", "\x01"),
+        changed("worker.mime_type", "text/plain\r\nX-Evil: 1"),
+        changed("worker.headers", "X: y"),
+        changed("worker.headers", [["X"]]),
+        changed("worker.fields", {"a": 1}),
+        changed("worker.connect_timeout_ms", 0),
+        changed("worker.stall_timeout_ms", 1e300),
+        changed("worker.timeout", 5),
+        changed("workers", {}),
+        changed("__proto__", {}),
+        ({"worker": {"type": "http_upload", "url": NOWHERE}}, "worker.file_path"),
+        ({"worker": {"url": NOWHERE, "file_path": "{path}"}}, "worker.type"),
+        ({}, "worker"),
+        ({"worker": {"type": "python"}}, "worker.callback_id"),
+        ({"worker": {"type": "python", "callback_id": 1}}, "worker.callback_id"),
+    ],
+    ids=str,
+)
+async def test_a_member_that_means_nothing_is_named(
+    service: Service, task: dict[str, Any], field: str
+) -> None:
+    worker = task.get("worker", {})
+    if worker.get("file_path") == "{path}":
+        worker = worker | {"file_path": str(service.root / "a.txt")}
+        task = task | {"worker": worker}
+    answer = await service.enqueue(task)
+    assert answer.status == 422, answer
+    assert answer.field is not None
+    assert answer.field.partition("[")[0].removesuffix(".") == field
+    in_a_list = await service.enqueue([task])
+    assert in_a_list.field is not None
+    assert in_a_list.field.startswith(f"[0].{field}")
+    assert await is_untouched(service)
+
+
+@pytest.mark.parametrize("body", [b"5", b'"x"', b"true", b"null", b"[1]", b"[[]]"])
+async def test_what_describes_no_task_is_refused(service: Service, body: bytes) -> None:
+    assert (await service.enqueue(body)).status == 422
+    assert await is_untouched(service)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("X", "a\r\nY: b"), ("X", "a\nb"), ("X", "a\0b"), ("X\r\nY", "a"), ("X Y", "a"), ("", "a"),
+        ("Content-Length", "5"), ("Transfer-Encoding", "chunked"), ("Host", "elsewhere"),
+        ("Authorization", "Bearer in-plain-text"), ("Cookie", "a=b"), ("X-Api-Key", "k"),
+        ("Authorization", {"source": "env", "name": "PATH"}),
+        ("X", {"source": "file", "name": "/etc/passwd"}),
+        ("X", {"source": "provider", "name": "x"}),
+        ("X", {"source": "vault", "name": "x"}),
+        ("X", {"name": "x"}),
+        ("X", 5),
+    ],
+    ids=str,
+)  # fmt: skip
+async def test_a_header_that_may_not_be_sent_is_named(
+    service: Service, name: str, value: object
+) -> None:
+    for headers in ({name: value}, [[name, value]]):
+        answer = await service.enqueue(service.upload(NOWHERE, headers=headers))
+        assert answer.status in {403, 422}, answer
+        assert answer.field is not None
+        assert answer.field.startswith("worker.headers")
+        assert "in-plain-text" not in str(answer.body)
+    assert await is_untouched(service)
+
+
+async def test_only_secrets_that_the_operator_allowed_may_be_named(
+    tmp_path: Path, folder: Path, server: FlakyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OUTHAUL_TEST_TOKEN", "canary")
+    allowed = ["OUTHAUL_TEST_TOKEN", "file:/run/key"]
+    async with Service(tmp_path / "w.db", folder, allow_secrets=allowed) as service:
+        reference = {"source": "env", "name": "OUTHAUL_TEST_TOKEN", "prefix": "Bearer "}
+        task = service.upload(server.url, headers={"Authorization": reference})
+        assert (await ending(service, task)).success
+        assert server.requests[0].headers["Authorization"] == "Bearer canary"
+        for source, name in (
+            ("env", "OUTHAUL_TEST_TOKEN2"),
+            ("file", "/run/key2"),
+            ("file", "PATH"),
+        ):
+            reference = {"source": source, "name": name}
+            answer = await service.enqueue(service.upload(server.url, headers={"X": reference}))
+            assert (answer.status, answer.field) == (403, 'worker.headers["X"]')
+        reference = {"source": "file", "name": "/run/key"}
+        answer = await service.enqueue(service.upload(NOWHERE, headers={"X": reference}))
+        assert answer.status == 201
+
+
+async def test_bodies_and_batches_are_bounded(service: Service) -> None:
+    large = b'{"task_id": "' + b"a" * BODY_BYTES_MAX + b'"}'
+    assert (await service.enqueue(large)).status == 413
+    many = b"[" + b",".join([b'{"worker":{"type":"python","callback_id":"x"}}'] * (TASKS_MAX + 1))
+    assert (await service.enqueue(many + b"]")).status == 413
+    task = {"worker": {"type": "python", "callback_id": "x", "input": "a" * 1_100_000}}
+    answer = await service.enqueue(task)
+    assert (answer.status, answer.field) == (422, "worker")
+    headers = {"X-Large": "a" * 100_000}
+    assert (await service.ask("GET", "/v1/stats", headers=headers)).status == 400
+    assert await is_untouched(service)
+
+
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [
+        ("/v1/tasks?limit=0", "limit"),
+        ("/v1/tasks?limit=501", "limit"),
+        ("/v1/tasks?limit=x", "limit"),
+        ("/v1/tasks?limit=1&limit=2", "limit"),
+        ("/v1/tasks?cursor=-1", "cursor"),
+        ("/v1/tasks?cursor=99999999999999999999", "cursor"),
+        ("/v1/tasks?status=done", "status"),
+        ("/v1/tasks?color=red", "color"),
+        ("/v1/events?after=-1", "after"),
+        ("/v1/events?after=x", "after"),
+        ("/v1/events?follow=5", "follow"),
+        ("/v1/progress?after=1", "after"),
+        ("/v1/stats?x=1", "x"),
+        ("/v1/tags?x=1", "x"),
+        ("/v1/tasks/a?x=1", "x"),
+    ],
+)
+async def test_a_parameter_that_means_nothing_is_named(
+    service: Service, path: str, field: str
+) -> None:
+    answer = await service.ask("GET", path)
+    assert answer.status == 422
+    assert answer.field is not None
+    assert answer.field.partition("[")[0] == field
+
+
+@pytest.mark.parametrize("seen", ["x", "-1", "1.5", "٣", "9" * 30, "1 2", ""])
+async def test_a_last_event_id_that_was_never_given_is_refused(service: Service, seen: str) -> None:
+    answer = await service.ask("GET", "/v1/events", headers={"Last-Event-ID": seen})
+    assert (answer.status, answer.field) == (422, "Last-Event-ID")
+
+
+async def test_an_address_or_a_method_that_is_not_there_is_a_problem_too(service: Service) -> None:
+    assert (await service.ask("GET", "/v2/tasks")).status == 404
+    wrong = await service.ask("PATCH", "/v1/tasks")
+    assert (wrong.status, wrong.headers["Allow"]) == (405, "DELETE,GET,POST")
+    assert wrong.field is None
