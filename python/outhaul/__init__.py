@@ -23,7 +23,7 @@ from outhaul.model import (
     TaskResult,
     TaskStatus,
 )
-from outhaul.policies import AddressPolicy, RetryPolicy
+from outhaul.policies import AddressPolicy, Retention, RetryPolicy
 from outhaul.secrets import Secret
 from outhaul.tasks import Task, task_id_for
 from outhaul.triggers import TaskTrigger
@@ -40,6 +40,7 @@ __all__ = [
     "OuthaulError",
     "PermanentFailure",
     "PythonWorker",
+    "Retention",
     "RetryPolicy",
     "ScheduleResult",
     "Secret",

@@ -34,6 +34,9 @@ class Core:
         running_max: int,
         per_host_max: int,
         pending_max: int,
+        keep_completed_ms: int | None,
+        keep_completed_max: int | None,
+        keep_failed_ms: int | None,
         run: bool,
         allowed_roots: Sequence[str],
         allow_http: bool,
@@ -55,6 +58,9 @@ class Core:
             running_max: Attempts under way at once.
             per_host_max: Of these, transfers to one host.
             pending_max: Tasks that wait at once.
+            keep_completed_ms: How long completed tasks are kept; `None` is for ever, here and below.
+            keep_completed_max: At most so many of them; the oldest go.
+            keep_failed_ms: How long tasks are kept that ended otherwise.
             run: Whether to run tasks, as soon as no other process does.
             allowed_roots: Directories that files must lie beneath; none is anywhere.
             allow_http: Whether `http://` may leave the host.
@@ -88,8 +94,10 @@ class Core:
     def enqueue(self, enqueues: Sequence[tuple[int, Sequence[bytes]]]) -> None:
         """Stores the tasks of each `(ticket, specs)`, all or none of it.
 
-        Answers: lists of `(key, accepted, task_id)`.
+        Answers: lists of pages; a page is an encoded list of `(key, accepted, task_id)`.
         """
+    def enqueue_part(self, ticket: int, specs: Sequence[bytes]) -> None:
+        """Tasks of an enqueue that follows under that ticket and has too many for one call."""
     def cancel(
         self,
         ticket: int,
@@ -160,9 +168,9 @@ class Core:
     def interrupted(self, key: int, attempt: int) -> None:
         """A callback was cut short; the attempt is not counted."""
     def provide(self, key: int, attempt: int, secrets: Sequence[str]) -> None:
-        """The secrets of an attempt, in the order in which they were asked for."""
-    def withhold(self, key: int, attempt: int, message: str) -> None:
-        """Why the secrets of an attempt cannot be had."""
+        """The secrets of an attempt, with prefixes, in the order in which they were asked for."""
+    def withhold(self, key: int, attempt: int, message: str, *, retry: bool) -> None:
+        """Why the secrets of an attempt cannot be had; `retry` says whether they may be later."""
     def set_unmet(self, unmet: int) -> None:
         """These constraint bits do not hold now; all others do."""
     def register(self, callback_id: str) -> None:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 _EVENT: Final = msgspec.msgpack.Decoder(TaskEvent)
 _NUMBER: Final = msgspec.msgpack.Decoder(int)
-_SCHEDULED: Final = msgspec.msgpack.Decoder(list[tuple[int, bool, str]])
+_PAGES: Final = msgspec.msgpack.Decoder(list[bytes])
+_PAGE: Final = msgspec.msgpack.Decoder(list[tuple[int, bool, str]])
 
 
 class TaskHandle:
@@ -118,8 +119,13 @@ class TaskHandle:
                     question.exception()  # the same for both, and raised by one
 
 
-def handles(answer: bytes, bridge: Bridge, queries: Queries) -> Iterator[TaskHandle]:
-    """The handles of an enqueue, from the core's answer, in order."""
-    results = (ScheduleResult.KEPT, ScheduleResult.ACCEPTED)
-    for key, accepted, task_id in _SCHEDULED.decode(answer):
-        yield TaskHandle(task_id, key, results[accepted], bridge=bridge, queries=queries)
+_RESULTS: Final = (ScheduleResult.KEPT, ScheduleResult.ACCEPTED)
+
+
+def handles(answer: bytes, bridge: Bridge, queries: Queries) -> Iterator[list[TaskHandle]]:
+    """The handles of an enqueue, from the core's answer, in order: a page at a time."""
+    for page in _PAGES.decode(answer):
+        yield [
+            TaskHandle(task_id, key, _RESULTS[accepted], bridge=bridge, queries=queries)
+            for key, accepted, task_id in _PAGE.decode(page)
+        ]

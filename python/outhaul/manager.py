@@ -13,7 +13,7 @@ from outhaul.callbacks import Callbacks
 from outhaul.errors import ManagerClosedError, OuthaulError
 from outhaul.handle import TaskHandle, handles
 from outhaul.model import ScheduleResult
-from outhaul.options import ANY_ADDRESS, Options, unmet
+from outhaul.options import ANY_ADDRESS, RETENTION_DEFAULT, Options, unmet
 from outhaul.queries import Queries
 from outhaul.reads import Reads
 from outhaul.signals import HostSignals
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from outhaul.constraints import Constraints
     from outhaul.model import ExistingTaskPolicy
     from outhaul.options import Clock
-    from outhaul.policies import AddressPolicy, RetryPolicy
+    from outhaul.policies import AddressPolicy, Retention, RetryPolicy
     from outhaul.secrets import Provider
     from outhaul.signals import SystemSignals
     from outhaul.triggers import TaskTrigger
@@ -56,6 +56,7 @@ class WorkManager(Reads):
         max_concurrent: int = 8,
         max_per_host: int = 4,
         max_pending: int = 10_000_000,
+        retention: Retention = RETENTION_DEFAULT,
         durability: Literal["fsync", "os"] = "fsync",
         allowed_roots: Iterable[str | os.PathLike[str]] | None = None,
         address_policy: AddressPolicy = ANY_ADDRESS,
@@ -75,6 +76,7 @@ class WorkManager(Reads):
             max_concurrent: Attempts under way at once; at most 4096.
             max_per_host: Of these, transfers to one host.
             max_pending: Tasks that wait at once; one more is a `QueueFullError`.
+            retention: How long tasks are kept that have ended.
             durability: What a commit survives: `fsync` power loss, `os` only `kill -9`.
             allowed_roots: Where files may lie; anywhere by default.
             address_policy: Which addresses transfers may connect to: private ones, too, by default.
@@ -97,6 +99,7 @@ class WorkManager(Reads):
             max_concurrent=max_concurrent,
             max_per_host=max_per_host,
             max_pending=max_pending,
+            retention=retention,
             durability=durability,
             allowed_roots=allowed_roots,
             address_policy=address_policy,
@@ -221,7 +224,7 @@ class WorkManager(Reads):
             **unknown,
         )
         answer = await bridge.enqueue([task.encoded()])
-        return next(handles(answer, bridge, queries))
+        return next(handles(answer, bridge, queries))[0]
 
     async def enqueue_all(self, tasks: Iterable[Task]) -> list[TaskHandle]:
         """Stores many tasks in one transaction: all of them or none. The handles keep the order.
@@ -241,17 +244,16 @@ class WorkManager(Reads):
         if not encoded:
             return []
         try:
-            answer = await bridge.enqueue(encoded)
+            answer = await bridge.enqueue_many(encoded)
         except OuthaulError as error:
             # The core numbers the tasks of a call where there are several.
             if len(encoded) == 1 and error.argument:
                 error.argument = f"tasks[0].{error.argument}"
             raise
-        made = []
-        for at, handle in enumerate(handles(answer, bridge, queries), 1):
-            made.append(handle)
-            if at % SLICE == 0:
-                await asyncio.sleep(0)
+        made: list[TaskHandle] = []
+        for page in handles(answer, bridge, queries):
+            made += page
+            await asyncio.sleep(0)
         return made
 
     async def cancel(self, task_id: str) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from outhaul._native import Core
 from outhaul.arguments import absolute_path, duration_ms, integer, text, wrong_type
 from outhaul.errors import InvalidArgumentError
-from outhaul.policies import AddressPolicy
+from outhaul.policies import AddressPolicy, Retention
 from outhaul.signals import Signal
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 CONCURRENT_MAX: Final = 4096
 PENDING_MAX: Final = 2**31
 ANY_ADDRESS: Final = AddressPolicy.permissive()
+RETENTION_DEFAULT: Final = Retention()
 
 
 class Clock(Protocol):
@@ -50,6 +51,7 @@ class Options:
         max_concurrent: int,
         max_per_host: int,
         max_pending: int,
+        retention: Retention,
         durability: str,
         allowed_roots: Iterable[StrPath] | None,
         address_policy: AddressPolicy,
@@ -67,6 +69,9 @@ class Options:
         )
         self.max_per_host = integer("max_per_host", max_per_host, least=1, most=CONCURRENT_MAX)
         self.max_pending = integer("max_pending", max_pending, least=1, most=PENDING_MAX)
+        if not isinstance(retention, Retention):
+            raise wrong_type("retention", retention, "a Retention")
+        self.retention = retention
         self.durability = text("durability", durability)
         self.roots = [absolute_path("allowed_roots", root) for root in allowed_roots or ()]
         if allowed_roots is not None and not self.roots:
@@ -91,6 +96,9 @@ class Options:
             running_max=self.max_concurrent,
             per_host_max=self.max_per_host,
             pending_max=self.max_pending,
+            keep_completed_ms=self.retention.completed_ms,
+            keep_completed_max=self.retention.completed_max,
+            keep_failed_ms=self.retention.failed_ms,
             run=self.run,
             allowed_roots=self.roots,
             allow_http=self.allow_http,

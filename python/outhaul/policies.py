@@ -1,4 +1,4 @@
-"""What happens when an attempt fails, and where bytes may go."""
+"""What happens when an attempt fails, where bytes may go, and how long what ended is kept."""
 
 from __future__ import annotations
 
@@ -110,3 +110,43 @@ def _networks(allow: Iterable[str]) -> tuple[str, ...]:
     if isinstance(allow, str):
         raise wrong_type("allow", allow, "a list of networks")
     return tuple(text("allow", network) for network in allow)
+
+
+class Retention:
+    """How long tasks are kept in the store that have ended, with their events.
+
+    Attributes:
+        completed_ms: Completed ones; `None` is for ever, as in all of these.
+        completed_max: At most so many of them; the oldest go.
+        failed_ms: Failed, cancelled and expired ones.
+    """
+
+    __slots__ = ("completed_max", "completed_ms", "failed_ms")
+
+    def __init__(
+        self,
+        *,
+        completed: timedelta | float | None = timedelta(days=1),
+        completed_max: int | None = 100_000,
+        failed: timedelta | float | None = timedelta(days=30),
+    ) -> None:
+        """Checks and keeps the limits.
+
+        Args:
+            completed: After how long completed tasks may go: a timedelta or seconds.
+            completed_max: How many of them are kept at most.
+            failed: After how long failed, cancelled and expired tasks may go.
+
+        Raises:
+            InvalidArgumentError: A value out of its range.
+            InvalidTypeError: A wrong type.
+        """
+        self.completed_ms = _kept_ms("completed", completed)
+        self.failed_ms = _kept_ms("failed", failed)
+        self.completed_max = None
+        if completed_max is not None:
+            self.completed_max = integer("completed_max", completed_max, least=0, most=2**40)
+
+
+def _kept_ms(name: str, kept: timedelta | float | None) -> int | None:
+    return None if kept is None else duration_ms(name, kept)

@@ -91,7 +91,8 @@ def parse_header(text: str) -> tuple[str, str | SecretRef]:
     """A header as the command line spells it: `NAME: VALUE`, where a value may name a secret."""
     name, colon, value = text.partition(":")
     if not colon or not name.strip():
-        raise InvalidArgumentError(f"is {text!r}: write 'NAME: VALUE'", argument="--header")
+        # Without the text: it may be a credential.
+        raise InvalidArgumentError("has no name or no colon: write 'NAME: VALUE'", argument="--header")
     name, value = name.strip(), value.strip()
     reference = _REFERENCE.fullmatch(value)
     if reference is None:

@@ -11,8 +11,9 @@ use outhaul_core::model::{
 };
 use outhaul_core::runtime::{
     Batch, KnownCallbacks, Options, ProgressFilter, Query, Reply, Runtime, SystemClock, Ticket,
+    Withheld,
 };
-use outhaul_core::store::sqlite::{Durability, EventFilter, TaskFilter};
+use outhaul_core::store::sqlite::{Durability, EventFilter, Retention, TaskFilter};
 use outhaul_core::store::{RunnerInfo, Selection};
 use outhaul_core::transfer::AddressPolicy;
 use pyo3::prelude::*;
@@ -39,7 +40,8 @@ pub(crate) struct PyCore(Runtime);
 #[pymethods]
 impl PyCore {
     #[new]
-    #[pyo3(signature = (path, *, durability, running_max, per_host_max, pending_max, run,
+    #[pyo3(signature = (path, *, durability, running_max, per_host_max, pending_max,
+        keep_completed_ms, keep_completed_max, keep_failed_ms, run,
         allowed_roots, allow_http, ca_file, strict_addresses, allow_addresses, callbacks,
         callbacks_elsewhere, unmet, host, pid, clock))]
     #[expect(
@@ -54,6 +56,9 @@ impl PyCore {
         running_max: usize,
         per_host_max: usize,
         pending_max: usize,
+        keep_completed_ms: Option<i64>,
+        keep_completed_max: Option<u64>,
+        keep_failed_ms: Option<i64>,
         run: bool,
         allowed_roots: Vec<PathBuf>,
         allow_http: bool,
@@ -80,6 +85,11 @@ impl PyCore {
             path,
             durability,
             limits: Limits { running_max, per_host_max, pending_max },
+            keep: Retention {
+                completed_ms: keep_completed_ms,
+                completed_max: keep_completed_max,
+                failed_ms: keep_failed_ms,
+            },
             run,
             allowed_roots,
             addresses,
@@ -135,6 +145,11 @@ impl PyCore {
         let enqueues =
             enqueues.into_iter().map(|(ticket, specs)| (ticket, copied(specs))).collect();
         py.detach(|| self.0.enqueue(enqueues));
+    }
+
+    fn enqueue_part(&self, py: Python<'_>, ticket: Ticket, specs: Vec<Bound<'_, PyBytes>>) {
+        let specs = specs.iter().map(|spec| spec.as_bytes().to_vec()).collect();
+        py.detach(|| self.0.enqueue_part(ticket, specs));
     }
 
     #[pyo3(signature = (ticket, *, key=None, task_id=None, tag=None))]
@@ -268,8 +283,9 @@ impl PyCore {
         py.detach(|| self.0.provide(key, attempt, Ok(secrets)));
     }
 
-    fn withhold(&self, py: Python<'_>, key: TaskKey, attempt: u32, message: String) {
-        py.detach(|| self.0.provide(key, attempt, Err(message)));
+    #[pyo3(signature = (key, attempt, message, *, retry))]
+    fn withhold(&self, py: Python<'_>, key: TaskKey, attempt: u32, message: String, retry: bool) {
+        py.detach(|| self.0.provide(key, attempt, Err(Withheld { message, retry })));
     }
 
     fn set_unmet(&self, py: Python<'_>, unmet: u32) {

@@ -12,6 +12,8 @@
 mod kit;
 #[path = "conformance/reading.rs"]
 mod reading;
+#[path = "conformance/retention.rs"]
+mod retention;
 #[path = "conformance/sqlite.rs"]
 mod sqlite;
 

@@ -17,8 +17,12 @@ impl Engine {
         now: Now,
         effects: &mut Vec<Effect>,
     ) -> Answer {
-        if self.schedule.len().saturating_add(arrivals.len()) > self.limits.pending_max {
-            return Answer::Full(self.schedule.len());
+        let waiting = self.schedule.len().saturating_add(self.waiting_elsewhere);
+        if waiting.saturating_add(arrivals.len()) > self.limits.pending_max {
+            return Answer::Full(waiting);
+        }
+        if self.epoch == 0 {
+            self.waiting_elsewhere = waiting.saturating_add(arrivals.len());
         }
         // Within one call an id may come more than once: who holds it by then is known only here.
         let mut holders: HashMap<Arc<str>, TaskKey> = HashMap::new();

@@ -68,6 +68,8 @@ pub struct Engine {
     dice: Dice,
     epoch: Epoch,
     claims: bool,
+    /// Tasks that wait and that an observer does not have.
+    waiting_elsewhere: usize,
 }
 
 impl Engine {
@@ -93,6 +95,7 @@ impl Engine {
             dice: Dice::new(seed),
             epoch: 0,
             claims: false,
+            waiting_elsewhere: 0,
         }
     }
 
@@ -125,6 +128,11 @@ impl Engine {
     /// From now on no attempt begins; what runs goes on.
     pub fn stop_claiming(&mut self) {
         self.claims = false;
+    }
+
+    /// Tells an observer how many tasks the store has, for `pending_max`.
+    pub fn set_waiting_elsewhere(&mut self, tasks: usize) {
+        self.waiting_elsewhere = tasks;
     }
 
     /// Shows an observer a row that an input touches.

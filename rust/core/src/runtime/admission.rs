@@ -37,6 +37,8 @@ pub(super) struct AdmittedUpload {
     pub(super) boundary: String,
     /// Sent with every attempt.
     pub(super) idempotency_key: String,
+    /// Whether it may leave the host in the clear, whoever runs it.
+    pub(super) allow_http: bool,
 }
 
 /// What admission judges by.
@@ -111,6 +113,7 @@ impl Admission {
             fingerprint,
             boundary: Boundary::from_random(random()?).as_str().to_owned(),
             idempotency_key: uuid(random()?),
+            allow_http: self.allow_http,
         };
         encoder(upload, &admitted)?;
         let wanted = constraints.network_type.unwrap_or(NetworkType::Connected);

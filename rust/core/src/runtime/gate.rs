@@ -1,8 +1,7 @@
 //! The admission thread: calls pass through it in the order they were made, so that a cancel never
 //! overtakes the enqueue before it.
 
-use std::collections::HashSet;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::{HashMap, HashSet};
 use std::sync::mpsc::{Receiver, SendError, Sender, channel};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -15,13 +14,16 @@ use super::watch::Watch;
 use crate::engine::NewTask;
 use crate::model::{Fault, FaultCode};
 
-/// At most this many tasks wait for admission; one more is refused.
-const BACKLOG_MAX: usize = 1_000_000;
-
 /// A call on its way to the engine loop.
 enum Call {
     /// Enqueues that were made together; each is a decision of its own.
     Enqueue(Vec<(Ticket, Vec<Vec<u8>>)>),
+    /// Tasks of an enqueue that is yet to be made: so many that they come in parts.
+    Part(Ticket, Vec<Vec<u8>>),
+    /// A part found no room: the whole enqueue is refused, which has been said.
+    Refused(Ticket),
+    /// An enqueue will not be made.
+    Abandon(Ticket),
     Pass(Op),
 }
 
@@ -42,7 +44,7 @@ impl KnownCallbacks {
 /// The admission thread, from outside.
 pub(super) struct Gate {
     calls: Sender<Call>,
-    backlog: Arc<AtomicUsize>,
+    inbox: Arc<Inbox>,
     callbacks: Arc<RwLock<KnownCallbacks>>,
     completions: Completions,
 }
@@ -57,31 +59,44 @@ impl Gate {
     ) -> Result<Self, Fault> {
         let completions = watch.completions.clone();
         let (calls, arrivals) = channel();
-        let backlog = Arc::new(AtomicUsize::new(0));
         let callbacks = Arc::new(RwLock::new(callbacks));
-        let desk = Desk {
+        let mut desk = Desk {
             admission,
             callbacks: Arc::clone(&callbacks),
-            inbox,
+            inbox: Arc::clone(&inbox),
             completions: completions.clone(),
             situation,
-            backlog: Arc::clone(&backlog),
+            parts: HashMap::new(),
         };
         watch.spawn("outhaul-admit", move || desk.run(&arrivals))?;
-        Ok(Self { calls, backlog, callbacks, completions })
+        Ok(Self { calls, inbox, callbacks, completions })
     }
 
     pub(super) fn enqueue(&self, enqueues: Vec<(Ticket, Vec<Vec<u8>>)>) {
         let number = enqueues.iter().map(|(_, specs)| specs.len()).sum();
-        let waiting = self.backlog.fetch_add(number, Ordering::Relaxed);
-        if waiting.saturating_add(number) > BACKLOG_MAX {
-            self.backlog.fetch_sub(number, Ordering::Relaxed);
-            let message = format!("{waiting} tasks wait to be stored; await some of them first");
-            return self.refuse(enqueues, &Fault::new(FaultCode::QueueFull, "", message));
+        if let Err(waiting) = self.inbox.reserve(number) {
+            return self.refuse(enqueues, &full(waiting));
         }
         if let Err(SendError(Call::Enqueue(enqueues))) = self.calls.send(Call::Enqueue(enqueues)) {
+            self.inbox.release(number);
             self.refuse(enqueues, &closed());
         }
+    }
+
+    /// Tasks of an enqueue that is made later, under that ticket. A refusal answers it.
+    pub(super) fn enqueue_part(&self, ticket: Ticket, specs: Vec<Vec<u8>>) {
+        match self.inbox.reserve(specs.len()) {
+            Ok(()) => drop(self.calls.send(Call::Part(ticket, specs))),
+            Err(waiting) => {
+                drop(self.calls.send(Call::Refused(ticket)));
+                self.completions.reply(ticket, Err(full(waiting)));
+            }
+        }
+    }
+
+    /// The enqueue under that ticket will not be made.
+    pub(super) fn abandon(&self, ticket: Ticket) {
+        drop(self.calls.send(Call::Abandon(ticket)));
     }
 
     fn refuse(&self, enqueues: Vec<(Ticket, Vec<Vec<u8>>)>, fault: &Fault) {
@@ -111,27 +126,56 @@ struct Desk {
     inbox: Arc<Inbox>,
     completions: Completions,
     situation: Arc<SharedSituation>,
-    backlog: Arc<AtomicUsize>,
+    /// What has come of enqueues that are made in parts; `None` where one of them was refused.
+    parts: HashMap<Ticket, Option<Vec<Vec<u8>>>>,
 }
 
 impl Desk {
-    fn run(self, calls: &Receiver<Call>) {
+    fn run(&mut self, calls: &Receiver<Call>) {
         for call in calls {
             match call {
                 Call::Enqueue(enqueues) => {
-                    let admitted = enqueues.into_iter().filter_map(|(ticket, specs)| {
-                        self.backlog.fetch_sub(specs.len(), Ordering::Relaxed);
-                        match self.admit_all(&specs) {
-                            Ok(tasks) => Some(Op::Enqueue { ticket, tasks }),
-                            Err(fault) => {
-                                self.completions.reply(ticket, Err(fault));
-                                None
-                            }
-                        }
-                    });
-                    self.inbox.push_all(admitted.collect());
+                    let admitted = enqueues.into_iter().filter_map(|call| self.admit(call));
+                    let admitted = admitted.collect();
+                    self.inbox.push_all(admitted);
+                }
+                Call::Part(ticket, specs) => {
+                    match self.parts.entry(ticket).or_insert_with(|| Some(Vec::new())) {
+                        Some(before) => before.extend(specs),
+                        None => self.inbox.release(specs.len()),
+                    }
+                }
+                Call::Refused(ticket) => {
+                    let before = self.parts.insert(ticket, None).flatten();
+                    self.inbox.release(before.map_or(0, |specs| specs.len()));
+                }
+                Call::Abandon(ticket) => {
+                    let before = self.parts.remove(&ticket).flatten();
+                    self.inbox.release(before.map_or(0, |specs| specs.len()));
                 }
                 Call::Pass(op) => self.inbox.push(op),
+            }
+        }
+    }
+
+    fn admit(&mut self, (ticket, specs): (Ticket, Vec<Vec<u8>>)) -> Option<Op> {
+        let specs = match self.parts.remove(&ticket) {
+            Some(Some(mut before)) => {
+                before.extend(specs);
+                before
+            }
+            Some(None) => {
+                self.inbox.release(specs.len());
+                return None;
+            }
+            None => specs,
+        };
+        match self.admit_all(&specs) {
+            Ok(tasks) => Some(Op::Enqueue { ticket, tasks }),
+            Err(fault) => {
+                self.inbox.release(specs.len());
+                self.completions.reply(ticket, Err(fault));
+                None
             }
         }
     }
@@ -151,4 +195,9 @@ impl Desk {
         };
         specs.iter().enumerate().map(admit).collect()
     }
+}
+
+fn full(waiting: usize) -> Fault {
+    let message = format!("{waiting} tasks wait to be stored; await some of them first");
+    Fault::new(FaultCode::QueueFull, "", message)
 }

@@ -1,6 +1,8 @@
 //! What the engine loop has to do next. Everybody pushes; only the loop takes.
 
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::completions::Ticket;
@@ -34,22 +36,46 @@ pub(super) enum Op {
     Poke,
 }
 
+impl Op {
+    /// How many tasks it stores: what it costs.
+    fn weight(&self) -> usize {
+        match self {
+            Self::Enqueue { tasks, .. } => tasks.len(),
+            _ => 1,
+        }
+    }
+}
+
+/// At most this many tasks wait to be stored, from their enqueue to the transaction that takes them.
+const BACKLOG_MAX: usize = 1_000_000;
+
 /// The loop's queue.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
-    ops: Mutex<Vec<Op>>,
+    // LOCKING: held for a push or a take.
+    ops: Mutex<VecDeque<Op>>,
     arrived: Condvar,
+    backlog: AtomicUsize,
 }
 
 impl Inbox {
-    pub(super) fn push(&self, op: Op) {
-        let mut ops = self.ops.lock().unwrap_or_else(PoisonError::into_inner);
-        let was_empty = ops.is_empty();
-        ops.push(op);
-        drop(ops);
-        if was_empty {
-            self.arrived.notify_one();
+    /// Makes room for so many tasks. Errors with how many wait, where there is none.
+    pub(super) fn reserve(&self, tasks: usize) -> Result<(), usize> {
+        let waiting = self.backlog.fetch_add(tasks, Ordering::Relaxed);
+        if waiting.saturating_add(tasks) > BACKLOG_MAX {
+            self.release(tasks);
+            return Err(waiting);
         }
+        Ok(())
+    }
+
+    /// Gives back the room of tasks that will not come.
+    pub(super) fn release(&self, tasks: usize) {
+        self.backlog.fetch_sub(tasks, Ordering::Relaxed);
+    }
+
+    pub(super) fn push(&self, op: Op) {
+        self.push_all(vec![op]);
     }
 
     /// Several at once, in order, with one wake-up.
@@ -57,7 +83,7 @@ impl Inbox {
         if more.is_empty() {
             return;
         }
-        let mut ops = self.ops.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ops = self.lock();
         let was_empty = ops.is_empty();
         ops.extend(more);
         drop(ops);
@@ -68,20 +94,60 @@ impl Inbox {
 
     /// Puts back, in front, what could not be done now.
     pub(super) fn put_back(&self, again: Vec<Op>) {
-        let mut ops = self.ops.lock().unwrap_or_else(PoisonError::into_inner);
-        ops.splice(0..0, again);
+        let mut ops = self.lock();
+        for op in again.into_iter().rev() {
+            ops.push_front(op);
+        }
     }
 
-    /// Everything that has arrived, at most `max`; waits for the first until the time-out.
+    /// What has arrived, until it stores `max` tasks or more; waits for the first until the time-out.
     pub(super) fn take(&self, max: usize, timeout: Duration) -> Vec<Op> {
-        let mut ops = self.ops.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ops = self.lock();
         if ops.is_empty() {
             let woken = self.arrived.wait_timeout(ops, timeout);
             ops = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
-        if ops.len() <= max {
-            return std::mem::take(&mut *ops);
+        let mut taken = Vec::with_capacity(ops.len().min(max));
+        let (mut weight, mut tasks) = (0, 0);
+        while weight < max
+            && let Some(op) = ops.pop_front()
+        {
+            weight += op.weight();
+            if matches!(op, Op::Enqueue { .. }) {
+                tasks += op.weight();
+            }
+            taken.push(op);
         }
-        ops.drain(..max).collect()
+        drop(ops);
+        self.release(tasks);
+        taken
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Op>> {
+        self.ops.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_ends_with_the_op_that_fills_it() {
+        let inbox = Inbox::default();
+        inbox.push_all((0..5).map(|ticket| Op::Drain { ticket }).collect());
+        assert_eq!(inbox.take(3, Duration::ZERO).len(), 3);
+        assert_eq!(inbox.take(3, Duration::ZERO).len(), 2);
+        assert!(inbox.take(3, Duration::ZERO).is_empty());
+    }
+
+    #[test]
+    fn room_is_bounded_and_comes_back_only_when_it_is_given() {
+        let inbox = Inbox::default();
+        assert_eq!(inbox.reserve(BACKLOG_MAX), Ok(()));
+        assert_eq!(inbox.reserve(1), Err(BACKLOG_MAX));
+        inbox.release(2);
+        assert_eq!(inbox.reserve(3), Err(BACKLOG_MAX - 2));
+        assert_eq!(inbox.reserve(2), Ok(()));
     }
 }

@@ -38,10 +38,18 @@ pub(super) struct Attempt {
     pub(super) body: Body,
 }
 
+/// Why the secrets of an attempt cannot be had.
+#[derive(Clone, Debug)]
+pub struct Withheld {
+    /// For people; never a secret.
+    pub message: String,
+    /// Whether they may be had later.
+    pub retry: bool,
+}
+
 /// What the transfers of a manager have in common.
 pub(super) struct TransferOptions {
     pub(super) addresses: AddressPolicy,
-    pub(super) allow_http: bool,
     pub(super) paths: Arc<PathPolicy>,
     pub(super) client: Transfers,
 }
@@ -111,16 +119,23 @@ impl Launcher {
         }
     }
 
-    /// The bridge has resolved the secrets of an attempt, or says why it could not.
-    pub(super) fn provide(&self, key: TaskKey, number: u32, secrets: Result<Vec<String>, String>) {
+    /// The bridge has resolved the secrets of an attempt, with their prefixes, or says why not.
+    pub(super) fn provide(
+        &self,
+        key: TaskKey,
+        number: u32,
+        secrets: Result<Vec<String>, Withheld>,
+    ) {
         // One lock from the look to the launch: a stop comes before both or after both.
         let mut native = self.lock();
         let Some(Native::Waiting(attempt)) = native.remove(&(key, number)) else { return };
         match secrets {
             Ok(values) => self.launch(&mut native, *attempt, values),
-            Err(message) => {
+            Err(Withheld { message, retry }) => {
                 let failure = Failure::new(ErrorCode::SecretUnavailable, message);
-                self.shared.ended(key, number, Outcome::Failed(failure));
+                let outcome =
+                    if retry { Outcome::Retry(failure) } else { Outcome::Failed(failure) };
+                self.shared.ended(key, number, outcome);
             }
         }
     }
@@ -226,7 +241,7 @@ impl Shared {
         let admitted: AdmittedUpload = rmp_serde::from_slice(&attempt.body.admitted)
             .map_err(|error| unreadable(&error.to_string()))?;
         let encoder = Arc::new(encoder(upload, &admitted).map_err(|fault| failed(&fault))?);
-        let target = Target::parse(&upload.url, self.options.allow_http, &self.options.addresses)
+        let target = Target::parse(&upload.url, admitted.allow_http, &self.options.addresses)
             .map_err(|fault| failed(&fault))?;
         let source = self.open(upload, &admitted).await?;
         let reporter = Arc::new(self.reporter(attempt, encoder.content_length()));
@@ -313,11 +328,12 @@ fn resolve(upload: &HttpUploadSpec, secrets: Vec<String>) -> Result<Vec<Resolved
     for (name, value) in &upload.headers {
         headers.push(match value {
             HeaderValueSpec::Text(text) => ResolvedHeader::text(name, text),
-            HeaderValueSpec::Secret(_) => {
+            HeaderValueSpec::Secret(secret) => {
                 let value = secrets.next().ok_or_else(|| {
                     Fault::new(FaultCode::Internal, name, "its secret was not resolved")
                 })?;
-                ResolvedHeader::secret(name, value)
+                let bare = value.strip_prefix(&secret.prefix).unwrap_or(&value);
+                ResolvedHeader::secret(name, &secret.prefix, bare)
             }
         });
     }

@@ -25,16 +25,16 @@ mod situation;
 mod watch;
 
 use std::os::fd::RawFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, TryLockError, Weak};
 use std::time::Duration;
 
 use crate::engine::Limits;
-use crate::model::{Clock, Fault, Outcome, TaskKey};
+use crate::model::{Clock, Fault, FaultCode, Outcome, TaskKey};
 use crate::schedule::Needs;
 use crate::source::PathPolicy;
-use crate::store::sqlite::{Durability, Reader, SqliteStore};
+use crate::store::sqlite::{Durability, Reader, Retention, SqliteStore};
 use crate::store::{RunnerInfo, Selection};
 use crate::transfer::{AddressPolicy, Config, Transfers};
 use admission::Admission;
@@ -51,6 +51,7 @@ use watch::Watch;
 pub use clock::{ManualClock, SystemClock};
 pub use completions::{Batch, CallbackRequest, Completions, Reply, SecretRequest, Ticket};
 pub use gate::KnownCallbacks;
+pub use launcher::Withheld;
 pub use progress_board::{ProgressBoard, ProgressFilter};
 pub use readers::Query;
 
@@ -62,6 +63,8 @@ pub struct Options {
     pub durability: Durability,
     /// The bounds.
     pub limits: Limits,
+    /// How long what has ended is kept.
+    pub keep: Retention,
     /// Whether this process runs tasks, as soon as no other does.
     pub run: bool,
     /// Where files may lie; empty means anywhere.
@@ -102,14 +105,20 @@ impl Runtime {
     /// Opens the store, takes up what it has, and starts the threads. Blocks on the disk.
     pub fn open(options: Options) -> Result<Self, Fault> {
         let store = SqliteStore::open(&options.path, options.durability)?;
-        let reader = Reader::open(&options.path)?;
+        // As SQLite names its files: two spellings of one store must not be two locks.
+        let path = canonical(&options.path)?;
+        let reader = Reader::open(&path)?;
         let completions = Completions::new()?;
         let inbox = Arc::new(Inbox::default());
         let board = Arc::new(ProgressBoard::new(completions.clone()));
         let situation = Arc::new(SharedSituation::new(Arc::clone(&options.clock), options.unmet));
         let paths = Arc::new(path_policy(options.allowed_roots)?);
         let lock = Arc::new(Mutex::new(None));
-        let watch = Watch { completions: completions.clone(), lock: Arc::clone(&lock) };
+        let watch = Watch {
+            completions: completions.clone(),
+            inbox: Arc::clone(&inbox),
+            lock: Arc::clone(&lock),
+        };
         let readers = Readers::start(reader, Arc::clone(&situation), &watch)?;
         let readers = Arc::new(readers);
         let config = Config {
@@ -119,7 +128,6 @@ impl Runtime {
         };
         let transfers = TransferOptions {
             addresses: options.addresses.clone(),
-            allow_http: options.allow_http,
             paths: Arc::clone(&paths),
             client: Transfers::new(config)?,
         };
@@ -133,10 +141,11 @@ impl Runtime {
         let weak_launcher = Arc::downgrade(&launcher);
         let engine_loop = EngineLoop::open(Parts {
             store,
-            checkpoints: Checkpoints::new(options.path.clone()),
-            path: options.path,
+            checkpoints: Checkpoints::new(path.clone()),
+            path,
             limits: options.limits,
             seed: u64::try_from(situation.now().wall_ms).unwrap_or_default(),
+            keep: options.keep,
             run: options.run,
             runner: options.runner,
             callbacks: options.registered,
@@ -158,7 +167,7 @@ impl Runtime {
             Arc::clone(&situation),
         )?;
         let launcher = weak_launcher;
-        watch.spawn("outhaul-engine", move || engine_loop.run())?;
+        watch.spawn_loop("outhaul-engine", move || engine_loop.run())?;
         let is_forked = AtomicBool::new(false);
         Ok(Self { gate, inbox, readers, launcher, board, situation, completions, lock, is_forked })
     }
@@ -173,14 +182,24 @@ impl Runtime {
         self.completions.drain(max)
     }
 
-    /// Stores the tasks of each enqueue, all or none of it. Answers: lists of (key, accepted, id).
+    /// Stores the tasks of each enqueue, all or none of it. Answers: pages of (key, accepted, id).
     pub fn enqueue(&self, enqueues: Vec<(Ticket, Vec<Vec<u8>>)>) {
         self.gate.enqueue(enqueues);
     }
 
+    /// Tasks of an enqueue that follows under that ticket, which has too many for one call.
+    pub fn enqueue_part(&self, ticket: Ticket, specs: Vec<Vec<u8>>) {
+        self.gate.enqueue_part(ticket, specs);
+    }
+
     /// Ends tasks. Answer: how many.
     pub fn cancel(&self, ticket: Ticket, selection: Selection) {
-        self.gate.pass(Op::Cancel { ticket, selection });
+        let op = Op::Cancel { ticket, selection };
+        match &op {
+            // Its enqueue was answered long ago: no file on a dead mount may hold this up.
+            Op::Cancel { selection: Selection::Key(_), .. } => self.inbox.push(op),
+            _ => self.gate.pass(op),
+        }
     }
 
     /// Asks the store.
@@ -197,6 +216,7 @@ impl Runtime {
     pub fn abandon(&self, ticket: Ticket) {
         self.board.abandon(ticket);
         self.readers.abandon(ticket);
+        self.gate.abandon(ticket);
         self.inbox.push(Op::Abandon { ticket });
     }
 
@@ -206,8 +226,8 @@ impl Runtime {
         self.inbox.push_all(ended.into_iter().map(op).collect());
     }
 
-    /// The secrets of an attempt, in the order they were asked for, or why not.
-    pub fn provide(&self, key: TaskKey, attempt: u32, secrets: Result<Vec<String>, String>) {
+    /// The secrets of an attempt, with prefixes, in the order they were asked for, or why not.
+    pub fn provide(&self, key: TaskKey, attempt: u32, secrets: Result<Vec<String>, Withheld>) {
         if let Some(launcher) = self.launcher.upgrade() {
             launcher.provide(key, attempt, secrets);
         }
@@ -267,6 +287,14 @@ impl Drop for Runtime {
         }
         self.inbox.push(Op::Close { ticket: watch::EVERYBODY, grace: Duration::ZERO });
     }
+}
+
+/// The store's one name: without links.
+fn canonical(path: &Path) -> Result<PathBuf, Fault> {
+    path.canonicalize().map_err(|error| {
+        let message = format!("the store {} cannot be found: {error}", path.display());
+        Fault::new(FaultCode::StoreUnavailable, "path", message)
+    })
 }
 
 fn path_policy(roots: Vec<PathBuf>) -> Result<PathPolicy, Fault> {

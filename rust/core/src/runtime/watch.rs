@@ -3,8 +3,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
 
 use super::completions::{Completions, Ticket};
+use super::inbox::{Inbox, Op};
 use super::lock::RunnerLock;
 use super::replies::no_thread;
 use crate::model::{Fault, FaultCode};
@@ -15,22 +17,47 @@ pub(super) const EVERYBODY: Ticket = 0;
 /// Starts the threads of a manager.
 pub(super) struct Watch {
     pub(super) completions: Completions,
+    pub(super) inbox: Arc<Inbox>,
     pub(super) lock: Arc<Mutex<Option<RunnerLock>>>,
 }
 
 impl Watch {
-    /// Starts a thread. If it panics, everybody is told, and another process may run the tasks.
+    /// Starts a thread beside the engine loop. If it panics, everybody is told, and the loop ends.
     pub(super) fn spawn(
         &self,
         name: &'static str,
         work: impl FnOnce() + Send + 'static,
     ) -> Result<JoinHandle<()>, Fault> {
-        let (completions, lock) = (self.completions.clone(), Arc::clone(&self.lock));
+        let inbox = Arc::clone(&self.inbox);
+        // The loop lets go of the lock when it has stopped what runs, not before.
+        let end = move || inbox.push(Op::Close { ticket: EVERYBODY, grace: Duration::ZERO });
+        self.watched(name, work, end)
+    }
+
+    /// Starts the engine loop. If it panics, everybody is told, and another process may run the
+    /// tasks: what ran here is stopped as the loop's parts are dropped.
+    pub(super) fn spawn_loop(
+        &self,
+        name: &'static str,
+        work: impl FnOnce() + Send + 'static,
+    ) -> Result<JoinHandle<()>, Fault> {
+        let lock = Arc::clone(&self.lock);
+        let end = move || *lock.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.watched(name, work, end)
+    }
+
+    fn watched(
+        &self,
+        name: &'static str,
+        work: impl FnOnce() + Send + 'static,
+        end: impl FnOnce() + Send + 'static,
+    ) -> Result<JoinHandle<()>, Fault> {
+        let completions = self.completions.clone();
         let watched = move || {
             // The panic itself is on the standard error stream. What the thread held is dropped with
             // it, and nothing of it is used again.
             if catch_unwind(AssertUnwindSafe(work)).is_err() {
-                *lock.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                end();
                 let message = format!(
                     "a mistake of outhaul's own ended the thread {name}; what is stored is safe: \
                      open the store again, and please report what stands on the error stream"
@@ -46,23 +73,43 @@ impl Watch {
 mod tests {
     use super::*;
 
+    fn watch() -> Watch {
+        Watch {
+            completions: Completions::new().unwrap(),
+            inbox: Arc::default(),
+            lock: Arc::default(),
+        }
+    }
+
     #[test]
-    fn a_thread_that_panics_tells_everybody() {
-        let completions = Completions::new().unwrap();
-        let watch = Watch { completions: completions.clone(), lock: Arc::default() };
+    fn a_thread_that_panics_tells_everybody_and_ends_the_loop() {
+        let watch = watch();
         watch.spawn("test", || panic!("on purpose")).unwrap().join().unwrap();
-        let replies = completions.drain(8).replies;
+        let replies = watch.completions.drain(8).replies;
         assert_eq!(replies.len(), 1);
         let (ticket, answer) = &replies[0];
         assert_eq!(*ticket, EVERYBODY);
         assert_eq!(answer.as_ref().unwrap_err().code, FaultCode::Internal);
+        let told = watch.inbox.take(8, Duration::ZERO);
+        assert!(matches!(told.as_slice(), [Op::Close { ticket: EVERYBODY, .. }]));
+    }
+
+    #[test]
+    fn only_the_loop_lets_go_of_the_lock() {
+        let watch = watch();
+        let store = tempfile::NamedTempFile::new().unwrap();
+        *watch.lock.lock().unwrap() = RunnerLock::try_take(store.path()).unwrap();
+        watch.spawn("test", || panic!("on purpose")).unwrap().join().unwrap();
+        assert!(watch.lock.lock().unwrap().is_some());
+        watch.spawn_loop("test", || panic!("on purpose")).unwrap().join().unwrap();
+        assert!(watch.lock.lock().unwrap().is_none());
     }
 
     #[test]
     fn a_thread_that_ends_tells_nobody() {
-        let completions = Completions::new().unwrap();
-        let watch = Watch { completions: completions.clone(), lock: Arc::default() };
+        let watch = watch();
         watch.spawn("test", || ()).unwrap().join().unwrap();
-        assert!(completions.drain(8).replies.is_empty());
+        assert!(watch.completions.drain(8).replies.is_empty());
+        assert!(watch.inbox.take(8, Duration::ZERO).is_empty());
     }
 }

@@ -20,6 +20,8 @@ pub enum StoreError {
     Unavailable(String),
     /// The disk is full.
     Full(String),
+    /// Events after this one have been removed by retention.
+    CursorPruned(u64),
     /// A statement of ours is wrong.
     Internal(String),
 }
@@ -44,6 +46,10 @@ impl std::fmt::Display for StoreError {
             Self::Full(what) => {
                 write!(f, "no space left for the store ({what}); nothing was stored; free some")
             }
+            Self::CursorPruned(after) => write!(
+                f,
+                "events after {after} have been removed by retention; start again from after=0"
+            ),
             Self::Internal(what) => write!(f, "a mistake of outhaul's own: {what}"),
         }
     }
@@ -58,6 +64,7 @@ impl From<StoreError> for Fault {
             StoreError::TooNew { .. } => FaultCode::StoreTooNew,
             StoreError::Unavailable(_) => FaultCode::StoreUnavailable,
             StoreError::Full(_) => FaultCode::StoreFull,
+            StoreError::CursorPruned(_) => FaultCode::CursorPruned,
             StoreError::Internal(_) => FaultCode::Internal,
         };
         Self::new(code, "", error.to_string())

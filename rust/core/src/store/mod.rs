@@ -113,9 +113,7 @@ pub fn generated_id(key: TaskKey) -> String {
         let at = usize::try_from((key >> (5 * place)) & 31).unwrap_or_default();
         char::from(DIGITS.get(at).copied().unwrap_or(b'0'))
     };
-    std::iter::once(GENERATED.to_owned())
-        .chain((0..DIGITS_OF_ID).rev().map(|place| digit(place).into()))
-        .collect()
+    GENERATED.chars().chain((0..DIGITS_OF_ID).rev().map(digit)).collect()
 }
 
 /// The key behind a generated id, or `None` if it is not one: 13 digits can say more than a key.

@@ -40,29 +40,32 @@ const SENSITIVE_ENDINGS: &[&str] = &["-token", "-secret", "-api-key", "-password
 pub struct ResolvedHeader {
     name: String,
     value: String,
-    is_secret: bool,
+    /// Where in the value the secret begins, if it holds one.
+    secret_from: Option<usize>,
 }
 
 impl ResolvedHeader {
     /// A header whose value is stored as it is.
     pub fn text(name: impl Into<String>, value: impl Into<String>) -> Self {
-        Self { name: name.into(), value: value.into(), is_secret: false }
+        Self { name: name.into(), value: value.into(), secret_from: None }
     }
 
-    /// A header whose value was resolved from a secret; it is never shown.
-    pub fn secret(name: impl Into<String>, value: impl Into<String>) -> Self {
-        Self { name: name.into(), value: value.into(), is_secret: true }
+    /// A header whose value is a prefix, such as `Bearer `, and a resolved secret; never shown.
+    pub fn secret(name: impl Into<String>, prefix: &str, secret: &str) -> Self {
+        let value = format!("{prefix}{secret}");
+        Self { name: name.into(), value, secret_from: Some(prefix.len()) }
     }
 
-    /// The value where it is a secret.
-    pub(crate) fn secret_value(&self) -> Option<&str> {
-        self.is_secret.then_some(self.value.as_str())
+    /// The secret by itself, and with its prefix.
+    pub(crate) fn secret_values(&self) -> Option<[&str; 2]> {
+        let secret = self.value.get(self.secret_from?..)?;
+        Some([secret, &self.value])
     }
 }
 
 impl fmt::Debug for ResolvedHeader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let hidden = self.is_secret || is_sensitive(&self.name.to_ascii_lowercase());
+        let hidden = self.secret_from.is_some() || is_sensitive(&self.name.to_ascii_lowercase());
         let value = if hidden { "[redacted]" } else { &self.value };
         write!(f, "{}: {value}", self.name)
     }
@@ -157,7 +160,7 @@ pub(crate) fn build(
 }
 
 fn resolve(header: &ResolvedHeader) -> Result<(HeaderName, HeaderValue), Failure> {
-    let (code, what) = if header.is_secret {
+    let (code, what) = if header.secret_from.is_some() {
         (ErrorCode::SecretUnavailable, "the secret it names")
     } else {
         (ErrorCode::Unknown, "its value")
@@ -168,7 +171,7 @@ fn resolve(header: &ResolvedHeader) -> Result<(HeaderName, HeaderValue), Failure
     };
     let name = HeaderName::from_bytes(header.name.as_bytes()).map_err(|_| failure())?;
     let mut value = HeaderValue::from_bytes(header.value.as_bytes()).map_err(|_| failure())?;
-    value.set_sensitive(header.is_secret);
+    value.set_sensitive(header.secret_from.is_some());
     Ok((name, value))
 }
 
@@ -281,7 +284,7 @@ mod tests {
 
     #[test]
     fn a_secret_that_cannot_be_a_header_fails_without_being_shown() {
-        let headers = [ResolvedHeader::secret("Authorization", "hunter2\n")];
+        let headers = [ResolvedHeader::secret("Authorization", "", "hunter2\n")];
         let host = HeaderValue::from_static("example.com");
         let failure = build(&host, &headers, &facts(false), "k").unwrap_err();
         assert_eq!(failure.code, ErrorCode::SecretUnavailable);

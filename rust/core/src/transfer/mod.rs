@@ -170,13 +170,11 @@ impl Transfers {
         let mut target = job.target.clone();
         for hop in 0.. {
             let answer = self.ask(job, &material, &target).await?;
-            match redirect::next(&target, &answer, &self.connector.addresses)? {
+            let redactor = Redactor::new(&job.headers, &target);
+            match redirect::next(&target, &answer, &self.connector.addresses, &redactor)? {
                 Some(_) if hop == REDIRECTS_MAX => return Err(redirect::too_many(&answer)),
                 Some(next) => target = next,
-                None => {
-                    let redactor = Redactor::new(&job.headers, &target);
-                    return outcome::judge(answer, self.clock.now().wall_ms, &redactor);
-                }
+                None => return outcome::judge(answer, self.clock.now().wall_ms, &redactor),
             }
         }
         Err(Ended::network("unreachable: redirects are counted"))

@@ -88,7 +88,7 @@ fn success(mut answer: Answer, redactor: &Redactor) -> Success {
     redactor.blot(&mut answer.body);
     Success {
         http_status: Some(answer.status.as_u16()),
-        content_type: content_type(&answer.headers).map(str::to_owned),
+        content_type: content_type(&answer.headers).map(|kind| redactor.clean(kind)),
         body: answer.body,
         body_truncated: answer.is_body_cut,
         bytes_sent: answer.bytes_sent,
@@ -143,7 +143,7 @@ mod tests {
 
     fn judged(answer: Answer) -> Result<Success, Ended> {
         let target = Target::parse("https://example.com", false, &AddressPolicy::strict()).unwrap();
-        let secret = [ResolvedHeader::secret("Authorization", "Bearer hunter22")];
+        let secret = [ResolvedHeader::secret("Authorization", "Bearer ", "hunter22")];
         judge(answer, 0, &Redactor::new(&secret, &target))
     }
 

@@ -11,25 +11,29 @@ const PIECE_CHARS_MIN: usize = 4;
 
 /// Knows the secrets of one attempt, to keep them out of messages. Lives as long as the attempt.
 pub(crate) struct Redactor {
+    /// What messages must not hold, the longest first.
     secrets: Vec<String>,
-    /// Of these, what a header holds: the value, and the credential behind a word such as `Bearer`.
+    /// Of these, what headers hold and what a server may repeat of it: kept out of bodies, too.
     credentials: Vec<String>,
 }
 
 impl Redactor {
     /// The secrets are the values resolved for `headers` and those in the query of `target`.
     pub(crate) fn new(headers: &[ResolvedHeader], target: &Target) -> Self {
-        let values = headers.iter().filter_map(ResolvedHeader::secret_value);
-        let behind = |value: &str| value.rsplit(' ').next().map(str::to_owned);
-        let credentials =
-            values.clone().flat_map(|value| [Some(value.to_owned()), behind(value)]).flatten();
-        let credentials = credentials.filter(|value| value.len() >= PIECE_CHARS_MIN).collect();
-        let mut secrets: Vec<String> = values.clone().map(str::to_owned).collect();
-        secrets.extend(values.flat_map(pieces));
+        let mut credentials = Vec::new();
+        for [secret, value] in headers.iter().filter_map(ResolvedHeader::secret_values) {
+            credentials.extend([secret.to_owned(), value.to_owned()]);
+            credentials.extend(pieces(secret));
+        }
+        credentials.retain(|secret| !secret.is_empty());
+        let mut secrets = credentials.clone();
+        credentials.retain(|secret| secret.len() >= PIECE_CHARS_MIN);
         secrets.extend(target.url().query_pairs().flat_map(|(_, value)| pieces(&value)));
         secrets.extend(target.url().query().into_iter().flat_map(pieces));
-        secrets.retain(|secret| !secret.is_empty());
-        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        for found in [&mut secrets, &mut credentials] {
+            found.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+            found.dedup();
+        }
         Self { secrets, credentials }
     }
 
@@ -75,8 +79,8 @@ mod tests {
     #[test]
     fn a_server_that_repeats_a_secret_does_not_get_it_into_a_message() {
         let headers = [
-            ResolvedHeader::secret("Authorization", "Bearer s3cr3t-token"),
-            ResolvedHeader::secret("X-Api-Key", "abc"),
+            ResolvedHeader::secret("Authorization", "Bearer ", "s3cr3t-token"),
+            ResolvedHeader::secret("X-Api-Key", "", "abc"),
             ResolvedHeader::text("X-Plain", "visible"),
         ];
         let url = "https://example.com/?sig=q%2Fuery-secret";
@@ -86,5 +90,27 @@ mod tests {
         let hidden = "no [redacted] nor [redacted] nor [redacted] nor [redacted]: visible";
         assert_eq!(redactor.clean(said), hidden);
         assert_eq!(redactor.clean(&"é".repeat(999)).chars().count(), EXCERPT_CHARS_MAX);
+    }
+
+    #[test]
+    fn an_answer_that_repeats_a_secret_is_kept_without_it_whatever_stood_before_it() {
+        let target = Target::parse("https://example.com/", false, &AddressPolicy::strict());
+        let target = target.unwrap();
+        for (prefix, secret, said) in [
+            ("Bearer ", "hunter22", "you sent hunter22"),
+            ("", "Bearer hunter22", "you sent hunter22"),
+            ("Token token=", "hunter22", "token hunter22!"),
+            ("k:", "hunter22", "k hunter22"),
+            ("", "sid=hunter22; theme=dark", "your session: hunter22."),
+            ("", "key=\"hunter22\"", "<hunter22>"),
+        ] {
+            let headers = [ResolvedHeader::secret("X", prefix, secret)];
+            let redactor = Redactor::new(&headers, &target);
+            let mut body = said.as_bytes().to_vec();
+            redactor.blot(&mut body);
+            let kept = String::from_utf8(body).unwrap();
+            assert!(!kept.contains("hunter"), "{prefix}{secret}: {kept}");
+            assert_eq!(kept.len(), said.len());
+        }
     }
 }

@@ -3,6 +3,7 @@
 use http::header;
 
 use super::outcome::{Answer, Ended, status_text};
+use super::redact::Redactor;
 use super::target::{self, Target};
 use crate::model::{ErrorCode, Failure};
 use crate::transfer::AddressPolicy;
@@ -18,6 +19,7 @@ pub(crate) fn next(
     from: &Target,
     answer: &Answer,
     addresses: &AddressPolicy,
+    redactor: &Redactor,
 ) -> Result<Option<Target>, Ended> {
     if !answer.status.is_redirection() {
         return Ok(None);
@@ -26,7 +28,7 @@ pub(crate) fn next(
     let Some(url) = location.and_then(|location| from.url().join(location).ok()) else {
         return Err(refuse(answer, "it names no place to go"));
     };
-    let place = target::redacted(&url);
+    let place = redactor.clean(&target::redacted(&url));
     if !matches!(answer.status.as_u16(), 307 | 308) {
         let why = "only 307 and 308 keep the method and the body";
         return Err(refuse(answer, &format!("the redirect to {place} was not followed: {why}")));
@@ -38,7 +40,7 @@ pub(crate) fn next(
             Err(refuse(answer, &format!("the redirect to {place} was not followed: {why}")))
         }
         Err(fault) => {
-            let why = fault.message;
+            let why = redactor.clean(&fault.message);
             Err(refuse(answer, &format!("the redirect to {place} was not followed: {why}")))
         }
     }
@@ -61,6 +63,7 @@ mod tests {
     use http::{HeaderMap, StatusCode};
 
     use super::*;
+    use crate::transfer::headers::ResolvedHeader;
 
     fn follow(status: u16, location: Option<&str>) -> Result<Option<String>, String> {
         let policy = AddressPolicy::permissive();
@@ -72,7 +75,8 @@ mod tests {
         let status = StatusCode::from_u16(status).unwrap();
         let answer =
             Answer { status, headers, body: Vec::new(), is_body_cut: false, bytes_sent: 0 };
-        match next(&from, &answer, &policy) {
+        let secret = [ResolvedHeader::secret("X", "", "in-the-path")];
+        match next(&from, &answer, &policy, &Redactor::new(&secret, &from)) {
             Ok(target) => Ok(target.map(|target| target.url().to_string())),
             Err(Ended::Failed(failure)) => Err(failure.message),
             Err(other) => panic!("{other:?}"),
@@ -98,6 +102,7 @@ mod tests {
             (307, Some("https://evil.example/c"), "another origin"),
             (307, Some("ftp://example.com/c"), "unsupported URL scheme"),
             (307, Some("https://u:hunter2@example.com/c?k=hunter2"), "https://example.com/c "),
+            (302, Some("/login/in-the-path"), "https://example.com/login/[redacted] "),
         ];
         for (status, location, reason) in refused {
             let message = follow(status, location).unwrap_err();

@@ -168,7 +168,7 @@ async fn a_redirect_to_the_same_origin_gets_the_body_from_its_start() {
 #[tokio::test]
 async fn a_redirect_elsewhere_is_not_followed_and_its_secrets_not_told() {
     let mut kit = Kit::new(b"x");
-    kit.headers = vec![ResolvedHeader::secret("Authorization", "Bearer hunter22")];
+    kit.headers = vec![ResolvedHeader::secret("Authorization", "Bearer ", "hunter22")];
     let (elsewhere, seen) = answering(OK).await;
     let to = format!("{elsewhere}?token=hunter22");
     let text = format!("HTTP/1.1 307 There\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n");

@@ -2,6 +2,9 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_bytes::ByteBuf;
 
 use super::EngineLoop;
 use super::publish::{Action, Claim, Publication};
@@ -65,6 +68,7 @@ impl EngineLoop {
     ) -> Result<(), StoreError> {
         match op {
             Op::Enqueue { ticket, tasks } => {
+                self.look_how_many_wait()?;
                 let arrivals = self.arrivals(tasks, now)?;
                 let ids: Vec<Option<Arc<str>>> =
                     tasks.iter().map(|task| task.task_id.clone()).collect();
@@ -96,6 +100,16 @@ impl EngineLoop {
             | Op::Close { .. }
             | Op::Poke => {}
         }
+        Ok(())
+    }
+
+    /// A process that does not run tasks has none in memory: it asks the store how many there are.
+    fn look_how_many_wait(&mut self) -> Result<(), StoreError> {
+        if self.epoch != 0 || self.counted.is_some_and(|at| at.elapsed() < COUNT_AGAIN) {
+            return Ok(());
+        }
+        self.counted = Some(Instant::now());
+        self.engine.set_waiting_elsewhere(self.parts.store.count_live()?);
         Ok(())
     }
 
@@ -200,7 +214,13 @@ impl EngineLoop {
     }
 }
 
-/// The answer to an enqueue: key, whether it was accepted, and the id, for each task.
+/// How old the number of tasks may be that a process judges by which has none in memory.
+const COUNT_AGAIN: Duration = Duration::from_secs(1);
+
+/// So many tasks are answered for in one piece, which whoever reads it can take in between.
+const PAGE: usize = 256;
+
+/// The answer to an enqueue: key, whether it was accepted, and the id, for each task; in encoded pages.
 fn scheduled(answer: Answer, ids: &[Option<Arc<str>>]) -> Result<Vec<u8>, Fault> {
     match answer {
         Answer::Scheduled(tasks) => {
@@ -211,7 +231,9 @@ fn scheduled(answer: Answer, ids: &[Option<Arc<str>>]) -> Result<Vec<u8>, Fault>
                 };
                 (key, accepted, id.as_deref().map_or_else(|| generated_id(key), str::to_owned))
             };
-            pack(&tasks.iter().zip(ids).map(row).collect::<Vec<_>>())
+            let rows: Vec<_> = tasks.iter().zip(ids).map(row).collect();
+            let page = |rows: &[_]| pack(&rows).map(ByteBuf::from);
+            pack(&rows.chunks(PAGE).map(page).collect::<Result<Vec<_>, _>>()?)
         }
         Answer::Full(waiting) => Err(Fault::new(
             FaultCode::QueueFull,

@@ -27,6 +27,9 @@ impl EngineLoop {
             self.engine.forget();
         }
         std::thread::sleep(AFTER_FAILURE);
+        if let Err(error) = self.parts.store.reopen() {
+            self.parts.completions.push(|batch| batch.errors.push(error.to_string()));
+        }
     }
 
     /// Becomes the runner, if this process is meant to run tasks and nobody else does.

@@ -5,12 +5,15 @@
 mod batch;
 mod closing;
 mod election;
+mod pruning;
 mod publish;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+
+use pruning::Pruning;
 
 use super::checkpoints::Checkpoints;
 use super::completions::{Completions, Ticket};
@@ -24,10 +27,10 @@ use super::situation::SharedSituation;
 use crate::engine::{Engine, Limits};
 use crate::model::spec::RetrySpec;
 use crate::model::{Fault, TaskKey};
-use crate::store::sqlite::SqliteStore;
+use crate::store::sqlite::{Retention, SqliteStore};
 use crate::store::{RunnerInfo, Store, StoreError};
 
-/// At most this many calls in one transaction, which bounds how long the last of them waits.
+/// A transaction that stores so many tasks is full, which bounds how long the last of them waits.
 const BATCH_MAX: usize = 1024;
 
 /// How often the loop looks at what others did, when nothing else wakes it.
@@ -46,6 +49,7 @@ pub(super) struct Parts {
     pub(super) path: PathBuf,
     pub(super) limits: Limits,
     pub(super) seed: u64,
+    pub(super) keep: Retention,
     pub(super) run: bool,
     pub(super) runner: RunnerInfo,
     pub(super) callbacks: Vec<String>,
@@ -77,6 +81,9 @@ pub(super) struct EngineLoop {
     draining: Vec<Ticket>,
     idle: Vec<Ticket>,
     closing: Option<(Ticket, Instant)>,
+    pruning: Pruning,
+    /// When an observer last asked the store how many tasks wait.
+    counted: Option<Instant>,
 }
 
 impl EngineLoop {
@@ -95,6 +102,8 @@ impl EngineLoop {
             draining: Vec::new(),
             idle: Vec::new(),
             closing: None,
+            pruning: Pruning::new(parts.keep),
+            counted: None,
             parts,
         };
         this.try_to_run()?;
@@ -105,7 +114,9 @@ impl EngineLoop {
     pub(super) fn run(mut self) {
         loop {
             let ops = self.parts.inbox.take(BATCH_MAX, self.patience());
-            if let Err(fault) = self.turn(ops) {
+            let is_idle = ops.is_empty();
+            if let Err(fault) = self.turn(ops).and_then(|()| self.prune(is_idle)) {
+                self.parts.store.rollback();
                 self.stumble(&fault);
             }
             if self.is_closed() {

@@ -3,6 +3,7 @@
 mod checkpoint;
 mod errors;
 mod open;
+mod prune;
 mod reader;
 mod rows;
 mod schema;
@@ -10,5 +11,6 @@ mod writer;
 
 pub use checkpoint::{Checkpointer, checkpoint_due};
 pub use open::Durability;
+pub use prune::{PruneWalk, Pruned, Retention};
 pub use reader::{EventFilter, Reader, Situation, TaskFilter};
 pub use writer::SqliteStore;

@@ -116,17 +116,9 @@ fn create_private(path: &Path) -> Result<(), StoreError> {
 /// SQLite's WAL needs shared memory, which network file systems do not give.
 #[cfg(target_os = "linux")]
 fn refuse_network_filesystem(path: &Path) -> Result<(), StoreError> {
-    const NETWORK: [(u64, &str); 5] = [
-        (0x6969, "NFS"),
-        (0xff53_4d42, "CIFS"),
-        (0xfe53_4d42, "SMB"),
-        (0x0102_1997, "9p"),
-        (0x00c3_6400, "Ceph"),
-    ];
     let Ok(stat) = rustix::fs::statfs(path) else { return Ok(()) };
-    let magic = u64::try_from(stat.f_type).unwrap_or_default() & 0xffff_ffff;
-    match NETWORK.iter().find(|(number, _)| *number == magic) {
-        Some((_, name)) => Err(StoreError::Unavailable(format!(
+    match network_name(u64::try_from(stat.f_type).unwrap_or_default()) {
+        Some(name) => Err(StoreError::Unavailable(format!(
             "the store {} is on a network file system ({name}), where SQLite's WAL does not work; \
              put it on a local disk",
             path.display()
@@ -135,7 +127,44 @@ fn refuse_network_filesystem(path: &Path) -> Result<(), StoreError> {
     }
 }
 
+/// The name of a network file system, by its number. SOURCE: statfs(2), linux/magic.h.
+///
+/// FUSE carries local and distant ones alike under one number, and so is let be.
+#[cfg(target_os = "linux")]
+fn network_name(magic: u64) -> Option<&'static str> {
+    const NETWORK: [(u64, &str); 9] = [
+        (0x6969, "NFS"),
+        (0x517b, "SMB"),
+        (0xff53_4d42, "CIFS"),
+        (0xfe53_4d42, "SMB"),
+        (0x0102_1997, "9p"),
+        (0x00c3_6400, "Ceph"),
+        (0x5346_414f, "AFS"),
+        (0x0bd0_0bd0, "Lustre"),
+        (0x4750_4653, "GPFS"),
+    ];
+    // The kernel gives the number as a signed word of 32 bits on some machines.
+    let magic = magic & 0xffff_ffff;
+    NETWORK.iter().find(|(number, _)| *number == magic).map(|(_, name)| *name)
+}
+
 #[cfg(not(target_os = "linux"))]
 fn refuse_network_filesystem(_: &Path) -> Result<(), StoreError> {
     Ok(())
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn network_file_systems_are_known_by_their_numbers_and_local_ones_are_none() {
+        assert_eq!(network_name(0x6969), Some("NFS"));
+        assert_eq!(network_name(0xffff_ffff_ff53_4d42), Some("CIFS"));
+        for local in [0xef53, 0x0102_1994, 0x9123_683e, 0x5846_5342, 0x794c_7630] {
+            assert_eq!(network_name(local), None);
+        }
+        let here = std::env::temp_dir();
+        assert!(refuse_network_filesystem(&here).is_ok());
+    }
 }

@@ -149,6 +149,9 @@ impl Reader {
         want: &EventFilter,
     ) -> Result<(Vec<EventRecord>, u64), StoreError> {
         let last = self.last_event()?;
+        if after > 0 && want.key.is_none() && after < self.pruned()? {
+            return Err(StoreError::CursorPruned(after));
+        }
         let (first, end) = match want.key {
             Some(key) => self.span(key)?,
             None => (0, last),
@@ -212,6 +215,12 @@ impl Reader {
         let mut query = self.connection.prepare_cached("SELECT max(seq) FROM event")?;
         let seq: Option<i64> = query.query_row([], |row| row.get(0))?;
         Ok(seq.and_then(|seq| u64::try_from(seq).ok()).unwrap_or_default())
+    }
+
+    /// The last event that retention has removed; 0 where there is none.
+    fn pruned(&self) -> Result<u64, StoreError> {
+        let mut query = self.connection.prepare_cached("SELECT max(pruned_seq) FROM log")?;
+        Ok(query.query_row([], |row| key_at(row, 0))?)
     }
 
     /// The numbers of the first and of the last event that a task has, or can have.

@@ -43,6 +43,9 @@ const MIGRATIONS: &[&str] = &["
     CREATE TABLE event(
         seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, kind INTEGER NOT NULL,
         key INTEGER NOT NULL, detail BLOB) STRICT;
+    CREATE TABLE log(                     -- one row: the last event that retention has removed
+        pruned_seq INTEGER NOT NULL) STRICT;
+    INSERT INTO log VALUES (0);
 "];
 
 /// The version of a file that is ours, or new. Changes nothing: what is not ours stays as it is.

@@ -20,6 +20,9 @@ use crate::engine::{Effect, End, Live, NewTask};
 use crate::model::event::EventDetail;
 use crate::model::{Epoch, EventKind, TaskKey, TaskStatus, UnixMillis};
 
+/// So many runners are remembered, for people.
+const RUNNERS_KEPT: i64 = 100;
+
 /// What a transaction does to one narrow row.
 enum Change {
     /// There is none on disk yet.
@@ -34,6 +37,7 @@ enum Change {
 pub struct SqliteStore {
     connection: Connection,
     path: PathBuf,
+    durability: Durability,
     /// How long the WAL was after the last commit, in pages of 4 KiB.
     wal_pages: Arc<AtomicI32>,
     changes: BTreeMap<TaskKey, Change>,
@@ -56,6 +60,7 @@ impl SqliteStore {
         let mut store = Self {
             connection,
             path: path.to_owned(),
+            durability,
             wal_pages,
             changes: BTreeMap::new(),
             seen_seq: 0,
@@ -64,6 +69,18 @@ impl SqliteStore {
         store.seen_seq = store.max_seq()?;
         store.last_seq = store.seen_seq;
         Ok(store)
+    }
+
+    /// Opens the file anew. After a commit that failed, pages that never reached the disk may count as
+    /// written: only another connection reads what is there. SOURCE: "fsyncgate", 2018.
+    pub fn reopen(&mut self) -> Result<(), StoreError> {
+        self.rollback();
+        *self = Self::open(&self.path, self.durability)?;
+        Ok(())
+    }
+
+    pub(super) const fn connection(&self) -> &Connection {
+        &self.connection
     }
 
     /// Where the file is.
@@ -90,7 +107,21 @@ impl SqliteStore {
         Ok(statement.query_row([now_ms], |row| row.get(0))?)
     }
 
-    fn max_seq(&self) -> Result<i64, StoreError> {
+    /// How many tasks live. O(n).
+    pub fn count_live(&self) -> Result<usize, StoreError> {
+        let mut statement = self.connection.prepare_cached("SELECT count(*) FROM live")?;
+        let number: i64 = statement.query_row([], |row| row.get(0))?;
+        Ok(usize::try_from(number).unwrap_or_default())
+    }
+
+    /// The highest key of a stored task.
+    pub(super) fn max_key(&self) -> Result<TaskKey, StoreError> {
+        let mut statement = self.connection.prepare_cached("SELECT max(key) FROM task")?;
+        let key: Option<i64> = statement.query_row([], |row| row.get(0))?;
+        Ok(key.and_then(|key| u64::try_from(key).ok()).unwrap_or_default())
+    }
+
+    pub(super) fn max_seq(&self) -> Result<i64, StoreError> {
         let mut statement = self.connection.prepare_cached("SELECT max(seq) FROM event")?;
         Ok(statement.query_row([], |row| row.get::<_, Option<i64>>(0))?.unwrap_or(0))
     }
@@ -269,7 +300,10 @@ impl Store for SqliteStore {
             "INSERT INTO runner(host, pid, started_at) VALUES (?1, ?2, ?3)",
             params![runner.host, runner.pid, runner.at],
         )?;
-        Ok(self.connection.last_insert_rowid())
+        let epoch = self.connection.last_insert_rowid();
+        let oldest = epoch.saturating_sub(RUNNERS_KEPT);
+        self.connection.execute("DELETE FROM runner WHERE epoch <= ?1", [oldest])?;
+        Ok(epoch)
     }
 
     fn end_epoch(&mut self, epoch: Epoch, at: UnixMillis) -> Result<(), StoreError> {
@@ -279,9 +313,7 @@ impl Store for SqliteStore {
     }
 
     fn last_key(&mut self) -> Result<TaskKey, StoreError> {
-        let mut statement = self.connection.prepare_cached("SELECT max(key) FROM task")?;
-        let key: Option<i64> = statement.query_row([], |row| row.get(0))?;
-        Ok(key.and_then(|key| u64::try_from(key).ok()).unwrap_or_default())
+        self.max_key()
     }
 
     fn newest(&mut self, task_id: &str) -> Result<Option<TaskKey>, StoreError> {
