@@ -58,7 +58,7 @@ class Core:
             running_max: Attempts under way at once.
             per_host_max: Of these, transfers to one host.
             pending_max: Tasks that wait at once.
-            keep_completed_ms: How long completed tasks are kept; `None` is for ever, here and below.
+            keep_completed_ms: How long completed tasks are kept; `None` is for ever here.
             keep_completed_max: At most so many of them; the oldest go.
             keep_failed_ms: How long tasks are kept that ended otherwise.
             run: Whether to run tasks, as soon as no other process does.

@@ -99,7 +99,7 @@ class Bridge:
         return future
 
     async def enqueue_many(self, specs: list[bytes]) -> bytes:
-        """As `enqueue`, for however many: they cross in parts, with turns of the loop in between."""
+        """As `enqueue`, for however many: they cross in parts, a turn of the loop for each."""
         if len(specs) <= PART:
             return await self.enqueue(specs)
         self.check()

@@ -1,0 +1,112 @@
+"""One store has one runner, however it is spelled; and it forgets what ended long ago."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from outhaul import PythonWorker, Retention, Task, TaskStatus, TaskTrigger, WorkManager
+from outhaul.errors import (
+    CursorPrunedError,
+    InvalidArgumentError,
+    InvalidTypeError,
+    QueueFullError,
+)
+
+
+async def test_two_spellings_of_a_store_have_one_runner(tmp_path: Path) -> None:
+    store, link = tmp_path / "work.db", tmp_path / "link.db"
+    link.symlink_to(store)
+    began: list[str] = []
+
+    def named(name: str) -> dict[str, object]:
+        async def work(_: object, __: object) -> bool:
+            began.append(name)
+            await asyncio.sleep(0.5)
+            return True
+
+        return {"work": work}
+
+    async with (
+        WorkManager(store, workers=named("first")) as first,
+        WorkManager(link, workers=named("second")) as second,
+    ):
+        task = await second.enqueue("x", PythonWorker("work"))
+        assert (await task.result()).success
+        assert await first.get_task_status("x") is TaskStatus.COMPLETED
+    assert began == ["first"]
+    assert {path.name for path in tmp_path.iterdir()} == {"work.db", "work.db.runner", "link.db"}
+
+
+async def test_an_observer_knows_how_many_wait(tmp_path: Path) -> None:
+    later = TaskTrigger.one_time(3600)
+    tasks = [Task(None, PythonWorker("w"), trigger=later)] * 5
+    async with WorkManager(tmp_path / "w.db", run=False, workers="elsewhere") as manager:
+        await manager.enqueue_all(tasks)
+    async with WorkManager(
+        tmp_path / "w.db", run=False, workers="elsewhere", max_pending=7
+    ) as manager:
+        await manager.enqueue_all(tasks[:2])
+        with pytest.raises(QueueFullError, match="7 tasks wait"):
+            await manager.enqueue_all(tasks[:1])
+        assert (await manager.stats()).pending == 7
+
+
+async def test_what_ended_long_ago_is_forgotten_at_the_next_opening(tmp_path: Path) -> None:
+    async def work(value: object, _: object) -> object:
+        return value
+
+    async with WorkManager(tmp_path / "w.db", workers={"work": work}) as manager:
+        for number in range(20):
+            handle = await manager.enqueue(f"t{number}", PythonWorker("work", number))
+            await handle.result()
+        waits = TaskTrigger.one_time(3600)
+        await manager.enqueue("waits", PythonWorker("work"), trigger=waits)
+        cursor = [event.seq async for event in manager.events(after=0, follow=False)][5]
+    keep = Retention(completed_max=5, completed=None)
+    async with WorkManager(tmp_path / "w.db", workers={"work": work}, retention=keep) as manager:
+        while (await manager.stats()).completed > 5:
+            await asyncio.sleep(0.01)
+        left = await manager.get_tasks_by_status()
+        assert [record.task_id for record in left] == [*(f"t{n}" for n in range(15, 20)), "waits"]
+        assert await manager.get_task("t0") is None
+        events = [event async for event in manager.events(after=0, follow=False)]
+        assert {event.task_id for event in events} == {record.task_id for record in left}
+        with pytest.raises(CursorPrunedError):
+            await anext(manager.events(after=cursor))
+        result = await manager.get_handle("t15")
+        assert result is not None
+        assert (await result.result()).success
+        # The id is free, and what is new is kept.
+        again = await manager.enqueue("t0", PythonWorker("work"))
+        assert (await again.result()).success
+
+
+@pytest.mark.parametrize("value", [-1, 2**41, "1"])
+def test_a_retention_that_means_nothing_is_refused(value: Any) -> None:  # noqa: ANN401 — wrong types are the point
+    for name in ("completed", "completed_max", "failed"):
+        if (name, value) != ("completed", 2**41):
+            with pytest.raises((InvalidArgumentError, InvalidTypeError)) as refused:
+                Retention(**{name: value})
+            assert refused.value.argument == name
+
+
+async def test_many_thousands_are_one_transaction_in_order(tmp_path: Path) -> None:
+    later = TaskTrigger.one_time(3600)
+    tasks = [Task(f"t{number}", PythonWorker("w", number), trigger=later) for number in range(5000)]
+    bad = Task("bad", PythonWorker("unknown\0"), trigger=later, tag="\0")
+    async with WorkManager(tmp_path / "w.db", run=False, workers="elsewhere") as manager:
+        with pytest.raises(InvalidArgumentError) as refused:
+            await manager.enqueue_all([*tasks, bad])
+        assert refused.value.argument == "tasks[5000].tag"
+        assert (await manager.stats()).pending == 0
+        handles = await manager.enqueue_all(tasks)
+        assert [handle.task_id for handle in handles] == [f"t{number}" for number in range(5000)]
+        given_up = asyncio.ensure_future(manager.enqueue_all([*tasks, *tasks]))
+        await asyncio.sleep(0.02)
+        given_up.cancel()
+        await asyncio.gather(given_up, return_exceptions=True)
+        assert (await manager.stats()).pending == 5000
