@@ -94,7 +94,8 @@ class Core:
     def enqueue(self, enqueues: Sequence[tuple[int, Sequence[bytes]]]) -> None:
         """Stores the tasks of each `(ticket, specs)`, all or none of it.
 
-        Answers: lists of pages; a page is an encoded list of `(key, accepted, task_id)`.
+        Answers: `(key, accepted, task_id)`; of several tasks lists of pages, where a page is an
+        encoded list of these.
         """
     def enqueue_part(self, ticket: int, specs: Sequence[bytes]) -> None:
         """Tasks of an enqueue that follows under that ticket and has too many for one call."""

@@ -12,12 +12,12 @@ from outhaul.model import ScheduleResult, TaskEvent, TaskProgress
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from outhaul.bridge import Bridge
     from outhaul.model import TaskStatus
     from outhaul.queries import Queries
 
 _EVENT: Final = msgspec.msgpack.Decoder(TaskEvent)
 _NUMBER: Final = msgspec.msgpack.Decoder(int)
+_ROW: Final = msgspec.msgpack.Decoder(tuple[int, bool, str])
 _PAGES: Final = msgspec.msgpack.Decoder(list[bytes])
 _PAGE: Final = msgspec.msgpack.Decoder(list[tuple[int, bool, str]])
 
@@ -31,21 +31,14 @@ class TaskHandle:
         schedule_result: What became of the enqueue.
     """
 
-    __slots__ = ("_bridge", "_queries", "key", "schedule_result", "task_id")
+    __slots__ = ("_queries", "key", "schedule_result", "task_id")
 
     def __init__(
-        self,
-        task_id: str,
-        key: int,
-        schedule_result: ScheduleResult,
-        *,
-        bridge: Bridge,
-        queries: Queries,
+        self, task_id: str, key: int, schedule_result: ScheduleResult, queries: Queries
     ) -> None:
         self.task_id = task_id
         self.key = key
         self.schedule_result = schedule_result
-        self._bridge = bridge
         self._queries = queries
 
     def __repr__(self) -> str:
@@ -73,13 +66,13 @@ class TaskHandle:
         Returns:
             Whether it was still live.
         """
-        core = self._bridge.core
-        return _NUMBER.decode(await self._bridge.call(core.cancel, key=self.key)) == 1
+        bridge = self._queries.bridge
+        return _NUMBER.decode(await bridge.call(bridge.core.cancel, key=self.key)) == 1
 
     async def result(self) -> TaskEvent:
         """Waits until the task has ended: the event that says how. Also after a restart."""
-        core = self._bridge.core
-        return _EVENT.decode(await self._bridge.wait(core.ask_last_word, self.key))
+        bridge = self._queries.bridge
+        return _EVENT.decode(await bridge.wait(bridge.core.ask_last_word, self.key))
 
     def events(self, after: int = 0) -> AsyncIterator[TaskEvent]:
         """What happened to the task, in order, from its enqueue (or after a cursor) to its end.
@@ -97,7 +90,7 @@ class TaskHandle:
 
     async def progress(self) -> AsyncIterator[TaskProgress]:
         """How far the transfer is, until the task has ended: only the latest, never a queue."""
-        self._bridge.check()
+        self._queries.bridge.check()
         ended = asyncio.ensure_future(self.result())
         version, news = 0, None
         try:
@@ -122,10 +115,16 @@ class TaskHandle:
 _RESULTS: Final = (ScheduleResult.KEPT, ScheduleResult.ACCEPTED)
 
 
-def handles(answer: bytes, bridge: Bridge, queries: Queries) -> Iterator[list[TaskHandle]]:
-    """The handles of an enqueue, from the core's answer, in order: a page at a time."""
+def handle(answer: bytes, queries: Queries) -> TaskHandle:
+    """The handle of one enqueued task, from the core's answer."""
+    key, accepted, task_id = _ROW.decode(answer)
+    return TaskHandle(task_id, key, _RESULTS[accepted], queries)
+
+
+def handles(answer: bytes, queries: Queries) -> Iterator[list[TaskHandle]]:
+    """The handles of several enqueued tasks, in order: a page at a time."""
     for page in _PAGES.decode(answer):
         yield [
-            TaskHandle(task_id, key, _RESULTS[accepted], bridge=bridge, queries=queries)
+            TaskHandle(task_id, key, _RESULTS[accepted], queries)
             for key, accepted, task_id in _PAGE.decode(page)
         ]

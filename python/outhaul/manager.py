@@ -11,8 +11,8 @@ from outhaul.arguments import text, wrong_type
 from outhaul.bridge import Bridge
 from outhaul.callbacks import Callbacks
 from outhaul.errors import ManagerClosedError, OuthaulError
-from outhaul.handle import TaskHandle, handles
-from outhaul.model import ScheduleResult
+from outhaul.handle import TaskHandle, handle, handles
+from outhaul.model import ExistingTaskPolicy, ScheduleResult
 from outhaul.options import ANY_ADDRESS, RETENTION_DEFAULT, Options, unmet
 from outhaul.queries import Queries
 from outhaul.reads import Reads
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from outhaul.callbacks import Callback
     from outhaul.constraints import Constraints
-    from outhaul.model import ExistingTaskPolicy
     from outhaul.options import Clock
     from outhaul.policies import AddressPolicy, Retention, RetryPolicy
     from outhaul.secrets import Provider
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
 # Of many tasks, so many are described or answered for before others have their turn on the loop.
 SLICE: Final = 128
 
+_NOT_OPEN: Final = "the manager is not open: use `async with WorkManager(...)`"
 _NUMBER: Final = msgspec.msgpack.Decoder(int)
 
 
@@ -160,12 +160,12 @@ class WorkManager(Reads):
     def _here(self) -> Bridge:
         """The bridge, if the manager is open. That it is used rightly is checked by each call."""
         if self._bridge is None:
-            raise ManagerClosedError("the manager is not open: use `async with WorkManager(...)`")
+            raise ManagerClosedError(_NOT_OPEN)
         return self._bridge
 
     def _ask(self) -> Queries:
-        self._here()
-        assert self._queries is not None
+        if self._queries is None:
+            raise ManagerClosedError(_NOT_OPEN)
         return self._queries
 
     def worker(self, name: str) -> Callable[[_Function], _Function]:
@@ -189,7 +189,7 @@ class WorkManager(Reads):
         *,
         trigger: TaskTrigger = AT_ONCE,
         constraints: Constraints = WORKER_DEFAULT,
-        existing_policy: ExistingTaskPolicy | str = "keep",
+        existing_policy: ExistingTaskPolicy | str = ExistingTaskPolicy.KEEP,
         retry: RetryPolicy = RETRY_DEFAULT,
         tag: str | None = None,
         priority: int = 0,
@@ -211,7 +211,7 @@ class WorkManager(Reads):
         Raises:
             OuthaulError: One typed error that names the argument and the fix. Nothing was stored.
         """
-        bridge, queries = self._here(), self._ask()
+        queries = self._ask()
         task = Task(
             task_id,
             worker,
@@ -223,8 +223,7 @@ class WorkManager(Reads):
             priority=priority,
             **unknown,
         )
-        answer = await bridge.enqueue([task.encoded()])
-        return next(handles(answer, bridge, queries))[0]
+        return handle(await queries.bridge.enqueue([task.encoded()]), queries)
 
     async def enqueue_all(self, tasks: Iterable[Task]) -> list[TaskHandle]:
         """Stores many tasks in one transaction: all of them or none. The handles keep the order.
@@ -232,7 +231,8 @@ class WorkManager(Reads):
         Raises:
             OuthaulError: As `enqueue`; the argument begins with `tasks[n]`.
         """
-        bridge, queries = self._here(), self._ask()
+        queries = self._ask()
+        bridge = queries.bridge
         bridge.check()
         encoded = []
         for at, task in enumerate(tasks, 1):
@@ -250,8 +250,10 @@ class WorkManager(Reads):
             if len(encoded) == 1 and error.argument:
                 error.argument = f"tasks[0].{error.argument}"
             raise
+        if len(encoded) == 1:
+            return [handle(answer, queries)]
         made: list[TaskHandle] = []
-        for page in handles(answer, bridge, queries):
+        for page in handles(answer, queries):
             made += page
             await asyncio.sleep(0)
         return made
@@ -277,9 +279,7 @@ class WorkManager(Reads):
         record = await self.get_task(task_id)
         if record is None:
             return None
-        bridge, queries = self._here(), self._ask()
-        kept = ScheduleResult.KEPT
-        return TaskHandle(record.task_id, record.key, kept, bridge=bridge, queries=queries)
+        return TaskHandle(record.task_id, record.key, ScheduleResult.KEPT, self._ask())
 
     async def drain(self) -> None:
         """Begins no attempt any more, and waits until those under way have ended."""

@@ -39,14 +39,14 @@ class Queries:
     """Asks the core's reading thread. No question waits for a commit."""
 
     def __init__(self, bridge: Bridge) -> None:
-        self._bridge = bridge
+        self.bridge = bridge
         self._core = bridge.core
 
     async def task(
         self, *, key: int | None = None, task_id: str | None = None
     ) -> TaskRecord | None:
         """One task: by its key, or the newest with that id."""
-        answer = await self._bridge.call(self._core.ask_task, key=key, task_id=task_id)
+        answer = await self.bridge.call(self._core.ask_task, key=key, task_id=task_id)
         record: TaskRecord | None = _RECORD.decode(answer)
         return record
 
@@ -60,7 +60,7 @@ class Queries:
         limit: int,
     ) -> list[TaskRecord]:
         """The first tasks that match with a key above `after`. No status means any."""
-        answer = await self._bridge.call(
+        answer = await self.bridge.call(
             self._core.ask_tasks,
             statuses=[choice("statuses", status, TaskStatus).value for status in statuses],
             tag=optional_text("tag", tag),
@@ -86,11 +86,11 @@ class Queries:
 
     async def tags(self) -> list[str]:
         """Every tag of a stored task, sorted."""
-        return _TAGS.decode(await self._bridge.call(self._core.ask_tags))
+        return _TAGS.decode(await self.bridge.call(self._core.ask_tags))
 
     async def stats(self) -> Stats:
         """How many tasks stand where."""
-        return _STATS.decode(await self._bridge.call(self._core.ask_counts))
+        return _STATS.decode(await self.bridge.call(self._core.ask_counts))
 
     async def events(
         self,
@@ -115,10 +115,10 @@ class Queries:
             "prefix": optional_text("prefix", prefix),
         }
         if after is None:
-            after = _NUMBER.decode(await self._bridge.call(self._core.ask_last_event))
+            after = _NUMBER.decode(await self.bridge.call(self._core.ask_last_event))
         after = integer("after", after, least=0, most=SEQ_MAX)
         while True:
-            answer = await self._bridge.wait(
+            answer = await self.bridge.wait(
                 self._core.ask_events, after=after, limit=PAGE, follow=follow, **wanted
             )
             events, seen = _EVENTS.decode(answer)
@@ -138,7 +138,7 @@ class Queries:
         follow: bool = True,
     ) -> tuple[int, list[TaskProgress]]:
         """The newest progress since a version, and the version to go on from."""
-        answer = await self._bridge.wait(
+        answer = await self.bridge.wait(
             self._core.ask_progress,
             after=version,
             key=key,

@@ -220,7 +220,8 @@ const COUNT_AGAIN: Duration = Duration::from_secs(1);
 /// So many tasks are answered for in one piece, which whoever reads it can take in between.
 const PAGE: usize = 256;
 
-/// The answer to an enqueue: key, whether it was accepted, and the id, for each task; in encoded pages.
+/// The answer to an enqueue: key, whether it was accepted, and the id. Of several tasks, in encoded
+/// pages.
 fn scheduled(answer: Answer, ids: &[Option<Arc<str>>]) -> Result<Vec<u8>, Fault> {
     match answer {
         Answer::Scheduled(tasks) => {
@@ -231,7 +232,12 @@ fn scheduled(answer: Answer, ids: &[Option<Arc<str>>]) -> Result<Vec<u8>, Fault>
                 };
                 (key, accepted, id.as_deref().map_or_else(|| generated_id(key), str::to_owned))
             };
-            let rows: Vec<_> = tasks.iter().zip(ids).map(row).collect();
+            let mut rows: Vec<_> = tasks.iter().zip(ids).map(row).collect();
+            if tasks.len() == 1
+                && let Some(only) = rows.pop()
+            {
+                return pack(&only);
+            }
             let page = |rows: &[_]| pack(&rows).map(ByteBuf::from);
             pack(&rows.chunks(PAGE).map(page).collect::<Result<Vec<_>, _>>()?)
         }
