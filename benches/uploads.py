@@ -16,7 +16,7 @@ GIB = 1024 * MIB
 SMALL_BYTES = 16 * 1024
 SMALL_CONCURRENCY = 32
 
-_LARGE_COLUMNS = (
+LARGE_COLUMNS = (
     Column("mb_s", "MB/s"),
     Column("cpu_s", "CPU s", 2),
     Column("lag_p99_ms", "lag p99 ms", 1),
@@ -45,7 +45,7 @@ def _plain(size: int) -> Contest:
         name="upload-plain",
         title=f"One multipart upload of {size // MIB} MiB, plain HTTP",
         contenders=_contenders(),
-        columns=_LARGE_COLUMNS,
+        columns=LARGE_COLUMNS,
         goals=(
             Goal("throughput / aiohttp", "mb_s", 1.9, peers=("aiohttp",)),
             Goal("CPU seconds / aiohttp", "cpu_s", 0.6, at_least=False, peers=("aiohttp",)),
@@ -53,7 +53,7 @@ def _plain(size: int) -> Contest:
             Goal("RSS growth, MiB", "rss_growth_mib", 16, at_least=False, statistic=max),
             *loop_goals(),
         ),
-        setup=lambda workshop: _served(workshop, size),
+        setup=lambda workshop: served(workshop, size),
         rounds=7,
     )
 
@@ -63,14 +63,14 @@ def _tls(size: int) -> Contest:
         name="upload-tls",
         title=f"One multipart upload of {size // MIB} MiB, TLS 1.3",
         contenders=_contenders(),
-        columns=_LARGE_COLUMNS,
+        columns=LARGE_COLUMNS,
         goals=(
             Goal("throughput / aiohttp", "mb_s", 1.7, peers=("aiohttp",)),
             Goal("throughput / curl", "mb_s", 0.9, peers=("curl",)),
             Goal("RSS growth, MiB", "rss_growth_mib", 16, at_least=False, statistic=max),
             *loop_goals(),
         ),
-        setup=lambda workshop: _served(workshop, size, tls=True),
+        setup=lambda workshop: served(workshop, size, tls=True),
         rounds=5,
     )
 
@@ -80,15 +80,15 @@ def _small(count: int) -> Contest:
         name="upload-small",
         title=f"{count} multipart uploads of 16 KiB, {SMALL_CONCURRENCY} at a time",
         contenders=_contenders(is_small=True),
-        columns=(Column("files_s", "files/s"), *_LARGE_COLUMNS[1:]),
+        columns=(Column("files_s", "files/s"), *LARGE_COLUMNS[1:]),
         goals=(Goal("files/s / aiohttp", "files_s", 3, peers=("aiohttp",)), *loop_goals()),
-        setup=lambda workshop: _served(workshop, SMALL_BYTES, count=count),
+        setup=lambda workshop: served(workshop, SMALL_BYTES, count=count),
         rounds=7,
     )
 
 
 @contextlib.contextmanager
-def _served(
+def served(
     workshop: Workshop, size: int, *, count: int = 1, tls: bool = False
 ) -> Iterator[Arguments]:
     """The files, on disk and in the page cache, and a sink to send them to."""

@@ -13,7 +13,7 @@ from benches.measure import LagTicker, Usage, paths_in
 CONCURRENCY = 32
 
 
-def _session(ca_file: str) -> aiohttp.ClientSession:
+def session_for(ca_file: str) -> aiohttp.ClientSession:
     context = ssl.create_default_context(cafile=ca_file) if ca_file else True
     connector = aiohttp.TCPConnector(limit=CONCURRENCY, ssl=context)
     return aiohttp.ClientSession(
@@ -32,7 +32,7 @@ async def _send(session: aiohttp.ClientSession, url: str, path: Path) -> None:
 
 async def upload(url: str, files: str, ca_file: str, folder: str) -> dict[str, Any]:  # noqa: ARG001 — it stores nothing
     path = paths_in(files)[0]
-    async with _session(ca_file) as session, LagTicker() as lag:
+    async with session_for(ca_file) as session, LagTicker() as lag:
         with Usage() as usage:
             await _send(session, url, path)
     size = path.stat().st_size
@@ -48,7 +48,7 @@ async def upload_many(url: str, files: str, ca_file: str, folder: str) -> dict[s
         for path in queue:
             await _send(session, url, path)
 
-    async with _session(ca_file) as session, LagTicker() as lag:
+    async with session_for(ca_file) as session, LagTicker() as lag:
         with Usage() as usage:
             await asyncio.gather(*(work(session) for _ in range(CONCURRENCY)))
     return {"files_s": len(paths) / usage.wall_s, **usage.report(), **lag.report()}

@@ -1,0 +1,72 @@
+"""The payload in a user's own aiohttp session, against aiohttp's own form: 1 GiB, plain and TLS."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benches import sink
+from benches.contest import Contender, Contest, Goal, loop_goals
+from benches.measure import MIB, LagTicker, Usage, paths_in
+from benches.uploads import GIB, LARGE_COLUMNS, served
+
+
+def contests(*, tiny: bool = False) -> list[Contest]:
+    size = 8 * MIB if tiny else GIB
+    return [_plain(size), _tls(size)]
+
+
+_CONTENDERS = (
+    Contender("outhaul", "benches.payload:upload"),
+    Contender("aiohttp", "benches.peers.aiohttp_client:upload", needs=("aiohttp",)),
+)
+
+
+def _plain(size: int) -> Contest:
+    return Contest(
+        name="payload-plain",
+        title=f"{size // MIB} MiB in an aiohttp session, plain HTTP: MultipartPayload or FormData",
+        contenders=_CONTENDERS,
+        columns=LARGE_COLUMNS,
+        goals=(
+            Goal("throughput / aiohttp", "mb_s", 1.5, peers=("aiohttp",)),
+            Goal("CPU seconds / aiohttp", "cpu_s", 0.6, at_least=False, peers=("aiohttp",)),
+            Goal("RSS growth, MiB", "rss_growth_mib", 16, at_least=False, statistic=max),
+            *loop_goals(),
+        ),
+        setup=lambda workshop: served(workshop, size),
+        rounds=9,
+    )
+
+
+def _tls(size: int) -> Contest:
+    """No goal for the throughput: there it is the encryption, in the same thread for both."""
+    return Contest(
+        name="payload-tls",
+        title=f"{size // MIB} MiB in an aiohttp session, TLS 1.3: MultipartPayload or FormData",
+        contenders=_CONTENDERS,
+        columns=LARGE_COLUMNS,
+        goals=(
+            Goal("RSS growth, MiB", "rss_growth_mib", 16, at_least=False, statistic=max),
+            *loop_goals(),
+        ),
+        setup=lambda workshop: served(workshop, size, tls=True),
+        rounds=5,
+    )
+
+
+async def upload(url: str, files: str, ca_file: str, folder: str) -> dict[str, Any]:  # noqa: ARG001 — it stores nothing
+    """The peer's session, the same file: only the body is another."""
+    from benches.peers.aiohttp_client import session_for  # noqa: PLC0415 — in the child only
+
+    from outhaul.aiohttp import FilePart, MultipartPayload  # noqa: PLC0415
+
+    path = paths_in(files)[0]
+    async with session_for(ca_file) as session, LagTicker() as lag:
+        with Usage() as usage:
+            part = FilePart("file", path, content_type="application/octet-stream")
+            async with session.post(url, data=MultipartPayload([part])) as answer:
+                assert answer.status == 200
+                await answer.read()
+    size = path.stat().st_size
+    assert sink.totals(url, ca_file)["body_bytes"] >= size
+    return {"mb_s": size / usage.wall_s / 1e6, **usage.report(), **lag.report()}
