@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import typer.main
+from tests.service.kit import Service
 
 from outhaul.cli.app import app
 from outhaul.testing import FlakyServer
@@ -75,8 +76,48 @@ async def test_the_second_example_runs_against_a_server(tmp_path: Path) -> None:
 SEEN = [(1, "ENQUEUED"), (5, "STARTED"), (6, "COMPLETED")]  # 2 to 4 are the thumbnail's
 
 
+async def test_the_mounted_service_is_one_line(tmp_path: Path) -> None:
+    assert await said_by(blocks("python")[2], tmp_path) == ""
+
+
+async def test_the_payload_arrives_in_a_session_of_ones_own(tmp_path: Path) -> None:
+    said = (await said_by(blocks("python")[3], tmp_path)).splitlines()
+    assert "percent=0" in said[0]
+    assert said[-1].startswith("200 ")
+    assert '"size": 3000000' in said[-1]
+
+
 def test_no_example_is_left_out() -> None:
-    assert len(blocks("python")) == 2
+    assert len(blocks("python")) == 4
+
+
+async def test_the_service_answers_what_curl_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("API_TOKEN", "made up")
+    (tmp_path / "photo.jpg").write_bytes(b"photo")
+    curl = next(block for block in blocks("") if "curl" in block)
+    found = re.search(r"-d '(.*?)'", curl, re.DOTALL)
+    assert found
+    async with (
+        FlakyServer() as server,
+        Service(tmp_path / "work.db", tmp_path, allow_secrets=["API_TOKEN"]) as service,
+    ):
+        body = found[1].replace("/srv/photos", str(tmp_path)).replace(URL, server.url)
+        assert (await service.enqueue(body.encode())).status == 201
+        handle = await service.manager.get_handle("upload_44")
+        assert handle is not None
+        assert (await handle.result()).success
+        assert server.requests[0].headers["Authorization"] == "Bearer made up"
+        for path in re.findall(
+            r"curl +(?:-N +)?'?localhost:8420(/\S+?)'?(?:  .*)?$", curl, re.MULTILINE
+        ):
+            follow = {"follow": "false"} if "events" in path else {}
+            if "progress" not in path:
+                assert (await service.ask("GET", path, params=follow)).status == 200
+        delete = re.search(r"-X DELETE localhost:8420(\S+)", curl)
+        assert delete
+        assert (await service.ask("DELETE", delete[1])).status == 404  # it has ended
 
 
 @pytest.mark.parametrize("line", [line for line in shell_lines() if line.startswith("outhaul ")])
