@@ -92,7 +92,9 @@ def parse_header(text: str) -> tuple[str, str | SecretRef]:
     name, colon, value = text.partition(":")
     if not colon or not name.strip():
         # Without the text: it may be a credential.
-        raise InvalidArgumentError("has no name or no colon: write 'NAME: VALUE'", argument="--header")
+        raise InvalidArgumentError(
+            "has no name or no colon: write 'NAME: VALUE'", argument="--header"
+        )
     name, value = name.strip(), value.strip()
     reference = _REFERENCE.fullmatch(value)
     if reference is None:
