@@ -15,6 +15,7 @@ from outhaul import (
     ErrorCode,
     EventKind,
     NativeWorker,
+    RetryPolicy,
     OuthaulError,
     Secret,
     WorkManager,
@@ -212,7 +213,7 @@ async def test_a_secret_that_cannot_be_had_fails_without_being_told(
     async with WorkManager(tmp_path / "store.db", secrets=secrets) as manager:
         headers = {"Authorization": Secret.provider(name)}
         worker = NativeWorker.http_upload(url=server.url, file_path=make(), headers=headers)
-        event = await (await manager.enqueue("x", worker)).result()
+        event = await (await manager.enqueue("x", worker, retry=RetryPolicy.NONE)).result()
         said = await traces(manager, caplog)
     assert (event.kind, event.error_code) == (EventKind.FAILED, ErrorCode.SECRET_UNAVAILABLE)
     assert name in event.message

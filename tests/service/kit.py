@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -90,7 +91,7 @@ class Service:
 
     async def enqueue(self, task: object, **more: Any) -> Answer:  # noqa: ANN401 — aiohttp's
         data = task if isinstance(task, bytes) else json.dumps(task).encode()
-        return await self.ask("POST", "/v1/tasks", data=data, headers=JSON, **more)
+        return await self.ask("POST", "/v1/tasks", data=io.BytesIO(data), headers=JSON, **more)
 
     def upload(self, url: str, path: object = None, **worker: Any) -> dict[str, Any]:  # noqa: ANN401 — JSON
         file_path = str(self.root / "a.txt" if path is None else path)

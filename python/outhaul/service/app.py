@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from aiohttp import web
@@ -20,13 +20,16 @@ from outhaul.service.specs import BODY_BYTES_MAX
 from outhaul.service.streams import Streams
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Iterable
+    from collections.abc import AsyncIterator, Callable, Collection, Iterable
     from datetime import timedelta
+
+    from outhaul.service.routes import Respond
 
 HANDLERS: Final = web.AppKey("outhaul.handlers", Handlers)
 
 _SOURCES: Final = ("env", "file", "provider")
 _OPENAPI: Final = "openapi"
+_OPENAPI_PATH: Final = "/openapi.json"
 
 
 def create_app(
@@ -84,15 +87,25 @@ def create_app(
         app.router.add_route(
             operation.method, operation.path, operation.respond, name=operation.name
         )
-    said = document(known, has_token=token is not None)
+    said = _openapi(document(known, has_token=token is not None))
+    app.router.add_route("GET", _OPENAPI_PATH, said, name=_OPENAPI)
+    app[HANDLERS] = handlers
+    app.cleanup_ctx.append(_lifetime(manager, feed))
+    app.on_shutdown.append(streams.close)
+    return app
 
-    async def openapi(request: web.Request) -> web.Response:
-        here = request.path.removesuffix("/openapi.json") or "/"
+
+def _openapi(said: dict[str, Any]) -> Respond:
+    async def respond(request: web.Request) -> web.StreamResponse:
+        here = request.path.removesuffix(_OPENAPI_PATH) or "/"
         body = msgspec.json.encode({**said, "servers": [{"url": here}]})
         return web.Response(body=body, content_type=JSON)
 
-    app.router.add_route("GET", "/openapi.json", openapi, name=_OPENAPI)
-    app[HANDLERS] = handlers
+    return respond
+
+
+def _lifetime(manager: WorkManager, feed: Feed) -> Callable[[web.Application], AsyncIterator[None]]:
+    """Opens the manager, unless it is open, and closes it again."""
 
     async def work(_: web.Application) -> AsyncIterator[None]:
         opened = not manager.is_open
@@ -106,12 +119,7 @@ def create_app(
             if opened:
                 await manager.close()
 
-    async def end_streams(_: web.Application) -> None:
-        streams.close()
-
-    app.cleanup_ctx.append(work)
-    app.on_shutdown.append(end_streams)
-    return app
+    return work
 
 
 def _check(manager: WorkManager) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import collections
 import itertools
+import logging
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
+
+from outhaul.errors import OuthaulError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -15,6 +18,8 @@ if TYPE_CHECKING:
     from outhaul.manager import WorkManager
     from outhaul.model import TaskEvent
     from outhaul.service.specs import EventsQuery
+
+_LOG: Final = logging.getLogger("outhaul.service")
 
 # What is kept in memory, whichever is reached first. The log has the rest.
 RING_EVENTS_MAX: Final = 1024
@@ -61,6 +66,7 @@ class Feed:
         self._before = 0
         self._last = 0
         self._beats = 0
+        self._is_over = False
         self._pulse = asyncio.Event()
         self._work: list[asyncio.Task[None]] = []
 
@@ -92,7 +98,7 @@ class Feed:
                     yield chunk
             if cursor < self._last:
                 continue
-            if not want.follow:
+            if not want.follow or self._is_over:
                 return
             if beats != self._beats:
                 beats = self._beats
@@ -132,6 +138,15 @@ class Feed:
         return cursor, b"".join(frames)
 
     async def _follow(self) -> None:
+        """Keeps the ring up. If the log cannot be read any more, every stream ends."""
+        try:
+            await self._keep_up()
+        except OuthaulError as error:
+            _LOG.error("the log cannot be followed: %s", error)
+            self._is_over = True
+            self._wake()
+
+    async def _keep_up(self) -> None:
         async for event in self._manager.events(after=self._last):
             entry = _Entry(event.seq, event.tag, event.task_id, frame_of(event))
             self._ring.append(entry)

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 # A store that takes longer to answer is not ready.
 READY_TIMEOUT_S: Final = 2.0
 
+# A client that takes longer to say what it wants does not mean to.
+BODY_TIMEOUT_S: Final = 30.0
+
 _ENCODER: Final = msgspec.json.Encoder()
 
 
@@ -46,10 +49,15 @@ class Handlers:
     async def enqueue(self, request: web.Request) -> web.Response:
         """Stores one task or many: all of them or none."""
         query(request.query, NoQuery)
-        new, is_list = tasks(await request.read(), secrets=self._secrets)
+        new, is_list = tasks(await _body(request), secrets=self._secrets)
         if not new:
             return _json([])
-        handles = await self._manager.enqueue_all(new)
+        try:
+            handles = await self._manager.enqueue_all(new)
+        except OuthaulError as error:
+            if not is_list:
+                error.argument = error.argument.removeprefix("tasks[0].")
+            raise
         told = [
             Scheduled(task_id=each.task_id, key=each.key, schedule_result=each.schedule_result)
             for each in handles
@@ -63,7 +71,6 @@ class Handlers:
     async def list_tasks(self, request: web.Request) -> web.Response:
         """A page of tasks."""
         want = query(request.query, TasksQuery)
-        # One more than wanted tells whether there is another page.
         found = await self._manager.list_tasks(
             statuses=want.status,
             tag=want.tag,
@@ -126,6 +133,16 @@ class Handlers:
         except (OuthaulError, TimeoutError) as error:
             raise Refused(503, "NOT_READY", f"the store does not answer: {error}") from error
         return _json(Health(status="ready"))
+
+
+async def _body(request: web.Request) -> bytes:
+    """All of it, bounded in size by the application, and in time."""
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            return await request.read()
+    except TimeoutError:
+        said = f"the body was not there within {BODY_TIMEOUT_S:g} s"
+        raise Refused(408, "REQUEST_TIMEOUT", said, headers={"Connection": "close"}) from None
 
 
 def _json(value: object, *, status: int = 200) -> web.Response:

@@ -58,7 +58,7 @@ def operations(handlers: Handlers, events: Streams) -> list[Operation]:
                 200: specs.Scheduled | list[specs.Scheduled],
                 201: specs.Scheduled | list[specs.Scheduled],
             },
-            refusals=(400, 403, 409, 413, 415, 429, 503, 507),
+            refusals=(400, 403, 408, 409, 413, 415, 429, 503, 507),
         ),
         Operation(
             name="list_tasks",

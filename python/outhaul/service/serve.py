@@ -85,7 +85,7 @@ async def serve(
             "files; give --token-file, or listen on 127.0.0.1",
             argument="listen",
         )
-    hosts = _LOOPBACK_NAMES if token is None else None
+    hosts = {*_LOOPBACK_NAMES, address.host} if token is None else None
     app = create_app(manager, token=token, allow_secrets=allow_secrets, hosts=hosts)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=_GOODBYE_S)
     await runner.setup()

@@ -50,7 +50,7 @@ class Streams:
         self._stall_timeout_s = stall_timeout_s
         self._open: set[asyncio.Task[None]] = set()
 
-    def close(self) -> None:
+    async def close(self, _: web.Application) -> None:
         """Ends every stream: its client comes back, here or elsewhere, where it was."""
         for task in self._open:
             task.cancel()
