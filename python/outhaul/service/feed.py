@@ -84,6 +84,10 @@ class Feed:
     async def frames(self, want: EventsQuery) -> AsyncGenerator[bytes]:
         """What a stream sends, in chunks; heartbeats where nothing happens."""
         cursor = self._last if want.after is None else want.after
+        if not want.follow:  # the log itself: the ring may be a moment behind it
+            async for _, chunk in self._from_log(cursor, want):
+                yield chunk
+            return
         beats = self._beats
         while True:
             if cursor < self._before:
@@ -98,7 +102,7 @@ class Feed:
                     yield chunk
             if cursor < self._last:
                 continue
-            if not want.follow or self._is_over:
+            if self._is_over:
                 return
             if beats != self._beats:
                 beats = self._beats
