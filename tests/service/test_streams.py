@@ -187,8 +187,7 @@ async def test_streams_are_counted_and_a_place_comes_free(tmp_path: Path, folder
 async def test_a_client_that_never_reads_is_dropped_and_others_go_on(
     tmp_path: Path, folder: Path
 ) -> None:
-    options = {"stall_timeout": 0.3, "streams_max": 2}
-    async with Service(tmp_path / "w.db", folder, **options) as service:
+    async with Service(tmp_path / "w.db", folder, stall_timeout=0.3, streams_max=2) as service:
         await service.manager.enqueue_all([task(f"{n}-{'x' * 480}") for n in range(12_000)])
         reader, writer = await asyncio.open_connection("127.0.0.1", service.port, limit=1024)
         writer.write(b"GET /v1/events?after=0 HTTP/1.1\r\nHost: x\r\n\r\n")

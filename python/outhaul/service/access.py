@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
+from outhaul.arguments import text
 from outhaul.errors import InvalidArgumentError
 from outhaul.service.problems import Refused
 
@@ -31,10 +32,11 @@ def guard(
         public: The names of the routes that are open to whoever asks.
     """
     digest = None if token is None else _digest(_checked(token))
+    ours = None if hosts is None else {name.lower() for name in hosts}
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if hosts is not None and _name(request.host) not in hosts:
+        if ours is not None and _name(request.host) not in ours:
             said = f"this service is not {request.host!r}: call it by the address it listens on"
             raise Refused(421, "WRONG_HOST", said, field="Host")
         is_public = request.match_info.route.name in public
@@ -52,7 +54,7 @@ def guard(
 
 
 def _checked(token: str) -> str:
-    if len(token) < TOKEN_CHARS_MIN:
+    if len(text("token", token)) < TOKEN_CHARS_MIN:
         raise InvalidArgumentError(
             f"has {len(token)} characters: use at least {TOKEN_CHARS_MIN}, such as the output of "
             "`openssl rand -hex 32`",

@@ -65,6 +65,9 @@ def create_app(
     """
     if not isinstance(manager, WorkManager):
         raise wrong_type("manager", manager, "a WorkManager")
+    for name, given in (("allow_secrets", allow_secrets), ("hosts", hosts)):
+        if isinstance(given, str):  # which is a collection of strings, too
+            raise wrong_type(name, given, "a list of names")
     if not trusted:
         _check(manager)
     handlers = Handlers(manager, frozenset(map(_secret, allow_secrets)))
@@ -97,7 +100,7 @@ def create_app(
 
 def _openapi(said: dict[str, Any]) -> Respond:
     async def respond(request: web.Request) -> web.StreamResponse:
-        here = request.path.removesuffix(_OPENAPI_PATH) or "/"
+        here = request.rel_url.raw_path.removesuffix(_OPENAPI_PATH) or "/"
         body = msgspec.json.encode({**said, "servers": [{"url": here}]})
         return web.Response(body=body, content_type=JSON)
 

@@ -6,11 +6,13 @@ import asyncio
 import collections
 import itertools
 import logging
-from typing import TYPE_CHECKING, Final, NamedTuple
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 import msgspec
 
-from outhaul.errors import OuthaulError
+from outhaul.errors import CursorPrunedError, OuthaulError, StoreError
+from outhaul.service.pulse import Pulse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -27,6 +29,12 @@ RING_BYTES_MAX: Final = 4 * 1024 * 1024
 
 # So much goes out in one write.
 CHUNK_BYTES: Final = 64 * 1024
+
+# A store that cannot be read now is asked again so much later.
+AGAIN_S: Final = 1.0
+
+# How a stream begins: a browser comes back soon after a break, but not at once.
+PROLOGUE: Final = b"retry: 2000\n\n"
 
 # A comment: proxies and clients see that the connection lives.
 HEARTBEAT: Final = b":\n\n"
@@ -60,19 +68,20 @@ class Feed:
     def __init__(self, manager: WorkManager, *, heartbeat_s: float) -> None:
         self._manager = manager
         self._heartbeat_s = heartbeat_s
-        # INVARIANT: the ring holds every event after `_before`, up to `_last`.
+        # INVARIANT: the ring holds every event after `_before`, up to `_last`; the log has all of
+        # them, and may have more.
         self._ring: collections.deque[_Entry] = collections.deque()
         self._ring_bytes = 0
         self._before = 0
         self._last = 0
         self._beats = 0
-        self._is_over = False
-        self._pulse = asyncio.Event()
+        self._broken: OuthaulError | None = None
+        self._pulse = Pulse()
         self._work: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Begins to follow, at the end of the log."""
-        self._before = self._last = (await self._manager.stats()).last_event
+        await self._begin()
         self._work = [asyncio.create_task(self._follow()), asyncio.create_task(self._beat())]
 
     async def close(self) -> None:
@@ -82,52 +91,67 @@ class Feed:
         await asyncio.gather(*self._work, return_exceptions=True)
 
     async def frames(self, want: EventsQuery) -> AsyncGenerator[bytes]:
-        """What a stream sends, in chunks; heartbeats where nothing happens."""
-        cursor = self._last if want.after is None else want.after
-        if not want.follow:  # the log itself: the ring may be a moment behind it
-            async for _, chunk in self._from_log(cursor, want):
-                yield chunk
-            return
-        beats = self._beats
+        """What a stream sends, in chunks, the first at once; heartbeats where nothing happens.
+
+        Raises:
+            CursorPrunedError: Some of what is wanted is gone. At the first chunk, or later where
+                the reader is slower than retention.
+            OuthaulError: The log cannot be read.
+        """
+        cursor, chunk = want.after, PROLOGUE
+        if cursor is None:
+            cursor = (await self._manager.stats()).last_event
+            # Said, so that a reader who is cut off before the first event misses none.
+            chunk += b"id: %d\n\n" % cursor
+        told, beats = cursor, self._beats
         while True:
-            if cursor < self._before:
-                last = self._last
-                async for seen, chunk in self._from_log(cursor, want):
-                    yield chunk
-                    last = max(last, seen)
-                cursor = last
-            else:
-                cursor, chunk = self._from_ring(cursor, want)
-                if chunk:
-                    yield chunk
-            if cursor < self._last:
-                continue
-            if self._is_over:
+            cursor, more = await self._read(cursor, want)
+            chunk += more
+            if chunk:
+                yield chunk
+                chunk = b""
+            elif not want.follow:
                 return
-            if beats != self._beats:
+            elif self._broken is not None:
+                raise self._broken
+            elif cursor < self._last:  # of what there was, nothing was wanted
+                continue
+            elif beats != self._beats:
                 beats = self._beats
-                yield HEARTBEAT
-            if cursor >= self._last:  # still so, after what was yielded
+                # How far it was looked through is said, too: else a reader who wants little would
+                # come back with a number that retention has long passed.
+                yield HEARTBEAT if told == cursor else b":\nid: %d\n\n" % cursor
+                told = cursor
+            else:
+                # Nothing has had the loop since all of this was looked at: no news are missed.
                 await self._pulse.wait()
 
-    async def _from_log(self, cursor: int, want: EventsQuery) -> AsyncGenerator[tuple[int, bytes]]:
-        """All that the log has after a number, and the number of the last of each chunk."""
+    async def _read(self, cursor: int, want: EventsQuery) -> tuple[int, bytes]:
+        """A chunk of what there is after a number, and how far it was looked through."""
+        # Who wants the log up to its end gets what the ring may not have yet.
+        if cursor < self._before or not want.follow:
+            return await self._from_log(cursor, want)
+        return self._from_ring(cursor, want)
+
+    async def _from_log(self, cursor: int, want: EventsQuery) -> tuple[int, bytes]:
+        # Now: what is committed later may be missed by a page that was read before.
+        last = max(cursor, self._last)
         frames: list[bytes] = []
-        size = seq = 0
-        async for event in self._manager.events(
+        size = 0
+        events = self._manager.events(
             after=cursor, tag=want.tag, task_id=want.task_id, prefix=want.prefix, follow=False
-        ):
-            seq = event.seq
-            frames.append(frame_of(event))
-            size += len(frames[-1])
-            if size >= CHUNK_BYTES:
-                yield seq, b"".join(frames)
-                frames, size = [], 0
-        if frames:
-            yield seq, b"".join(frames)
+        )
+        # Closed with each chunk: a stream that waits for its reader holds no page of events.
+        async with aclosing(cast("AsyncGenerator[TaskEvent]", events)) as log:
+            async for event in log:
+                cursor = event.seq
+                frames.append(frame_of(event))
+                size += len(frames[-1])
+                if size >= CHUNK_BYTES:
+                    return cursor, b"".join(frames)
+        return max(cursor, last), b"".join(frames)
 
     def _from_ring(self, cursor: int, want: EventsQuery) -> tuple[int, bytes]:
-        """A chunk of what the ring has after a number, and how far it was looked through."""
         # Backwards, since most streams have all but the last few.
         news = list(itertools.takewhile(lambda entry: entry.seq > cursor, reversed(self._ring)))
         frames: list[bytes] = []
@@ -141,14 +165,32 @@ class Feed:
                     break
         return cursor, b"".join(frames)
 
+    async def _begin(self) -> None:
+        """Empties the ring: it begins at the end of the log."""
+        last = (await self._manager.stats()).last_event
+        self._ring.clear()
+        self._ring_bytes = 0
+        self._before = self._last = last
+        self._pulse.wake()
+
     async def _follow(self) -> None:
         """Keeps the ring up. If the log cannot be read any more, every stream ends."""
-        try:
-            await self._keep_up()
-        except OuthaulError as error:
-            _LOG.error("the log cannot be followed: %s", error)
-            self._is_over = True
-            self._wake()
+        is_behind = False
+        while self._broken is None:
+            try:
+                if is_behind:
+                    await self._begin()
+                is_behind = False
+                await self._keep_up()
+            except CursorPrunedError:  # retention was faster; streams ask the log what is left
+                is_behind = True
+            except StoreError as error:
+                _LOG.warning("the log cannot be followed now: %s", error)
+                await asyncio.sleep(AGAIN_S)
+            except OuthaulError as error:
+                _LOG.warning("the log cannot be followed any more: %s", error)
+                self._broken = error
+                self._pulse.wake()
 
     async def _keep_up(self) -> None:
         async for event in self._manager.events(after=self._last):
@@ -160,15 +202,10 @@ class Feed:
                 oldest = self._ring.popleft()
                 self._ring_bytes -= len(oldest.frame)
                 self._before = oldest.seq
-            self._wake()
+            self._pulse.wake()
 
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(self._heartbeat_s)
             self._beats += 1
-            self._wake()
-
-    def _wake(self) -> None:
-        """Wakes every stream that waits; who comes later waits for the next time."""
-        self._pulse.set()
-        self._pulse.clear()
+            self._pulse.wake()

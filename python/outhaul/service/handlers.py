@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Final
-from urllib.parse import quote
 
 import msgspec
 from aiohttp import web
 
 from outhaul.errors import OuthaulError, TaskNotFoundError
 from outhaul.model import ScheduleResult
+from outhaul.service import specs
 from outhaul.service.problems import Refused
 from outhaul.service.specs import (
     Cancelled,
@@ -65,7 +65,8 @@ class Handlers:
         accepted = any(each.schedule_result is ScheduleResult.ACCEPTED for each in told)
         response = _json(told if is_list else told[0], status=201 if accepted else 200)
         if not is_list:
-            response.headers["Location"] = f"{request.path}/{quote(told[0].task_id, safe='')}"
+            here = request.rel_url.raw_path
+            response.headers["Location"] = f"{here}/{specs.path_of(told[0].task_id)}"
         return response
 
     async def list_tasks(self, request: web.Request) -> web.Response:
@@ -143,6 +144,9 @@ async def _body(request: web.Request) -> bytes:
     except TimeoutError:
         said = f"the body was not there within {BODY_TIMEOUT_S:g} s"
         raise Refused(408, "REQUEST_TIMEOUT", said, headers={"Connection": "close"}) from None
+    except (web.RequestPayloadError, ConnectionError):  # few will read the answer
+        said = "the body broke off, or is not encoded as it says"
+        raise Refused(400, "MALFORMED", said, headers={"Connection": "close"}) from None
 
 
 def _json(value: object, *, status: int = 200) -> web.Response:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from outhaul.model import TaskEvent, TaskProgress
 from outhaul.service.problems import CONTENT_TYPE as PROBLEM_TYPE
 from outhaul.service.problems import Problem
-from outhaul.service.routes import ALWAYS, GUARDED, JSON, STREAM
+from outhaul.service.routes import ALWAYS, GUARDED, JSON
+from outhaul.service.streams import CONTENT_TYPE as STREAM
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 _VERSION: Final = importlib.metadata.version("outhaul")
 _REFERENCE: Final = "#/components/schemas/{name}"
 _PROBLEM: Final = {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-_STREAM: Final = {STREAM: {"schema": {"type": "string"}}}
 _ID: Final = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
 _LAST_EVENT_ID: Final = {
     "name": "Last-Event-ID",
@@ -61,7 +60,7 @@ def document(operations: Iterable[Operation], *, has_token: bool) -> dict[str, A
 
 
 def _types(operations: Iterable[Operation]) -> list[Any]:
-    found = {_key(kind): kind for kind in (Problem, TaskEvent, TaskProgress)}
+    found: dict[str, Any] = {_key(Problem): Problem}
     for operation in operations:
         for kind in (operation.query, operation.body, *operation.answers.values()):
             if kind is not None:
@@ -83,7 +82,7 @@ def _operation(
     said: dict[str, Any] = {
         "operationId": operation.name,
         "summary": operation.summary,
-        "responses": dict(_responses(operation, schema_of)),
+        "responses": dict(_responses(operation, schema_of, has_token=has_token)),
     }
     parameters = list(_parameters(operation, schema_of, components))
     if parameters:
@@ -97,12 +96,14 @@ def _operation(
 
 
 def _responses(
-    operation: Operation, schema_of: dict[str, Any]
+    operation: Operation, schema_of: dict[str, Any], *, has_token: bool
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     for status, kind in operation.answers.items():
-        content = _STREAM if kind is None else {JSON: {"schema": schema_of[_key(kind)]}}
+        schema = schema_of[_key(kind)]
+        content = _stream(schema) if operation.is_stream else {JSON: {"schema": schema}}
         yield str(status), {"description": _phrase(status), "content": content}
-    for status in sorted({*operation.refusals, *ALWAYS, *GUARDED}):
+    guarded = GUARDED if has_token and not operation.is_public else ()
+    for status in sorted({*operation.refusals, *ALWAYS, *guarded}):
         yield str(status), {"description": _phrase(status), "content": _PROBLEM}
 
 
@@ -111,7 +112,7 @@ def _parameters(
 ) -> Iterator[dict[str, Any]]:
     if "{id}" in operation.path:
         yield _ID
-    if STREAM in _kinds(operation) and operation.name == "events":
+    if operation.name == "events":
         yield _LAST_EVENT_ID
     query = components[_name(schema_of[_key(operation.query)])]
     for member, schema in query["properties"].items():
@@ -129,8 +130,11 @@ def _given(schema: dict[str, Any]) -> dict[str, Any]:
     return kinds[0] if kinds else schema
 
 
-def _kinds(operation: Operation) -> set[str]:
-    return {STREAM if kind is None else JSON for kind in operation.answers.values()}
+def _stream(schema: dict[str, Any]) -> dict[str, Any]:
+    """What each event of a stream is."""
+    data = {"type": "string", "contentMediaType": JSON, "contentSchema": schema}
+    members = {"data": data, "event": {"type": "string"}, "id": {"type": "string"}}
+    return {STREAM: {"schema": {"type": "object", "properties": members, "required": ["data"]}}}
 
 
 def _phrase(status: int) -> str:

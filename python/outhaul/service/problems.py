@@ -106,15 +106,18 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         if error.status < http.HTTPStatus.BAD_REQUEST:
             raise
         allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
-        said = _SAID.get(error.status, f"{error.reason}.")
-        code = error.reason.upper().replace(" ", "_")
+        code, said = _SAID.get(error.status, ("REFUSED", f"{error.reason}."))
         return Refused(error.status, code, said, headers=allow).response()
+    except Exception:  # noqa: BLE001 — told to the client in our own words, to the operator in full
+        _LOG.exception("%s %s", request.method, request.path)
+        return Refused(500, "INTERNAL", "a mistake of the service: its log says more").response()
 
 
+# Not `NOT_FOUND`, which is said of a task.
 _SAID: Final = {
-    404: "There is nothing at this address: /openapi.json says what there is.",
-    405: "This address does not know this method: the Allow header says which it knows.",
-    413: "The body is too large: send fewer tasks at once.",
+    404: ("NO_SUCH_ADDRESS", "there is nothing at this address: /openapi.json says what there is"),
+    405: ("NO_SUCH_METHOD", "this address knows other methods: the Allow header says which"),
+    413: ("BODY_TOO_LARGE", "the body is too large: send fewer tasks at once"),
 }
 
 
@@ -155,6 +158,9 @@ def _places() -> dict[str, str]:
 
 _PLACE_OF: Final = _places()
 _BATCH: Final = re.compile(r"tasks(\[\d+\])\.?(.*)", re.DOTALL)
+_FIELD: Final = re.compile(
+    r"(\[\d+\])?\.?(?:(?:worker|constraints|trigger|retry)\.)?(.*)", re.DOTALL
+)
 
 
 def field_of(argument: str) -> str | None:
@@ -167,3 +173,9 @@ def field_of(argument: str) -> str | None:
     name = re.match(r"\w*", argument)
     root = name[0] if name else ""
     return _PLACE_OF.get(root, root) + argument[len(root) :]
+
+
+def argument_of(field: str) -> str:
+    """The argument that a field of a batch stands for, as `enqueue_all` spells it."""
+    at, name = _FIELD.fullmatch(field).groups()  # type: ignore[union-attr]  # it matches anything
+    return name if at is None else f"tasks{at}.{name}".rstrip(".")

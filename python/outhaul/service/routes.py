@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from aiohttp import web
 
-from outhaul.model import Stats, TaskRecord
-from outhaul.service import specs, streams
-from outhaul.service.problems import Problem
+from outhaul.model import Stats, TaskEvent, TaskProgress, TaskRecord
+from outhaul.service import specs
 
 if TYPE_CHECKING:
     from outhaul.service.handlers import Handlers
@@ -26,8 +25,9 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: Its `operationId`, and the name of its route.
-        answers: What comes with each status; a type as JSON, `None` a stream of events.
+        answers: What comes with each status.
         refusals: Further statuses, each with problem details.
+        is_stream: Whether the answer is a stream of these.
         is_public: Whether it is open to whoever asks.
     """
 
@@ -40,6 +40,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     body: Any = None
     answers: Mapping[int, Any]
     refusals: tuple[int, ...] = ()
+    is_stream: bool = False
     is_public: bool = False
 
 
@@ -58,7 +59,7 @@ def operations(handlers: Handlers, events: Streams) -> list[Operation]:
                 200: specs.Scheduled | list[specs.Scheduled],
                 201: specs.Scheduled | list[specs.Scheduled],
             },
-            refusals=(400, 403, 408, 409, 413, 415, 429, 503, 507),
+            refusals=(400, 403, 408, 409, 413, 415, 429, 507),
         ),
         Operation(
             name="list_tasks",
@@ -77,6 +78,7 @@ def operations(handlers: Handlers, events: Streams) -> list[Operation]:
             summary="Ends all live tasks with a tag, or all, for good.",
             query=specs.CancelQuery,
             answers={200: specs.Cancelled},
+            refusals=(507,),
         ),
         Operation(
             name="show",
@@ -94,7 +96,7 @@ def operations(handlers: Handlers, events: Streams) -> list[Operation]:
             respond=handlers.cancel,
             summary="Ends the live task with that id, for good.",
             answers={200: specs.Cancelled},
-            refusals=(404,),
+            refusals=(404, 507),
         ),
         Operation(
             name="tags",
@@ -120,8 +122,9 @@ def operations(handlers: Handlers, events: Streams) -> list[Operation]:
             summary="What happens to tasks, as server-sent events: `data` is a TaskEvent. After a "
             "break, Last-Event-ID goes on without a gap.",
             query=specs.EventsQuery,
-            answers={200: None},
-            refusals=(503,),
+            answers={200: TaskEvent},
+            is_stream=True,
+            refusals=(410,),
         ),
         Operation(
             name="progress",
@@ -131,8 +134,8 @@ def operations(handlers: Handlers, events: Streams) -> list[Operation]:
             summary="How far transfers are, as server-sent events: `data` is a TaskProgress, the "
             "latest of each.",
             query=specs.ProgressQuery,
-            answers={200: None},
-            refusals=(503,),
+            answers={200: TaskProgress},
+            is_stream=True,
         ),
         Operation(
             name="health",
@@ -150,17 +153,14 @@ def operations(handlers: Handlers, events: Streams) -> list[Operation]:
             respond=handlers.ready,
             summary="Whether tasks are taken and done.",
             answers={200: specs.Health},
-            refusals=(503,),
             is_public=True,
         ),
     ]
 
 
-# What any request may be answered with: a parameter that means nothing.
-ALWAYS: Final = (422,)
+# What any request may be answered with: a parameter that means nothing, a host that is not ours, a
+# store that cannot be read, a mistake of our own.
+ALWAYS: Final = (421, 422, 500, 503)
 
-# And where a token is wanted, or one host.
-GUARDED: Final = (401, 421)
-
-STREAM: Final = streams.CONTENT_TYPE
-PROBLEM: Final = Problem
+# And where a token is wanted.
+GUARDED: Final = (401,)

@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import logging
+import resource
 import signal
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
 
+from outhaul.arguments import duration_ms
 from outhaul.errors import InvalidArgumentError
 from outhaul.service.app import HANDLERS, create_app
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Iterator
+    from datetime import timedelta
 
     from outhaul.manager import WorkManager
 
@@ -22,6 +27,14 @@ _LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 # Connections that do nothing any more are given this long to go away.
 _GOODBYE_S: Final = 1.0
+
+# And those on which nothing is asked, or not all of a head arrives.
+_IDLE_S: Final = 75.0
+
+# Enough for the streams and the transfers, where the system allows it. 1024 is common.
+_FILES_MAX: Final = 65_536
+
+_LOG: Final = logging.getLogger("outhaul.service.http")
 
 
 class Address(NamedTuple):
@@ -61,7 +74,7 @@ async def serve(
     *,
     token: str | None,
     allow_secrets: Iterable[str],
-    drain_timeout_s: float,
+    drain_timeout: timedelta | float,
     say: Callable[[str], None],
 ) -> None:
     """Serves until SIGTERM or SIGINT; then finishes what runs, and ends. A second one ends at once.
@@ -71,14 +84,16 @@ async def serve(
         address: Where to listen; beyond loopback only with a token.
         token: What clients have to bear.
         allow_secrets: As in `create_app`.
-        drain_timeout_s: How long what runs may take to finish; then it is interrupted, and goes on
-            at the next start.
+        drain_timeout: How long what runs may take to finish: a timedelta or seconds. Then it is
+            interrupted, and goes on at the next start.
         say: Told what a person should know.
 
     Raises:
-        InvalidArgumentError: It would listen to strangers without a token.
+        InvalidArgumentError: It would listen to strangers without a token; or an argument of
+            `create_app` or of the manager is refused.
         OSError: It cannot listen there.
     """
+    drain_timeout_s = duration_ms("drain_timeout", drain_timeout) / 1000
     if token is None and not address.is_loopback:
         raise InvalidArgumentError(
             f"{address.host} is not loopback, and there is no token: anybody could send your "
@@ -87,7 +102,7 @@ async def serve(
         )
     hosts = {*_LOOPBACK_NAMES, address.host} if token is None else None
     app = create_app(manager, token=token, allow_secrets=allow_secrets, hosts=hosts)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_GOODBYE_S)
+    runner = _runner(app)
     await runner.setup()
     try:
         site = web.TCPSite(runner, address.host, address.port)
@@ -102,6 +117,34 @@ async def serve(
             await _either(manager.drain(), told.wait_for(2), timeout_s=drain_timeout_s)
     finally:
         await runner.cleanup()
+
+
+def _runner(app: web.Application) -> web.AppRunner:
+    """What serves it: a stream ends, and frees its place, as soon as its client is gone."""
+    _allow_files()
+    _LOG.addFilter(_is_ours)
+    return web.AppRunner(
+        app,
+        access_log=None,
+        logger=_LOG,
+        keepalive_timeout=_IDLE_S,
+        handler_cancellation=True,
+        shutdown_timeout=_GOODBYE_S,
+    )
+
+
+def _allow_files() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _FILES_MAX if hard == resource.RLIM_INFINITY else min(hard, _FILES_MAX)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        with contextlib.suppress(ValueError, OSError):  # then there are fewer
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Whether it may be logged. What is no HTTP is a stranger's mistake, and might hold a token."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, HttpProcessingError)
 
 
 class _Told:

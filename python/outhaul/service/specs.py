@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+from urllib.parse import quote
 
 import msgspec
 
@@ -133,6 +134,11 @@ class ProgressQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 class NoQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """No parameter."""
+
+
+def path_of(task_id: str) -> str:
+    """An id as the last part of an address. One of dots alone would mean another address."""
+    return quote(task_id, safe="") if task_id.strip(".") else "%2E" * len(task_id)
 
 
 _Query = TypeVar("_Query", bound=msgspec.Struct)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
 from aiohttp import web
 
+from outhaul.errors import ManagerClosedError, OuthaulError
 from outhaul.queries import SEQ_MAX
-from outhaul.service.feed import HEARTBEAT
+from outhaul.service.feed import HEARTBEAT, PROLOGUE
 from outhaul.service.problems import Refused
 from outhaul.service.specs import EventsQuery, ProgressQuery, query
 
@@ -19,13 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from outhaul.manager import WorkManager
+    from outhaul.model import TaskProgress
     from outhaul.service.feed import Feed
 
 CONTENT_TYPE: Final = "text/event-stream"
 _HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-
-# Where a client of the WHATWG kind goes on after a break: soon, but not at once.
-_PROLOGUE: Final = b"retry: 2000\n\n"
 
 _LOG: Final = logging.getLogger("outhaul.service")
 _ENCODER: Final = msgspec.json.Encoder()
@@ -49,9 +48,11 @@ class Streams:
         self._heartbeat_s = heartbeat_s
         self._stall_timeout_s = stall_timeout_s
         self._open: set[asyncio.Task[None]] = set()
+        self._is_closed = False
 
     async def close(self, _: web.Application) -> None:
         """Ends every stream: its client comes back, here or elsewhere, where it was."""
+        self._is_closed = True
         for task in self._open:
             task.cancel()
 
@@ -71,6 +72,8 @@ class Streams:
     async def _send(
         self, request: web.Request, frames: AsyncGenerator[bytes]
     ) -> web.StreamResponse:
+        if self._is_closed:
+            raise Refused(503, "CLOSED", "the service ends")
         if len(self._open) >= self._streams_max:
             said = f"{self._streams_max} streams are open, which is the bound: try later"
             raise Refused(503, "TOO_MANY_STREAMS", said)
@@ -80,13 +83,24 @@ class Streams:
         response = web.StreamResponse(headers=_HEADERS)
         response.content_type = CONTENT_TYPE
         try:
-            await response.prepare(request)
-            await self._write(response, request, _PROLOGUE)
             async with aclosing(frames):
                 async for chunk in frames:
+                    # Only now: what is refused is refused before the first.
+                    if not response.prepared:
+                        await response.prepare(request)
                     await self._write(response, request, chunk)
-        except ConnectionResetError as error:  # the client has left, or was dropped
+        except ConnectionError as error:  # the client has left, or was dropped
             _LOG.info("%s: %s", request.path, error)
+        except OuthaulError as error:
+            if not response.prepared:
+                raise
+            _LOG.warning("%s: %s", request.path, error)
+            _cut(request)
+        except Exception:
+            if not response.prepared:
+                raise
+            _LOG.exception("%s", request.path)
+            _cut(request)
         finally:
             self._open.discard(task)
         return response
@@ -104,21 +118,31 @@ class Streams:
             raise ConnectionResetError("the client has stopped reading") from None
 
     async def _progress(self, want: ProgressQuery) -> AsyncGenerator[bytes]:
+        if not self._manager.is_open:
+            raise ManagerClosedError
+        yield PROLOGUE
         updates = self._manager.progress(task_id=want.task_id, tag=want.tag)
-        news = None
-        try:
-            while True:
-                news = news or asyncio.ensure_future(anext(updates))
-                done, _ = await asyncio.wait({news}, timeout=self._heartbeat_s)
-                if done:
-                    yield b"event: progress\ndata: %s\n\n" % _ENCODER.encode(news.result())
-                    news = None
-                else:
-                    yield HEARTBEAT
-        finally:
-            if news is not None:
-                news.cancel()
-                await asyncio.gather(news, return_exceptions=True)
+        async with aclosing(cast("AsyncGenerator[TaskProgress]", updates)) as updates:
+            news = None
+            try:
+                while True:
+                    news = news or asyncio.ensure_future(anext(updates))
+                    done, _ = await asyncio.wait({news}, timeout=self._heartbeat_s)
+                    if done:
+                        yield b"event: progress\ndata: %s\n\n" % _ENCODER.encode(news.result())
+                        news = None
+                    else:
+                        yield HEARTBEAT
+            finally:
+                if news is not None:
+                    news.cancel()
+                    await asyncio.gather(news, return_exceptions=True)
+
+
+def _cut(request: web.Request) -> None:
+    """Ends a stream so that its client sees that more was to come."""
+    if request.transport is not None:
+        request.transport.close()
 
 
 def _number(last_event_id: str) -> int:

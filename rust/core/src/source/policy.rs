@@ -43,8 +43,12 @@ impl PathPolicy {
     /// Links are followed as long as they stay beneath a root. Errors where a root is not a
     /// directory that can be opened.
     pub fn beneath(roots: Vec<PathBuf>) -> io::Result<Self> {
-        let roots = roots.iter().map(|root| Root::open(root)).collect::<io::Result<_>>()?;
-        Ok(Self { roots: Some(roots) })
+        let open = |root: &PathBuf| {
+            Root::open(root).map_err(|error| {
+                io::Error::new(error.kind(), format!("{}: {error}", root.display()))
+            })
+        };
+        Ok(Self { roots: Some(roots.iter().map(open).collect::<io::Result<_>>()?) })
     }
 
     /// Opens `path` for reading if it is allowed. It may turn out to be no regular file.
