@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from outhaul.errors import TaskNotFoundError
 from outhaul.model import ScheduleResult, TaskEvent, TaskProgress
 
 if TYPE_CHECKING:
@@ -55,9 +56,14 @@ class TaskHandle:
         return hash(self.key)
 
     async def status(self) -> TaskStatus:
-        """Where the task stands."""
+        """Where the task stands.
+
+        Raises:
+            TaskNotFoundError: It ended so long ago that retention has removed it.
+        """
         record = await self._queries.task(key=self.key)
-        assert record is not None  # a stored task has a record
+        if record is None:
+            raise TaskNotFoundError(f"{self.task_id} ended long ago and has been removed")
         return record.status
 
     async def cancel(self) -> bool:
@@ -70,7 +76,11 @@ class TaskHandle:
         return _NUMBER.decode(await bridge.call(bridge.core.cancel, key=self.key)) == 1
 
     async def result(self) -> TaskEvent:
-        """Waits until the task has ended: the event that says how. Also after a restart."""
+        """Waits until the task has ended: the event that says how. Also after a restart.
+
+        Raises:
+            TaskNotFoundError: It ended so long ago that retention has removed it.
+        """
         bridge = self._queries.bridge
         return _EVENT.decode(await bridge.wait(bridge.core.ask_last_word, self.key))
 

@@ -8,12 +8,21 @@ from typing import Any
 
 import pytest
 
-from outhaul import PythonWorker, Retention, Task, TaskStatus, TaskTrigger, WorkManager
+from outhaul import (
+    PythonWorker,
+    Retention,
+    Task,
+    TaskHandle,
+    TaskStatus,
+    TaskTrigger,
+    WorkManager,
+)
 from outhaul.errors import (
     CursorPrunedError,
     InvalidArgumentError,
     InvalidTypeError,
     QueueFullError,
+    TaskNotFoundError,
 )
 
 
@@ -22,7 +31,7 @@ async def test_two_spellings_of_a_store_have_one_runner(tmp_path: Path) -> None:
     link.symlink_to(store)
     began: list[str] = []
 
-    def named(name: str) -> dict[str, object]:
+    def named(name: str) -> dict[str, Any]:
         async def work(_: object, __: object) -> bool:
             began.append(name)
             await asyncio.sleep(0.5)
@@ -60,7 +69,9 @@ async def test_what_ended_long_ago_is_forgotten_at_the_next_opening(tmp_path: Pa
         return value
 
     async with WorkManager(tmp_path / "w.db", workers={"work": work}) as manager:
-        for number in range(20):
+        first = await manager.enqueue("t0", PythonWorker("work", 0))
+        await first.result()
+        for number in range(1, 20):
             handle = await manager.enqueue(f"t{number}", PythonWorker("work", number))
             await handle.result()
         waits = TaskTrigger.one_time(3600)
@@ -68,6 +79,7 @@ async def test_what_ended_long_ago_is_forgotten_at_the_next_opening(tmp_path: Pa
         cursor = [event.seq async for event in manager.events(after=0, follow=False)][5]
     keep = Retention(completed_max=5, completed=None)
     async with WorkManager(tmp_path / "w.db", workers={"work": work}, retention=keep) as manager:
+        forgotten = TaskHandle("t0", first.key, first.schedule_result, manager._ask())
         while (await manager.stats()).completed > 5:
             await asyncio.sleep(0.01)
         left = await manager.get_tasks_by_status()
@@ -80,6 +92,9 @@ async def test_what_ended_long_ago_is_forgotten_at_the_next_opening(tmp_path: Pa
         result = await manager.get_handle("t15")
         assert result is not None
         assert (await result.result()).success
+        for gone in (forgotten.status(), forgotten.result(), anext(forgotten.events())):
+            with pytest.raises(TaskNotFoundError, match="removed"):
+                await asyncio.wait_for(gone, 5)
         # The id is free, and what is new is kept.
         again = await manager.enqueue("t0", PythonWorker("work"))
         assert (await again.result()).success

@@ -11,7 +11,7 @@ use super::completions::{Completions, Ticket};
 use super::replies::{closed, pack};
 use super::situation::SharedSituation;
 use super::watch::Watch;
-use crate::model::{Fault, TaskKey};
+use crate::model::{Fault, FaultCode, TaskKey};
 use crate::store::sqlite::{EventFilter, Reader, TaskFilter};
 
 /// A question.
@@ -173,6 +173,9 @@ impl Desk {
     fn ask_events(&mut self, mut call: Parked, follow: bool) {
         match self.reader.events(call.after, &call.want) {
             Ok((events, seen)) if events.is_empty() && follow => {
+                if let Some(fault) = call.want.key.and_then(|key| self.gone(key)) {
+                    return self.completions.reply(call.ticket, Err(fault));
+                }
                 call.after = seen;
                 self.events.push(call);
             }
@@ -184,8 +187,24 @@ impl Desk {
     fn ask_last_word(&mut self, ticket: Ticket, key: TaskKey) {
         match self.reader.last_word(key) {
             Ok(Some(event)) => self.completions.reply(ticket, pack(&event)),
-            Ok(None) => self.last_words.entry(key).or_default().push(ticket),
+            Ok(None) => match self.gone(key) {
+                None => self.last_words.entry(key).or_default().push(ticket),
+                Some(fault) => self.completions.reply(ticket, Err(fault)),
+            },
             Err(error) => self.completions.reply(ticket, Err(error.into())),
+        }
+    }
+
+    /// Why nothing more will ever be heard of a task: retention has removed it.
+    fn gone(&self, key: TaskKey) -> Option<Fault> {
+        match self.reader.is_stored(key) {
+            Ok(true) => None,
+            Ok(false) => Some(Fault::new(
+                FaultCode::NotFound,
+                "",
+                "the task ended long ago and has been removed by retention",
+            )),
+            Err(error) => Some(error.into()),
         }
     }
 

@@ -93,6 +93,13 @@ impl Reader {
         rows.next()?.map(|row| task_record(row, now)).transpose()
     }
 
+    /// Whether there is a task with that key.
+    pub fn is_stored(&self, key: TaskKey) -> Result<bool, StoreError> {
+        let mut query =
+            self.connection.prepare_cached("SELECT EXISTS(SELECT 1 FROM task WHERE key=?1)")?;
+        Ok(query.query_row([sql_key(key)?], |row| row.get(0))?)
+    }
+
     /// The tasks that match, oldest first.
     pub fn tasks(&self, want: &TaskFilter, now: Situation) -> Result<Vec<TaskRecord>, StoreError> {
         let mut sql = format!(
