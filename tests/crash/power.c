@@ -5,11 +5,13 @@
  * (POWER_DISK): the contents under their names, the names in "names". A copy that is cut short is
  * a sync that was: some of what was to become durable is.
  *
- * POWER_CUT=n kills the process where it is about to make the n-th sync. */
+ * POWER_CUT=n kills the process where it is about to make the n-th sync; POWER_EIO=n makes that one
+ * fail, and nothing of it durable. */
 
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
@@ -72,6 +74,7 @@ static void keep_names(const char *folder) {
 static int synced(int fd, const char *call) {
     char link[64], path[PATH_MAX];
     const char *folder = getenv("POWER_STORE"), *cut = getenv("POWER_CUT");
+    const char *broken = getenv("POWER_EIO");
     int (*sync)(int) = (int (*)(int))dlsym(RTLD_NEXT, call);
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
     ssize_t length = readlink(link, path, sizeof path - 1);
@@ -79,7 +82,13 @@ static int synced(int fd, const char *call) {
     if (length < 0 || strncmp(path, folder, stem)) return sync(fd);
     path[length] = 0;
     pthread_mutex_lock(&lock);
-    if (cut && ++syncs == atol(cut)) kill(getpid(), SIGKILL);
+    syncs++;
+    if (cut && syncs == atol(cut)) kill(getpid(), SIGKILL);
+    if (broken && syncs == atol(broken)) {
+        pthread_mutex_unlock(&lock);
+        errno = EIO;
+        return -1;
+    }
     int status = sync(fd);
     if (status == 0 && path[stem] == 0) keep_names(path);
     /* An unlinked file is shown with a blank and "(deleted)". */

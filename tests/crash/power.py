@@ -33,14 +33,23 @@ class Machine:
         command = [compiler, "-shared", "-fPIC", "-o", str(self._library), str(source), "-ldl"]
         subprocess.run(command, check=True)
 
-    def env(self, *, cut_at: int | None = None) -> dict[str, str]:
-        """For processes on this machine; with `cut_at`, one that dies before its n-th sync."""
+    def env(self, *, cut_at: int | None = None, broken_at: int | None = None) -> dict[str, str]:
+        """For processes on this machine.
+
+        Args:
+            cut_at: The sync before which the process dies.
+            broken_at: The sync that fails.
+        """
         env = {
             "LD_PRELOAD": str(self._library),
             "POWER_STORE": str(self.folder),
             "POWER_DISK": str(self.disk),
         }
-        return env if cut_at is None else env | {"POWER_CUT": str(cut_at)}
+        if cut_at is not None:
+            env["POWER_CUT"] = str(cut_at)
+        if broken_at is not None:
+            env["POWER_EIO"] = str(broken_at)
+        return env
 
     def cut(self, chance: random.Random, *, spared: float = 0.0) -> None:
         """Leaves what is durable. The rest is lost, but for a share of its sectors and names.

@@ -49,32 +49,33 @@ class Batch:
         self.store = tmp_path / "work.db"
         self.plan = Plan(store=str(self.store), files=str(tmp_path / "files"), url=url)
         self.acknowledged: set[str] = set()
+        self.shown: dict[str, int] = collections.defaultdict(int)  # percent by key
 
     async def live(self, *, lines_max: int | None) -> int:
         """One life of the process: killed after so many lines and a moment; its exit status."""
         loop = self.chance.choice(["asyncio", "uvloop"])
         plan = msgspec.structs.replace(self.plan, known=sorted(self.acknowledged), loop=loop)
-        seen: dict[str, int] = collections.defaultdict(int)
         heard = 0
         async with Child("tests.crash.uploader", msgspec.json.encode(plan).decode()) as child:
             if lines_max == 0:  # while it starts, opens the store, or rescues
                 await asyncio.sleep(self.chance.uniform(0.15, 0.6))
                 child.kill()
             async for line in child.lines():
-                self.hear(line, seen)
+                self.hear(line)
                 heard += 1
                 if heard == lines_max:
                     await asyncio.sleep(self.chance.uniform(0, 0.02))
                     child.kill()
             return await child.wait()
 
-    def hear(self, line: list[str], seen: dict[str, int]) -> None:
+    def hear(self, line: list[str]) -> None:
         if line[0] == "ack":
             self.acknowledged.add(line[1])
         elif line[0] == "percent":
             key, percent = line[1], int(line[2])
-            assert percent >= seen[key], f"the progress of {key} went back to {percent} % (P6)"
-            seen[key] = percent
+            before = self.shown[key]
+            assert percent >= before, f"{key} went back from {before} % to {percent} % (P6)"
+            self.shown[key] = percent
         elif line[0] == "ended":
             assert line[2] == "completed", line
 
@@ -100,6 +101,26 @@ def test_whatever_the_moment_of_a_kill_each_acknowledged_upload_is_done(
             assert await batch.live(lines_max=None) == 0
             assert batch.acknowledged == set(digests)
             assert_all_done(batch, server, digests)
+
+    asyncio.run(run())
+
+
+@pytest.mark.timeout(60)
+def test_no_process_shows_less_progress_than_one_before_that_was_killed(tmp_path: Path) -> None:
+    """P6. The uploads above are too short to be seen under way."""
+    (tmp_path / "files").mkdir()
+    for name in "abcd":
+        (tmp_path / "files" / name).touch()
+        os.truncate(tmp_path / "files" / name, 30_000_000)
+
+    async def run() -> None:
+        async with FlakyServer(bytes_per_s=50e6) as server:
+            batch = Batch(tmp_path, server.url, random.Random(1))
+            for life in range(1, 4):
+                assert await batch.live(lines_max=5 + 7 * life) == -signal.SIGKILL
+                assert any(0 < percent < 100 for percent in batch.shown.values())
+            assert await batch.live(lines_max=None) == 0
+            assert list(batch.shown.values()) == [100] * 4
 
     asyncio.run(run())
 
