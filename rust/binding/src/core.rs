@@ -4,14 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use outhaul_core::engine::{Limits, StopReason};
-use outhaul_core::model::spec::{SecretRef, SecretSource};
+use outhaul_core::engine::Limits;
 use outhaul_core::model::{
     Clock, ErrorCode, Failure, Fault, InterruptReason, Outcome, Success, TaskKey, TaskStatus,
 };
 use outhaul_core::runtime::{
-    Batch, KnownCallbacks, Options, ProgressFilter, Query, Reply, Runtime, SystemClock, Ticket,
-    Withheld,
+    KnownCallbacks, Options, ProgressFilter, Query, Runtime, SystemClock, Ticket, Withheld,
 };
 use outhaul_core::store::sqlite::{Durability, EventFilter, Retention, TaskFilter};
 use outhaul_core::store::{RunnerInfo, Selection};
@@ -19,20 +17,9 @@ use outhaul_core::transfer::AddressPolicy;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
+use crate::batch::{PyBatch, to_python};
 use crate::clock::PyManualClock;
-use crate::error::{name, raise_fault};
-
-/// `(ticket, answer, None)` or `(ticket, None, (code, argument, message))`.
-type PyReply = (Ticket, Option<Py<PyBytes>>, Option<(&'static str, String, String)>);
-/// `(key, attempt, callback_id, input, task_id)`.
-type PyCallback = (TaskKey, u32, String, Py<PyBytes>, String);
-/// `(key, attempt, [(source, name, prefix), ...])`.
-type PySecrets = (TaskKey, u32, Vec<(&'static str, String, String)>);
-/// `(key, attempt, reason)`.
-type PyStop = (TaskKey, u32, &'static str);
-
-/// What `poll` gives.
-type PyBatch = (Vec<PyReply>, Vec<PyCallback>, Vec<PySecrets>, Vec<PyStop>, Vec<String>);
+use crate::error::raise_fault;
 
 #[pyclass(frozen, name = "Core", module = "outhaul._core")]
 pub(crate) struct PyCore(Runtime);
@@ -110,32 +97,8 @@ impl PyCore {
     }
 
     fn poll(&self, py: Python<'_>, limit: usize) -> PyBatch {
-        let Batch { replies, callbacks, secrets, stops, errors } =
-            py.detach(|| self.0.drain_completions(limit));
-        let bytes = |bytes: &[u8]| PyBytes::new(py, bytes).unbind();
-        let reply = |(ticket, reply): (Ticket, Reply)| match reply {
-            Ok(answer) => (ticket, Some(bytes(&answer)), None),
-            Err(Fault { code, argument, message }) => {
-                (ticket, None, Some((name(code), argument, message)))
-            }
-        };
-        let callback = |request: outhaul_core::runtime::CallbackRequest| {
-            let input = bytes(&request.input);
-            (request.key, request.attempt, request.callback_id, input, request.task_id)
-        };
-        (
-            replies.into_iter().map(reply).collect(),
-            callbacks.into_iter().map(callback).collect(),
-            secrets
-                .into_iter()
-                .map(|wanted| {
-                    let named = wanted.secrets.into_iter().map(secret).collect();
-                    (wanted.key, wanted.attempt, named)
-                })
-                .collect(),
-            stops.into_iter().map(|(key, attempt, why)| (key, attempt, stop_reason(why))).collect(),
-            errors,
-        )
+        let batch = py.detach(|| self.0.drain_completions(limit));
+        to_python(py, batch)
     }
 
     fn enqueue(&self, py: Python<'_>, enqueues: Vec<(Ticket, Vec<Bound<'_, PyBytes>>)>) {
@@ -186,6 +149,7 @@ impl PyCore {
     }
 
     #[pyo3(signature = (ticket, *, statuses, tag, prefix, after, limit))]
+    #[expect(clippy::too_many_arguments, reason = "keyword arguments of one filter")]
     fn ask_tasks(
         &self,
         py: Python<'_>,
@@ -327,23 +291,5 @@ fn durability(name: &str) -> Result<Durability, Fault> {
                 "is {name:?}; give \"fsync\" (survives power loss) or \"os\" (survives kill -9)"
             ),
         )),
-    }
-}
-
-fn secret(secret: SecretRef) -> (&'static str, String, String) {
-    let source = match secret.source {
-        SecretSource::Env => "env",
-        SecretSource::File => "file",
-        SecretSource::Provider => "provider",
-    };
-    (source, secret.name, secret.prefix)
-}
-
-const fn stop_reason(why: StopReason) -> &'static str {
-    match why {
-        StopReason::Cancelled => "cancelled",
-        StopReason::Interrupted(InterruptReason::Shutdown) => "shutdown",
-        StopReason::Interrupted(InterruptReason::ConstraintLost) => "constraint_lost",
-        StopReason::Interrupted(InterruptReason::Crash) => "crash",
     }
 }

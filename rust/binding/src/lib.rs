@@ -1,5 +1,6 @@
 //! `outhaul._core`: converts, detaches from the interpreter, maps errors. No logic.
 
+mod batch;
 mod clock;
 mod core;
 mod error;

@@ -14,7 +14,7 @@ const PIECE_EVENTS: usize = 2000;
 const PIECE_AT_LEAST: Duration = Duration::from_secs(1);
 
 /// After a walk the next one waits so long.
-const REST: Duration = Duration::from_secs(600);
+const REST: Duration = Duration::from_mins(10);
 
 /// So many free pages are given back after a piece.
 const VACUUM_PAGES: u32 = 200;

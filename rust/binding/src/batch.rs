@@ -1,0 +1,69 @@
+//! What has gathered in the core, as tuples and lists for `poll`.
+
+use outhaul_core::engine::StopReason;
+use outhaul_core::model::spec::{SecretRef, SecretSource};
+use outhaul_core::model::{Fault, InterruptReason, TaskKey};
+use outhaul_core::runtime::{Batch, CallbackRequest, Reply, Ticket};
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::error::name;
+
+/// `(ticket, answer, None)` or `(ticket, None, (code, argument, message))`.
+type PyReply = (Ticket, Option<Py<PyBytes>>, Option<(&'static str, String, String)>);
+/// `(key, attempt, callback_id, input, task_id)`.
+type PyCallback = (TaskKey, u32, String, Py<PyBytes>, String);
+/// `(key, attempt, [(source, name, prefix), ...])`.
+type PySecrets = (TaskKey, u32, Vec<(&'static str, String, String)>);
+/// `(key, attempt, reason)`.
+type PyStop = (TaskKey, u32, &'static str);
+
+/// What `poll` gives.
+pub(crate) type PyBatch = (Vec<PyReply>, Vec<PyCallback>, Vec<PySecrets>, Vec<PyStop>, Vec<String>);
+
+/// Copies everything once.
+pub(crate) fn to_python(py: Python<'_>, batch: Batch) -> PyBatch {
+    let Batch { replies, callbacks, secrets, stops, errors } = batch;
+    let bytes = |bytes: &[u8]| PyBytes::new(py, bytes).unbind();
+    let reply = |(ticket, reply): (Ticket, Reply)| match reply {
+        Ok(answer) => (ticket, Some(bytes(&answer)), None),
+        Err(Fault { code, argument, message }) => {
+            (ticket, None, Some((name(code), argument, message)))
+        }
+    };
+    let callback = |request: CallbackRequest| {
+        let input = bytes(&request.input);
+        (request.key, request.attempt, request.callback_id, input, request.task_id)
+    };
+    (
+        replies.into_iter().map(reply).collect(),
+        callbacks.into_iter().map(callback).collect(),
+        secrets
+            .into_iter()
+            .map(|wanted| {
+                let named = wanted.secrets.into_iter().map(secret).collect();
+                (wanted.key, wanted.attempt, named)
+            })
+            .collect(),
+        stops.into_iter().map(|(key, attempt, why)| (key, attempt, stop_reason(why))).collect(),
+        errors,
+    )
+}
+
+fn secret(secret: SecretRef) -> (&'static str, String, String) {
+    let source = match secret.source {
+        SecretSource::Env => "env",
+        SecretSource::File => "file",
+        SecretSource::Provider => "provider",
+    };
+    (source, secret.name, secret.prefix)
+}
+
+const fn stop_reason(why: StopReason) -> &'static str {
+    match why {
+        StopReason::Cancelled => "cancelled",
+        StopReason::Interrupted(InterruptReason::Shutdown) => "shutdown",
+        StopReason::Interrupted(InterruptReason::ConstraintLost) => "constraint_lost",
+        StopReason::Interrupted(InterruptReason::Crash) => "crash",
+    }
+}
