@@ -66,7 +66,7 @@ bench-smoke: setup
 
 # Hours, not minutes: the same tests with more examples, and the debug build's assertions.
 soak: setup
-	cargo test --workspace
+	OUTHAUL_SIMULATIONS=2000 cargo test --workspace -- --include-ignored
 	PIP_QUIET=1 $(BIN)/maturin develop --quiet
 	@rm -f .venv/.built
 	HYPOTHESIS_PROFILE=long OUTHAUL_KILLS=1000 $(BIN)/python -m pytest --timeout 0

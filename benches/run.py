@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benches import memory, payload, queue, report, startup, uploads
+from benches import memory, payload, queue, report, service, startup, uploads
 from benches.contest import OURS, Workshop
 from rich.console import Console
 
@@ -24,7 +24,7 @@ def contests(*, tiny: bool = False) -> list[Contest]:
     """All of them, in the order of the README's table."""
     return [
         contest
-        for module in (uploads, payload, queue, memory, startup)
+        for module in (uploads, payload, queue, service, memory, startup)
         for contest in module.contests(tiny=tiny)
     ]
 
