@@ -28,7 +28,6 @@ FILES: Final = (
     ("trailing backslash\\", 250_000),
 )
 LARGE: Final = 0
-BYTES_TOTAL: Final = sum(size for _, size in FILES)
 
 _BLOCK_BYTES: Final = 1 << 20
 _COUNTER_BYTES: Final = 8
@@ -42,9 +41,15 @@ class Source(NamedTuple):
     sha256: str
 
 
-def make(folder: Path) -> list[Source]:
-    """Writes all files; the same bytes on every run."""
-    return [_make(folder / name, number, size) for number, (name, size) in enumerate(FILES)]
+def sizes(divisor: int) -> list[int]:
+    """The sizes of all files, those of the larger ones divided."""
+    return [size // divisor if size > _BLOCK_BYTES else size for _, size in FILES]
+
+
+def make(folder: Path, divisor: int) -> list[Source]:
+    """Writes all files, of those sizes; the same bytes on every run."""
+    planned = zip(FILES, sizes(divisor), strict=True)
+    return [_make(folder / name, at, size) for at, ((name, _), size) in enumerate(planned)]
 
 
 def _make(path: Path, number: int, size: int) -> Source:

@@ -1,14 +1,15 @@
 """The demonstration: uploads that a failing server and a `kill -9` cannot stop.
 
-    python -m demo.run
+    python -m demo.run [--small]
 
 Makes a dozen files, starts a server that refuses and drops, and a program that uploads; kills
 that program in the middle, starts it again, and checks at the end that every file arrived whole
-and once.
+and once. `--small` makes the larger files and the server's speed a tenth.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
 import sys
@@ -24,7 +25,7 @@ from rich.table import Table
 from rich.text import Text
 
 from demo import files
-from demo.server import BYTES_PER_S, Progress, Received
+from demo.server import Progress, Received
 from outhaul.model import bytes_human
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
 TIMEOUT_S: Final = 120
-KILL_AT: Final = files.BYTES_TOTAL // 3
+BYTES_PER_S: Final = 80_000_000
+SMALL: Final = 10
 _PROGRESS: Final = msgspec.json.Decoder(Progress)
 _REPORT: Final = msgspec.json.Decoder(list[Received])
 _ROOT: Final = Path(__file__).parent.parent
@@ -80,10 +82,12 @@ async def started(module: str, *arguments: str, piped: bool = False) -> AsyncIte
         await process.wait()
 
 
-async def kill_in_the_middle(uploads: Process, server: Server, console: Console) -> bool:
-    """Kills it when a third has arrived and the large file is under way, if it comes to that."""
+async def kill_in_the_middle(
+    uploads: Process, server: Server, console: Console, kill_at: int
+) -> bool:
+    """Kills it when so much has arrived and the large file is under way, if it comes to that."""
     while uploads.returncode is None and (progress := await server.progress()):
-        if progress.bytes_received >= KILL_AT and progress.large_bytes:
+        if progress.bytes_received >= kill_at and progress.large_bytes:
             uploads.kill()
             await uploads.wait()
             if console.is_terminal:
@@ -96,18 +100,20 @@ async def kill_in_the_middle(uploads: Process, server: Server, console: Console)
     return False
 
 
-async def demonstrate(folder: Path, console: Console) -> bool:
+async def demonstrate(folder: Path, console: Console, divisor: int) -> bool:
     """The whole story; whether it ended well."""
-    console.print(f"{len(files.FILES)} files, {bytes_human(files.BYTES_TOTAL)}, are being made …")
+    total = sum(files.sizes(divisor))
+    console.print(f"{len(files.FILES)} files, {bytes_human(total)}, are being made …")
     (folder / "files").mkdir()
-    sources = await asyncio.to_thread(files.make, folder / "files")
-    async with started("demo.server", piped=True) as process:
+    sources = await asyncio.to_thread(files.make, folder / "files", divisor)
+    speed = BYTES_PER_S // divisor
+    async with started("demo.server", str(speed), piped=True) as process:
         server = Server(process, msgspec.json.decode(await _line(process)))
         words = (str(folder / "work.db"), str(folder / "files"), server.url)
         began = time.monotonic()
         console.rule("an application uploads them to a server that fails")
         async with started("demo.uploads", *words) as uploads:
-            killed = await kill_in_the_middle(uploads, server, console)
+            killed = await kill_in_the_middle(uploads, server, console, total // 3)
         if not killed:
             console.print("the uploads ended before they could be killed")
             return False
@@ -117,14 +123,23 @@ async def demonstrate(folder: Path, console: Console) -> bool:
         elapsed_s = time.monotonic() - began
         received = await server.report()
     console.rule("what the server says")
-    return summarise(sources, received, elapsed_s, console) and status == 0
+    good = tabulate(sources, received, console)
+    outcomes = Counter(request.outcome for request in received)
+    console.print(
+        f"\n{len(sources)} files, {bytes_human(total)}, in {elapsed_s:.1f} s: "
+        f"{bytes_human(total / elapsed_s)}/s from a server that reads "
+        f"{bytes_human(speed)}/s at most.\n"
+        f"Requests refused: {outcomes['refused']}, connections dropped: {outcomes['dropped']}, "
+        f"process killed: once, with {outcomes['cut']} under way.",
+        highlight=False,
+    )
+    verdict = "Every file arrived, whole, once." if good else "SOMETHING IS WRONG."
+    console.print(verdict, style="bold green" if good else "bold red")
+    return good and status == 0
 
 
-def summarise(
-    sources: Sequence[files.Source],
-    received: Sequence[Received],
-    elapsed_s: float,
-    console: Console,
+def tabulate(
+    sources: Sequence[files.Source], received: Sequence[Received], console: Console
 ) -> bool:
     """Writes the table; whether every file arrived whole, once, under one key."""
     table = Table(box=None, pad_edge=False)
@@ -144,17 +159,6 @@ def summarise(
             verdict,
         )
     console.print(table)
-    total = Counter(request.outcome for request in received)
-    console.print(
-        f"\n{len(sources)} files, {bytes_human(files.BYTES_TOTAL)}, in {elapsed_s:.1f} s: "
-        f"{bytes_human(files.BYTES_TOTAL / elapsed_s)}/s from a server that reads "
-        f"{bytes_human(BYTES_PER_S)}/s at most.\n"
-        f"Requests refused: {total['refused']}, connections dropped: {total['dropped']}, "
-        f"process killed: once, with {total['cut']} under way.",
-        highlight=False,
-    )
-    verdict = "Every file arrived, whole, once." if good else "SOMETHING IS WRONG."
-    console.print(verdict, style="bold green" if good else "bold red")
     return good
 
 
@@ -177,16 +181,19 @@ def judge(source: files.Source, requests: Sequence[Received]) -> str:
     return "equal"
 
 
-async def _within_time(folder: Path, console: Console) -> bool:
+async def _within_time(folder: Path, console: Console, divisor: int) -> bool:
     async with asyncio.timeout(TIMEOUT_S):
-        return await demonstrate(folder, console)
+        return await demonstrate(folder, console, divisor)
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m demo.run")
+    parser.add_argument("--small", action="store_true", help="a tenth of the bytes")
+    divisor = SMALL if parser.parse_args().small else 1
     console = Console()
     with tempfile.TemporaryDirectory(prefix="outhaul-demo-") as folder:
         try:
-            return 0 if asyncio.run(_within_time(Path(folder), console)) else 1
+            return 0 if asyncio.run(_within_time(Path(folder), console, divisor)) else 1
         except TimeoutError:
             console.print(f"not done after {TIMEOUT_S} s", style="bold red")
             return 1

@@ -1,5 +1,7 @@
 """The server, in its own process: slow, in a bad mood, and it counts.
 
+    python -m demo.server BYTES_PER_S
+
 It writes one JSON object a line: first its URL, then how far it is, ten times a second. When its
 input ends it writes what it received, and leaves.
 """
@@ -17,7 +19,6 @@ import msgspec
 from demo.files import LARGE
 from outhaul.testing import Answer, FlakyServer, ReceivedRequest
 
-BYTES_PER_S: Final = 80_000_000
 FAILURE_RATE: Final = 0.4
 FAILURES: Final = (
     Answer(status=503, retry_after="1", body=b"come back in a second"),
@@ -90,10 +91,10 @@ def say(value: object) -> None:
     print(msgspec.json.encode(value).decode(), flush=True)
 
 
-async def serve() -> None:
+async def serve(bytes_per_s: float) -> None:
     ended = asyncio.create_task(asyncio.to_thread(sys.stdin.read))
     async with FlakyServer(
-        failure_rate=FAILURE_RATE, failures=FAILURES, seed=SEED, bytes_per_s=BYTES_PER_S
+        failure_rate=FAILURE_RATE, failures=FAILURES, seed=SEED, bytes_per_s=bytes_per_s
     ) as server:
         say(server.url)
         while not ended.done():
@@ -106,4 +107,4 @@ if __name__ == "__main__":
     # Ctrl-C reaches the whole group; this process ends when the one that started it does.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(BrokenPipeError):
-        asyncio.run(serve())
+        asyncio.run(serve(float(sys.argv[1])))

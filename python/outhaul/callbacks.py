@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import msgspec
 
 from outhaul.arguments import text, wrong_type
-from outhaul.errors import InvalidArgumentError, OuthaulError
-from outhaul.secrets import Provider, is_being_cancelled, resolve
+from outhaul.errors import InvalidArgumentError, SecretUnavailableError
+from outhaul.secrets import Provider, is_being_cancelled, resolve_all
 from outhaul.wire import SecretRef
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ _DECODER: Final = msgspec.msgpack.Decoder()
 _ENCODER: Final = msgspec.msgpack.Encoder()
 RESULT_BYTES_MAX: Final = 64 * 1024
 MESSAGE_CHARS_MAX: Final = 500
+# At the close, a callback that was stopped has so long to end.
+GIVEN_UP_AFTER_S: Final = 1.0
 
 
 class PermanentFailure(Exception):  # noqa: N818 — it is what the callback says, not a mistake
@@ -71,11 +73,12 @@ class Callbacks:
         self._providers = providers
         self._registered: dict[str, tuple[Callback, bool]] = {}  # with: is it a coroutine function
         self._running: dict[tuple[int, int], asyncio.Task[None]] = {}
+        # INVARIANT: an attempt is in here for as long as its callback runs, stopped or not; so no
+        # two attempts at one task run at once.
+        self._inside: dict[str, asyncio.Task[None]] = {}  # by task id
         self._resolving: set[asyncio.Task[None]] = set()
-        self._threads: ThreadPoolExecutor | None = None
         self._announced: list[str] = []
         self._bridge: Bridge | None = None
-        self._threads_max = 1
         self.elsewhere = workers == "elsewhere"
         if isinstance(workers, Mapping):
             for name, callback in workers.items():
@@ -110,9 +113,17 @@ class Callbacks:
             self._bridge.core.register(name)
 
     def open(self, bridge: Bridge, *, threads_max: int) -> None:
-        """From now on outcomes go to `bridge`; at most so many threads run plain functions."""
+        """From now on outcomes go to `bridge`; at most so many threads run plain functions.
+
+        As many more ask secret providers: one that hangs keeps its thread, and is to hold up
+        neither callbacks nor whoever else uses the threads of the loop.
+        """
         self._bridge = bridge
-        self._threads_max = threads_max
+        self._threads = ThreadPoolExecutor(threads_max, "outhaul-callback")
+        self._asking = ThreadPoolExecutor(threads_max, "outhaul-secret")
+        # What an event loop that is gone has left behind is never known to end.
+        here = asyncio.get_running_loop()
+        self._inside = {id_: task for id_, task in self._inside.items() if task.get_loop() is here}
         for name in self._registered.keys() - set(self._announced):
             bridge.core.register(name)
 
@@ -120,33 +131,42 @@ class Callbacks:
         """Waits for what was stopped, and gives up what does not stop."""
         tasks = [*self._running.values(), *self._resolving]
         for task in tasks:
-            task.cancel()
+            _stop(task)
         if tasks:
-            await asyncio.wait(tasks, timeout=1)
-        if self._threads is not None:
-            self._threads.shutdown(wait=False, cancel_futures=True)
-        self._threads = self._bridge = None
+            await asyncio.wait(tasks, timeout=GIVEN_UP_AFTER_S)
+        self._running.clear()
+        self._resolving.clear()
+        for threads in (self._threads, self._asking):
+            threads.shutdown(wait=False, cancel_futures=True)
+        self._bridge = None
 
     def run(self, request: CallbackRequest) -> None:
         """See `bridge.Work.run`."""
         key, attempt, callback_id, encoded, task_id = request
+        bridge = self._bridge
+        assert bridge is not None
         registered = self._registered.get(callback_id)
         if registered is None:  # its lane is a hash of its name, which another name may share
-            assert self._bridge is not None
             said = f"no callback is registered as {callback_id!r}"
-            self._bridge.core.failed(key, attempt, said, retry=True)
+            bridge.core.failed(key, attempt, said, retry=True)
             return
         context = TaskContext(task_id=task_id, key=key, attempt=attempt)
-        work = self._attempt(registered, encoded, context)
+        work = self._attempt(registered, encoded, context, bridge=bridge)
         task = asyncio.get_running_loop().create_task(work)
         self._running[key, attempt] = task
-        task.add_done_callback(lambda _: self._running.pop((key, attempt), None))
+
+        def ended(task: asyncio.Task[None]) -> None:
+            self._running.pop((key, attempt), None)
+            if task.cancelled():  # before its first step, so that it could not say so itself
+                bridge.core.interrupted(key, attempt)
+
+        task.add_done_callback(ended)
 
     def stop(self, key: int, attempt: int, reason: str) -> None:  # noqa: ARG002 — the core's word; cancellation carries none
         """See `bridge.Work.stop`."""
         task = self._running.get((key, attempt))
         if task is not None:
-            task.cancel()
+            _stop(task)
 
     def resolve(self, key: int, attempt: int, names: SecretNames) -> None:
         """See `bridge.Work.resolve`."""
@@ -155,12 +175,17 @@ class Callbacks:
         task.add_done_callback(self._resolving.discard)
 
     async def _attempt(
-        self, registered: tuple[Callback, bool], encoded: bytes, context: TaskContext
+        self,
+        registered: tuple[Callback, bool],
+        encoded: bytes,
+        context: TaskContext,
+        *,
+        bridge: Bridge,
     ) -> None:
-        bridge, key, attempt = self._bridge, context.key, context.attempt
-        assert bridge is not None
+        """INVARIANT: it never ends without exactly one report, unless it never begins."""
+        key, attempt = context.key, context.attempt
         try:
-            answer = await self._call(registered, _DECODER.decode(encoded), context)
+            answer = await self._in_turn(registered, _DECODER.decode(encoded), context)
             result = _encoded(answer)
         except asyncio.CancelledError:
             if is_being_cancelled():
@@ -170,6 +195,9 @@ class Callbacks:
                 bridge.core.failed(key, attempt, said, retry=True)
         except PermanentFailure as failure:
             bridge.core.failed(key, attempt, _said(failure), retry=False)
+        except (KeyboardInterrupt, SystemExit):  # the process is to end, which interrupts
+            bridge.core.interrupted(key, attempt)
+            raise
         except Exception as error:  # noqa: BLE001 — whatever the user's code raises
             _LOG.warning("%s: attempt %d raised", context.task_id, attempt, exc_info=error)
             said = f"{type(error).__name__}: {_said(error)}"
@@ -180,38 +208,65 @@ class Callbacks:
             else:
                 bridge.succeeded(key, attempt, result)
 
+    async def _in_turn(
+        self, registered: tuple[Callback, bool], value: object, context: TaskContext
+    ) -> object:
+        """Calls back, once no earlier attempt runs: one that was stopped may take its time."""
+        while (before := self._inside.get(context.task_id)) is not None:
+            _LOG.info("%s: attempt %d waits for one that runs on", context.task_id, context.attempt)
+            await asyncio.wait({before})
+        this = asyncio.current_task()
+        assert this is not None
+        self._inside[context.task_id] = this
+        try:
+            return await self._call(registered, value, context)
+        finally:
+            if self._inside.get(context.task_id) is this:  # else its loop is gone
+                del self._inside[context.task_id]
+
     async def _call(
         self, registered: tuple[Callback, bool], value: object, context: TaskContext
     ) -> object:
         callback, is_coroutine_function = registered
         if is_coroutine_function:
             return await callback(value, context)
-        if self._threads is None:
-            self._threads = ThreadPoolExecutor(self._threads_max, "outhaul-callback")
-        loop = asyncio.get_running_loop()
-        running = loop.run_in_executor(self._threads, callback, value, context)
+        job = self._threads.submit(callback, value, context)
+        running = asyncio.wrap_future(job)
         try:
             answer = await asyncio.shield(running)
         except asyncio.CancelledError:
-            # A thread can't be stopped: the attempt ends when it does, so that no two run at once.
-            await asyncio.wait({running})
+            # A thread can't be stopped: the attempt ends when it does.
+            if not job.cancel():
+                await asyncio.wait({running})
             raise
         return await answer if inspect.isawaitable(answer) else answer
 
     async def _resolve(self, key: int, attempt: int, names: SecretNames) -> None:
         assert self._bridge is not None
         core = self._bridge.core
-        values = []
         try:
-            for source, name, prefix in names:
-                ref = SecretRef(source=source, name=name, prefix=prefix)
-                values.append(await resolve(ref, environ=os.environ, providers=self._providers))
+            values = await resolve_all(
+                [
+                    SecretRef(source=source, name=name, prefix=prefix)
+                    for source, name, prefix in names
+                ],
+                environ=os.environ,
+                providers=self._providers,
+                threads=self._asking,
+            )
             core.provide(key, attempt, values)
-        except OuthaulError as error:
-            core.withhold(key, attempt, error.message)
+        except SecretUnavailableError as error:
+            core.withhold(key, attempt, error.message, retry=error.retry)
         except Exception as error:  # noqa: BLE001 — else the attempt would wait for ever
             # Its type alone: its text might hold what must not be logged.
-            core.withhold(key, attempt, f"a secret cannot be used: {type(error).__name__}")
+            said = f"a secret cannot be used: {type(error).__name__}"
+            core.withhold(key, attempt, said, retry=False)
+
+
+def _stop(task: asyncio.Task[None]) -> None:
+    # Once: a second time would end the wait for a thread that runs on.
+    if not task.cancelling():
+        task.cancel()
 
 
 def _encoded(answer: object) -> bytes:

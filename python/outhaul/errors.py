@@ -109,9 +109,17 @@ class SourceChangedError(OuthaulError):
 
 
 class SecretUnavailableError(OuthaulError):
-    """A secret that a task names could not be resolved."""
+    """A secret that a task names could not be resolved.
+
+    Attributes:
+        retry: Whether it may be had later.
+    """
 
     code = "SECRET_UNAVAILABLE"
+
+    def __init__(self, message: str = "", *, argument: str = "", retry: bool = False) -> None:
+        super().__init__(message, argument=argument)
+        self.retry = retry
 
 
 class TaskNotFoundError(OuthaulError, LookupError):

@@ -80,7 +80,7 @@ class Reads:
 
         Args:
             after: The `seq` of the last event already seen; 0 is from the beginning, `None` is
-                from now on.
+                from now on, where now is when the iteration begins, not when this is called.
             tag: Only tasks with this tag.
             task_id: Only tasks with this id.
             prefix: Only tasks whose id begins so.

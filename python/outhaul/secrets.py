@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+import os
+import stat
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from outhaul.arguments import absolute_path, text
@@ -12,14 +14,25 @@ from outhaul.errors import InvalidArgumentError, SecretUnavailableError
 from outhaul.wire import SecretRef
 
 if TYPE_CHECKING:
-    import os
+    from concurrent.futures import Executor
 
     from outhaul.wire import SecretSource
 
 Provider = Callable[[], str | Awaitable[str]]
-"""Answers a secret when asked: a function (called in a thread) or a coroutine function."""
+"""Answers a secret when asked: a function (called in a thread) or a coroutine function.
+
+It has `RESOLVE_TIMEOUT_S` for it. If it raises or takes longer, the attempt ends and the task's
+policy says when the next one asks again.
+"""
 
 SECRET_BYTES_MAX: Final = 64 * 1024
+
+# All secrets of one attempt are there within so many seconds of the event loop's clock, or the
+# attempt ends.
+RESOLVE_TIMEOUT_S: Final = 30.0
+
+# Opening neither waits for the other end of a pipe nor takes a terminal.
+_READ_ONLY: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 
 
 class Secret:
@@ -32,7 +45,7 @@ class Secret:
 
     @staticmethod
     def file(path: str | os.PathLike[str], *, prefix: str = "") -> SecretRef:
-        """The contents of a file (UTF-8, at most 64 KiB) without its trailing newline."""
+        """The contents of a regular file (UTF-8, at most 64 KiB) without its trailing newline."""
         return _reference("file", absolute_path("path", path), prefix)
 
     @staticmethod
@@ -47,8 +60,37 @@ def _reference(source: SecretSource, name: str, prefix: str) -> SecretRef:
     return SecretRef(source=source, name=name, prefix=text("prefix", prefix))
 
 
+async def resolve_all(
+    refs: Iterable[SecretRef],
+    *,
+    environ: Mapping[str, str],
+    providers: Mapping[str, Provider],
+    threads: Executor | None = None,
+) -> list[str]:
+    """The values behind the references of one attempt, in order, within `RESOLVE_TIMEOUT_S`.
+
+    Raises:
+        SecretUnavailableError: As `resolve`, or one took too long.
+    """
+    values = []
+    ref = None
+    try:
+        async with asyncio.timeout(RESOLVE_TIMEOUT_S):
+            for ref in refs:
+                value = await resolve(ref, environ=environ, providers=providers, threads=threads)
+                values.append(value)
+    except TimeoutError:
+        assert ref is not None  # nothing else took time
+        raise _missing(ref, f"was not there within {RESOLVE_TIMEOUT_S:g} s") from None
+    return values
+
+
 async def resolve(
-    ref: SecretRef, *, environ: Mapping[str, str], providers: Mapping[str, Provider]
+    ref: SecretRef,
+    *,
+    environ: Mapping[str, str],
+    providers: Mapping[str, Provider],
+    threads: Executor | None = None,
 ) -> str:
     """The value behind `ref`, with its prefix. Lives only as long as the caller keeps it.
 
@@ -56,65 +98,82 @@ async def resolve(
         ref: What a task stored.
         environ: Where `env` references look, usually `os.environ`.
         providers: Where `provider` references look.
+        threads: Where files are read and plain functions called; the event loop's by default.
 
     Raises:
-        SecretUnavailableError: There is no such secret, it is empty, or no header can carry it.
-            The message names the reference, never a value.
+        SecretUnavailableError: There is no such secret, it is empty, no header can carry it, or it
+            cannot be had now. The message names the reference, never a value.
     """
     match ref.source:
         case "env":
             value: object = environ.get(ref.name)
         case "file":
-            value = await asyncio.to_thread(_read, ref)
+            value = await asyncio.get_running_loop().run_in_executor(threads, _read, ref)
         case "provider":
-            value = await _ask(ref, providers.get(ref.name))
+            value = await _ask(ref, providers.get(ref.name), threads)
         case _:
-            raise _unavailable(ref, "is of no known kind")
+            raise _unusable(ref, "is of no known kind")
     if value is None:
-        raise _unavailable(ref, "is not set")
+        raise _unusable(ref, "is not set")
     if not isinstance(value, str):
-        raise _unavailable(ref, f"is a {type(value).__name__}, not a string")
+        raise _unusable(ref, f"is a {type(value).__name__}, not a string")
     if not value:
-        raise _unavailable(ref, "is empty")
+        raise _unusable(ref, "is empty")
     if any(ch in value for ch in "\r\n\0"):
-        raise _unavailable(ref, "holds a line break or NUL, which no header can carry")
+        raise _unusable(ref, "holds a line break or NUL, which no header can carry")
     # Looked for rather than encoded: the error of an encoder holds the value.
     if any("\ud800" <= ch <= "\udfff" for ch in value):
-        raise _unavailable(ref, "is not UTF-8 text")
+        raise _unusable(ref, "is not UTF-8 text")
     return ref.prefix + value
 
 
 def _read(ref: SecretRef) -> str:
     try:
-        with open(ref.name, "rb") as file:  # noqa: PTH123 — pathlib costs 4 ms at import
+        with open(ref.name, "rb", opener=_open_regular) as file:
             content = file.read(SECRET_BYTES_MAX + 1)
+    except _NotAFileError:
+        raise _unusable(ref, "is not a regular file") from None
     except OSError as error:
-        raise _unavailable(ref, f"cannot be read: {error.strerror}") from None
+        raise _missing(ref, f"cannot be read: {error.strerror}") from None
     except ValueError:
-        raise _unavailable(ref, "cannot be read: its path holds a NUL") from None
+        raise _unusable(ref, "cannot be read: its path holds a NUL") from None
+    if not content:
+        raise _missing(ref, "is empty")  # somebody may be about to write it
     if len(content) > SECRET_BYTES_MAX:
-        raise _unavailable(ref, f"is longer than {SECRET_BYTES_MAX} bytes")
+        raise _unusable(ref, f"is longer than {SECRET_BYTES_MAX} bytes")
     try:
         return content.decode().removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError:
-        raise _unavailable(ref, "is not UTF-8 text") from None
+        raise _unusable(ref, "is not UTF-8 text") from None
 
 
-async def _ask(ref: SecretRef, provider: Provider | None) -> object:
+class _NotAFileError(Exception):
+    """A directory, a pipe, a device: reading it might take for ever, or change something."""
+
+
+def _open_regular(path: str, _: int) -> int:
+    descriptor = os.open(path, _READ_ONLY)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise _NotAFileError
+    return descriptor
+
+
+async def _ask(ref: SecretRef, provider: Provider | None, threads: Executor | None) -> object:
     if provider is None:
-        raise _unavailable(ref, "has no provider: pass it as WorkManager(secrets={name: function})")
+        raise _unusable(ref, "has no provider: pass it as WorkManager(secrets={name: function})")
     try:
         if inspect.iscoroutinefunction(provider):
             return await provider()
-        answer = await asyncio.to_thread(provider)
+        answer = await asyncio.get_running_loop().run_in_executor(threads, provider)
         return await answer if inspect.isawaitable(answer) else answer
     except asyncio.CancelledError:
         if is_being_cancelled():
             raise
-        raise _unavailable(ref, "could not be had: its provider was cancelled") from None
+        raise _missing(ref, "could not be had: its provider was cancelled") from None
     except Exception as error:  # noqa: BLE001 — whatever the user's code raises
         # Without the cause: its text might hold what must not be logged.
-        raise _unavailable(ref, f"could not be had: its provider raised {_name(error)}") from None
+        raise _missing(ref, f"could not be had: its provider raised {_name(error)}") from None
 
 
 def is_being_cancelled() -> bool:
@@ -127,5 +186,16 @@ def _name(error: Exception) -> str:
     return type(error).__name__
 
 
-def _unavailable(ref: SecretRef, why: str) -> SecretUnavailableError:
-    return SecretUnavailableError(f"the secret {ref.source}:{ref.name} {why}", argument="headers")
+def _unusable(ref: SecretRef, why: str) -> SecretUnavailableError:
+    """It will be no better the next time."""
+    return _unavailable(ref, why, retry=False)
+
+
+def _missing(ref: SecretRef, why: str) -> SecretUnavailableError:
+    """It may be there the next time."""
+    return _unavailable(ref, why, retry=True)
+
+
+def _unavailable(ref: SecretRef, why: str, *, retry: bool) -> SecretUnavailableError:
+    message = f"the secret {ref.source}:{ref.name} {why}"
+    return SecretUnavailableError(message, argument="headers", retry=retry)

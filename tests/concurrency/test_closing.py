@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import contextlib
 import os
 import pickle
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.concurrency.held_server import HeldServer
 
-from outhaul import NativeWorker, PythonWorker, RetryPolicy, Task, TaskStatus, WorkManager
+from outhaul import (
+    NativeWorker,
+    PythonWorker,
+    RetryPolicy,
+    Task,
+    TaskContext,
+    TaskStatus,
+    WorkManager,
+)
 from outhaul.errors import ForkedError, ManagerClosedError, OuthaulError, WrongLoopError
 
 if TYPE_CHECKING:
@@ -203,6 +215,57 @@ async def test_closing_answers_everybody_who_waits(tmp_path: Path, large: Path) 
         await asyncio.wait_for(manager.close(), 2)
         for answer in await asyncio.gather(*waiting, return_exceptions=True):
             assert isinstance(answer, ManagerClosedError)
+
+
+async def nothing(_: object, __: TaskContext) -> None:
+    """Ends at once."""
+
+
+async def test_closing_never_waits_for_callbacks_that_had_no_time_to_begin(tmp_path: Path) -> None:
+    """Requests and their stops arrive together, since the loop is held up at the close."""
+    loop = asyncio.get_running_loop()
+    async with WorkManager(
+        tmp_path / "work.db", workers={"nothing": nothing}, close_timeout=60, durability="os"
+    ) as manager:
+        for _ in range(5):
+            tasks = [Task(None, PythonWorker("nothing")) for _ in range(100)]
+            handles = await manager.enqueue_all(tasks)
+            await handles[50].result()
+            loop.call_soon(time.sleep, 0.05)
+            closing = asyncio.ensure_future(manager.close())
+            loop.call_soon(time.sleep, 0.05)
+            await asyncio.wait_for(closing, 10)
+            await manager.__aenter__()
+        await manager.wait_idle()
+        events = [event async for event in manager.events(after=0, follow=False)]
+    kinds = collections.Counter(event.kind.value for event in events)
+    assert kinds["interrupted"] > 0
+    assert kinds["started"] == kinds["interrupted"] + kinds["completed"]
+    assert kinds["completed"] == kinds["enqueued"] == 500
+
+
+PROCESS_THAT_EXITS = """
+import asyncio, sys
+from outhaul import PythonWorker, WorkManager
+
+KIND exits(_, __):
+    sys.exit(7)
+
+async def main():
+    async with WorkManager(sys.argv[1], workers={"exits": exits}, close_timeout=60) as manager:
+        task = await manager.enqueue("x", PythonWorker("exits"))
+        await task.result()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("kind", ["def", "async def"])
+def test_a_callback_that_ends_the_process_holds_up_nobody(tmp_path: Path, kind: str) -> None:
+    code = PROCESS_THAT_EXITS.replace("KIND", kind)
+    command = [sys.executable, "-c", code, str(tmp_path / "work.db")]
+    ended = subprocess.run(command, timeout=20, check=False, capture_output=True)
+    assert ended.returncode == 7, ended.stderr.decode()
 
 
 async def test_an_enqueue_under_way_at_the_close_is_stored_or_refused(tmp_path: Path) -> None:

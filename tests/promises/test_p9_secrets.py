@@ -15,8 +15,8 @@ from outhaul import (
     ErrorCode,
     EventKind,
     NativeWorker,
-    RetryPolicy,
     OuthaulError,
+    RetryPolicy,
     Secret,
     WorkManager,
 )

@@ -1,6 +1,7 @@
 """Bad input is one typed error that names the argument and the fix, and nothing is stored.
 
-S-340 to S-349, S-170 to S-174, P10. The types alone: `test_tasks.py`, `test_workers.py`.
+S-340 to S-349, S-170 to S-174, P10. The types alone: `test_tasks.py`, `test_workers.py`; what may
+not be read: `test_unreadable.py`.
 """
 
 from __future__ import annotations
@@ -32,7 +33,6 @@ from outhaul.errors import (
     PlainSecretError,
     SecurityViolationError,
     SourceNotFoundError,
-    SourcePermissionError,
     UnknownCallbackError,
 )
 
@@ -335,16 +335,6 @@ async def test_it_is_refused_by_name_and_nothing_is_stored(
     assert "hunter22" not in str(refused.value)
     assert await manager.stats() == Stats()
     assert [event async for event in manager.events(after=0, follow=False)] == []
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-async def test_a_file_that_may_not_be_read_is_refused(manager: WorkManager, root: Path) -> None:
-    """S-171, S-307."""
-    (root / "photo.jpg").chmod(0)
-    with pytest.raises(SourcePermissionError, match="Permission denied") as refused:
-        await manager.enqueue("x", upload(root))
-    assert refused.value.argument == "file_path"
-    assert await manager.stats() == Stats()
 
 
 async def test_one_bad_task_of_many_is_named_and_none_is_stored(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
-from outhaul import Secret
+from outhaul import Secret, secrets
 from outhaul.errors import InvalidArgumentError, SecretUnavailableError
-from outhaul.secrets import resolve
+from outhaul.secrets import resolve, resolve_all
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
@@ -76,25 +78,33 @@ async def test_a_provider_is_asked(provider: Provider) -> None:
     assert await resolved(Secret.provider("vault"), providers={"vault": provider}) == VALUE
 
 
+LATER, NEVER = True, False
+
+
 @pytest.mark.parametrize(
-    ("ref", "why"),
+    ("ref", "why", "retry"),
     [
-        pytest.param(Secret.env("NONE"), "env:NONE is not set", id="a variable that is not set"),
-        pytest.param(Secret.env("EMPTY"), "is empty", id="an empty variable"),
-        pytest.param(Secret.env("LINES"), "line break", id="two lines"),
-        pytest.param(Secret.env("CR"), "line break", id="a lone carriage return"),
-        pytest.param(Secret.env("NUL"), "line break", id="a NUL"),
-        pytest.param(Secret.env("BYTES"), "not UTF-8", id="a variable that is no text"),
-        pytest.param(Secret.file("/a\0b"), "holds a NUL", id="a path that no system takes"),
-        pytest.param(Secret.provider("cancelled"), "was cancelled", id="one that is cancelled"),
-        pytest.param(Secret.file("/nowhere/token"), "No such file", id="a file that is not there"),
-        pytest.param(Secret.file("/dev/zero"), "longer than", id="an endless file"),
-        pytest.param(Secret.provider("none"), "has no provider", id="a provider that is not there"),
-        pytest.param(Secret.provider("raises"), "raised RuntimeError", id="one that raises"),
-        pytest.param(Secret.provider("bytes"), "is a bytes", id="one that answers bytes"),
+        pytest.param(Secret.env("NONE"), "env:NONE is not set", NEVER, id="not set"),
+        pytest.param(Secret.env("EMPTY"), "is empty", NEVER, id="an empty variable"),
+        pytest.param(Secret.env("LINES"), "line break", NEVER, id="two lines"),
+        pytest.param(Secret.env("CR"), "line break", NEVER, id="a lone carriage return"),
+        pytest.param(Secret.env("NUL"), "line break", NEVER, id="a NUL"),
+        pytest.param(Secret.env("BYTES"), "not UTF-8", NEVER, id="a variable that is no text"),
+        pytest.param(Secret.file("/a\0b"), "holds a NUL", NEVER, id="a path that no system takes"),
+        pytest.param(Secret.file("/nowhere/token"), "No such file", LATER, id="no such file"),
+        pytest.param(Secret.file("/dev/zero"), "regular", NEVER, id="an endless file"),
+        pytest.param(Secret.file("/etc"), "regular", NEVER, id="a directory"),
+        pytest.param(Secret.provider("none"), "has no provider", NEVER, id="no such provider"),
+        pytest.param(Secret.provider("raises"), "raised RuntimeError", LATER, id="one that raises"),
+        pytest.param(Secret.provider("bytes"), "is a bytes", NEVER, id="one that answers bytes"),
+        pytest.param(
+            Secret.provider("cancelled"), "was cancelled", LATER, id="one that is cancelled"
+        ),
     ],
 )
-async def test_a_missing_secret_is_an_error_without_the_value(ref: SecretRef, why: str) -> None:
+async def test_a_missing_secret_is_an_error_without_the_value(
+    ref: SecretRef, why: str, *, retry: bool
+) -> None:
     with pytest.raises(SecretUnavailableError) as caught:
         await resolved(
             ref,
@@ -112,14 +122,80 @@ async def test_a_missing_secret_is_an_error_without_the_value(ref: SecretRef, wh
             },
         )
     assert why in caught.value.message
+    assert caught.value.retry is retry
     assert VALUE not in str(caught.value)
     assert caught.value.__cause__ is None
 
 
-async def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "token").write_bytes(b"\xff\xfe")
-    with pytest.raises(SecretUnavailableError, match="not UTF-8"):
+@pytest.mark.parametrize(
+    ("content", "why", "retry"),
+    [
+        pytest.param(b"\xff\xfe", "not UTF-8", NEVER, id="no text"),
+        pytest.param(bytes(65_537), "longer than", NEVER, id="too long"),
+        pytest.param(b"", "is empty", LATER, id="one that somebody is about to write"),
+    ],
+)
+async def test_a_file_that_no_header_can_carry_is_refused(
+    tmp_path: Path, content: bytes, why: str, *, retry: bool
+) -> None:
+    (tmp_path / "token").write_bytes(content)
+    with pytest.raises(SecretUnavailableError, match=why) as caught:
         await resolved(Secret.file(tmp_path / "token"))
+    assert caught.value.retry is retry
+
+
+async def test_a_pipe_that_nobody_writes_is_refused_and_keeps_no_thread(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    os.mkfifo(path)
+    try:
+        with pytest.raises(SecretUnavailableError, match="not a regular file"):
+            await asyncio.wait_for(resolved(Secret.file(path)), 5)
+    finally:
+        os.close(os.open(path, os.O_RDWR))  # lets go whoever waits for somebody to write
+
+
+async def never() -> str:
+    await asyncio.Event().wait()
+    return VALUE
+
+
+async def soon() -> str:
+    await asyncio.sleep(0.02)
+    return VALUE
+
+
+@pytest.mark.parametrize("kind", ["a coroutine function", "a plain function"])
+async def test_a_provider_that_never_answers_is_named_after_a_while(
+    monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(secrets, "RESOLVE_TIMEOUT_S", 0.05)
+    let_go = threading.Event()
+
+    def hangs() -> str:
+        let_go.wait(20)
+        return VALUE
+
+    provider: Provider = never if kind == "a coroutine function" else hangs
+    refs = [Secret.provider("soon"), Secret.provider("never")]
+    with pytest.raises(SecretUnavailableError, match=r"provider:never .* within 0\.05 s") as caught:
+        await resolve_all(refs, environ={}, providers={"soon": soon, "never": provider})
+    assert caught.value.retry
+    let_go.set()
+
+
+async def test_the_time_is_for_all_secrets_of_an_attempt_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(secrets, "RESOLVE_TIMEOUT_S", 0.1)
+    with pytest.raises(SecretUnavailableError):
+        await resolve_all([Secret.provider("x")] * 10, environ={}, providers={"x": soon})
+
+
+async def test_many_secrets_come_in_the_order_they_were_asked_for() -> None:
+    refs = [Secret.provider("x"), Secret.env("TOKEN"), Secret.env("OTHER", prefix="Bearer ")]
+    environ = {"TOKEN": "a", "OTHER": "b"}
+    values = await resolve_all(refs, environ=environ, providers={"x": soon})
+    assert values == [VALUE, "a", "Bearer b"]
 
 
 def test_a_reference_shows_where_and_never_what(monkeypatch: pytest.MonkeyPatch) -> None:
