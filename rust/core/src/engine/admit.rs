@@ -18,11 +18,13 @@ impl Engine {
         effects: &mut Vec<Effect>,
     ) -> Answer {
         let waiting = self.schedule.len().saturating_add(self.waiting_elsewhere);
-        if waiting.saturating_add(arrivals.len()) > self.limits.pending_max {
+        // What is kept stores nothing.
+        let number = arrivals.iter().filter(|new| !self.keeps(new)).count();
+        if number > 0 && waiting.saturating_add(number) > self.limits.pending_max {
             return Answer::Full(waiting);
         }
         if self.epoch == 0 {
-            self.waiting_elsewhere = waiting.saturating_add(arrivals.len());
+            self.waiting_elsewhere = waiting.saturating_add(number);
         }
         // Within one call an id may come more than once: who holds it by then is known only here.
         let mut holders: HashMap<Arc<str>, TaskKey> = HashMap::new();
@@ -40,6 +42,11 @@ impl Engine {
             answers.push(scheduled);
         }
         Answer::Scheduled(answers)
+    }
+
+    fn keeps(&self, new: &Arrival) -> bool {
+        let taken = new.taken_by.and_then(|key| self.table.get(key));
+        matches!(admission(&new.task, taken), Admission::Keep(_))
     }
 
     fn enqueue_one(&mut self, new: Arrival, now: Now, effects: &mut Vec<Effect>) -> Scheduled {

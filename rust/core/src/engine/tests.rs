@@ -163,6 +163,15 @@ fn an_id_whose_task_has_ended_is_free() {
 }
 
 #[test]
+fn what_is_kept_needs_no_room() {
+    let mut engine = Engine::runner(limits(0, 1), EPOCH, 1);
+    add(&mut engine, task(), 1, None);
+    let kept = add(&mut engine, task(), 2, Some(1));
+    assert_eq!(kept.answer, Answer::Scheduled(vec![Scheduled::Kept(1)]));
+    assert_eq!(add(&mut engine, task(), 3, None).answer, Answer::Full(1));
+}
+
+#[test]
 fn a_call_is_stored_wholly_or_not_at_all() {
     let mut engine = Engine::runner(limits(0, 2), EPOCH, 1);
     add(&mut engine, task(), 1, None);
