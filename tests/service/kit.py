@@ -12,7 +12,8 @@ from typing import Any, NamedTuple, Self
 import aiohttp
 from aiohttp import web
 
-from outhaul import AddressPolicy, WorkManager
+from outhaul import AddressPolicy, Retention, WorkManager
+from outhaul.options import RETENTION_DEFAULT
 from outhaul.service import create_app
 
 LOOPBACK = AddressPolicy.strict(allow=["127.0.0.0/8"])
@@ -44,6 +45,7 @@ class Service:
         port: int = 0,
         address_policy: AddressPolicy = LOOPBACK,
         run: bool = True,
+        retention: Retention = RETENTION_DEFAULT,
         **options: Any,  # noqa: ANN401 — those of create_app
     ) -> None:
         self.manager = WorkManager(
@@ -52,6 +54,7 @@ class Service:
             address_policy=address_policy,
             durability="os",
             run=run,
+            retention=retention,
             workers="elsewhere",
         )
         self.root = root

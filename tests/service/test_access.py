@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import hashlib
+import hmac
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -79,6 +81,34 @@ def test_the_token_is_not_kept(tmp_path: Path, folder: Path) -> None:
     assert len(seen) > 100
 
 
+async def test_tokens_are_compared_by_digest_in_a_time_that_tells_nothing(
+    guarded: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[tuple[bytes, bytes]] = []
+    compare = hmac.compare_digest
+
+    def noted(one: bytes, other: bytes) -> bool:
+        compared.append((one, other))
+        return compare(one, other)
+
+    monkeypatch.setattr("hmac.compare_digest", noted)
+    for given in (TOKEN, "x", "x" * 8000):
+        await guarded.ask("GET", "/v1/stats", headers=bearing(f"Bearer {given}"))
+    digest = hashlib.sha256(TOKEN.encode()).digest()
+    assert [other for _, other in compared] == [digest] * 3
+    assert [len(one) for one, _ in compared] == [len(digest)] * 3
+
+
+def test_one_name_where_several_are_meant_is_refused(tmp_path: Path, folder: Path) -> None:
+    """A string would be as many names as it has characters."""
+    strict = AddressPolicy.strict()
+    manager = WorkManager(tmp_path / "w.db", allowed_roots=[folder], address_policy=strict)
+    for wrong in ({"hosts": "localhost"}, {"allow_secrets": "API_TOKEN"}, {"token": 5}):
+        with pytest.raises(InvalidTypeError) as refused:
+            create_app(manager, **wrong)
+        assert refused.value.argument in wrong
+
+
 @pytest.mark.parametrize("token", ["", "short", "x" * 15])
 def test_a_short_token_is_refused(tmp_path: Path, folder: Path, token: str) -> None:
     strict = AddressPolicy.strict()
@@ -91,7 +121,7 @@ def test_a_short_token_is_refused(tmp_path: Path, folder: Path, token: str) -> N
 
 async def test_a_name_that_is_not_ours_is_not_answered(tmp_path: Path, folder: Path) -> None:
     """A page could let its own name mean this address, and read what we answer (DNS rebinding)."""
-    hosts = {"localhost", "127.0.0.1", "[::1]"}
+    hosts = ["LocalHost", "127.0.0.1", "[::1]"]
     async with Service(tmp_path / "w.db", folder, hosts=hosts) as service:
         for host in ("localhost", "LOCALHOST:1", f"127.0.0.1:{service.port}", "[::1]:80", "[::1]"):
             answer = await service.ask("GET", "/v1/stats", headers={"Host": host})

@@ -102,10 +102,10 @@ async def test_what_a_callback_is_given_arrives(service: Service, client: Client
 @pytest.mark.parametrize(
     ("worker", "kind", "argument"),
     [
-        ({"file_path": "/nowhere"}, SecurityViolationError, "[0].worker.file_path"),
-        ({"file_path": "{root}/none"}, SourceNotFoundError, "[0].worker.file_path"),
-        ({"url": "ftp://x/"}, InvalidArgumentError, "[0].worker.url"),
-        ({"headers": {"Cookie": "a=b"}}, PlainSecretError, '[0].worker.headers["Cookie"]'),
+        ({"file_path": "/nowhere"}, SecurityViolationError, "tasks[0].file_path"),
+        ({"file_path": "{root}/none"}, SourceNotFoundError, "tasks[0].file_path"),
+        ({"url": "ftp://x/"}, InvalidArgumentError, "tasks[0].url"),
+        ({"headers": {"Cookie": "a=b"}}, PlainSecretError, 'tasks[0].headers["Cookie"]'),
     ],
     ids=str,
 )

@@ -17,6 +17,7 @@ from outhaul.service.specs import BODY_BYTES_MAX, TASKS_MAX
 from outhaul.testing import Answer, FlakyServer
 
 NOWHERE = "http://127.0.0.1:9/"
+POST = b"POST /v1/tasks HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 SECRET = b"not for strangers"
 
 
@@ -390,6 +391,29 @@ async def test_a_parameter_that_means_nothing_is_named(
     assert answer.status == 422
     assert answer.field is not None
     assert answer.field.partition("[")[0] == field
+
+
+@pytest.mark.parametrize("number", ["1" + "0" * 25, "-" + "9" * 19, "1" + "0" * 4000])
+async def test_a_number_that_cannot_be_stored_is_refused(service: Service, number: str) -> None:
+    task = f'{{"worker": {{"type": "python", "callback_id": "x", "input": [{number}]}}}}'
+    for body, field in ((task, "worker.input"), (f"[{task}]", "[0].worker.input")):
+        answer = await service.enqueue(body.encode())
+        assert (answer.status, answer.field) in {(422, field), (400, None)}, answer
+    assert await is_untouched(service)
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("outhaul.service.handlers.BODY_TIMEOUT_S", 0.05)
+    reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+    writer.write(POST + b"Content-Length: 100\r\n\r\n[")
+    async with asyncio.timeout(5):
+        head = await reader.readuntil(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 408 ")
+    assert b"\r\nConnection: close\r\n" in head
+    writer.close()
+    assert await is_untouched(service)
 
 
 @pytest.mark.parametrize("seen", ["x", "-1", "1.5", "٣", "9" * 30, "1 2", ""])

@@ -13,9 +13,9 @@ import aiohttp
 import pytest
 from tests.service.process import Serve, command
 
-from outhaul import TaskStatus, WorkManager
+from outhaul import NativeWorker, Task, TaskStatus, WorkManager
 from outhaul.service.client import Client
-from outhaul.testing import FlakyServer
+from outhaul.testing import Answer, FlakyServer
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -47,12 +47,12 @@ async def served(tmp_path: Path, folder: Path) -> AsyncIterator[Serve]:
     ],
     ids=str,
 )
-async def test_what_cannot_be_served_is_said_in_a_line(
+def test_what_cannot_be_served_is_said_in_a_line(
     tmp_path: Path, options: tuple[str, ...], status: int, said: str
 ) -> None:
     (tmp_path / "empty").write_text("\n")
     (tmp_path / "short").write_text("s3cret\n")
-    ended = await command("--db", "work.db", "serve", *options, cwd=tmp_path)
+    ended = asyncio.run(command("--db", "work.db", "serve", *options, cwd=tmp_path))
     assert ended[0] == status, ended
     assert said in ended[2]
     assert "Traceback" not in ended[2]
@@ -164,54 +164,98 @@ async def test_a_server_that_wants_a_token_gets_it_from_a_file(
             assert TOKEN not in err
 
 
-async def test_a_server_that_is_not_there_is_said_in_a_line(tmp_path: Path) -> None:
-    for url in ("http://127.0.0.1:1", "http://", "nonsense"):
-        status, _, err = await command("--server", url, "list", cwd=tmp_path)
-        assert status == 1, err
-        assert err.count("\n") == 1
-        assert "Traceback" not in err
+@pytest.mark.parametrize(
+    ("url", "status", "verb"),
+    [
+        ("http://127.0.0.1:1", 1, ("list",)),
+        ("http://127.0.0.1:1", 1, ("events", "--follow")),  # at once, and not after some tries
+        ("http://127.0.0.1:1", 1, ("upload", "root/a.txt", "--to", "https://example.com/")),
+        ("http://", 2, ("list",)),
+        ("nonsense", 2, ("list",)),
+        ("http://user:s3cret@[::1", 2, ("list",)),
+    ],
+    ids=str,
+)
+@pytest.mark.usefixtures("folder")
+def test_a_server_that_is_not_there_is_said_in_a_line(
+    tmp_path: Path, url: str, status: int, verb: tuple[str, ...]
+) -> None:
+    ended = asyncio.run(asyncio.wait_for(command("--server", url, *verb, cwd=tmp_path), 5))
+    assert ended[0] == status, ended
+    assert ended[2].startswith("outhaul: ")
+    assert ended[2].count("\n") == 1
+    assert "s3cret" not in ended[2]
 
 
-async def test_a_stream_goes_on_after_the_service_was_killed(served: Serve) -> None:
-    """F-15: nothing missing and nothing doubled, by hand and by our own client."""
-    root = served.folder / "root" / "a.txt"
-    worker = {"type": "http_upload", "url": "http://127.0.0.1:9/", "file_path": str(root)}
-    later = {"type": "one_time", "initial_delay_ms": 3_600_000}
-    body = [{"worker": worker, "trigger": later}] * 25
-    by_client: list[int] = []
+async def test_beyond_loopback_it_listens_with_a_token(tmp_path: Path, folder: Path) -> None:
+    (tmp_path / "token").write_text(f"{TOKEN}\n")
+    assert folder.exists()
+    async with (
+        Serve(tmp_path, "--listen", "0.0.0.0:0", "--token-file", "token") as served,
+        aiohttp.ClientSession(served.url) as session,
+    ):
+        for token, status in ((TOKEN, 200), (TOKEN[1:], 401)):
+            headers = {"Authorization": f"Bearer {token}", "Host": "any.example"}
+            async with session.get("/v1/stats", headers=headers) as answer:
+                assert answer.status == status
 
-    async def follow() -> None:
-        async with Client(served.url) as client:
-            async for event in client.events(after=0):
-                by_client.append(event.seq)  # noqa: PERF401 — it is read meanwhile
 
-    async def enqueue() -> None:
-        async with (
-            aiohttp.ClientSession(served.url) as session,
-            session.post("/v1/tasks", json=body) as answer,
-        ):
-            assert answer.status == 201
+@pytest.mark.parametrize("host", ["[::1]", "127.0.0.2", "localhost"])
+async def test_it_answers_to_the_address_it_listens_on(
+    tmp_path: Path, folder: Path, host: str
+) -> None:
+    assert folder.exists()
+    async with Serve(tmp_path, "--listen", f"{host}:0") as served:
+        status, out, err = await command(
+            "--server", f"http://{host}:{served.port}", "list", cwd=tmp_path
+        )
+    assert (status, out, err) == (0, "", "outhaul: none (0 completed, 0 failed)\n")
 
-    following = asyncio.create_task(follow())
-    by_hand: list[int] = []
-    for _ in range(3):
-        await enqueue()
-        async with aiohttp.ClientSession(served.url) as session:
-            seen = {"Last-Event-ID": str(by_hand[-1])} if by_hand else {}
-            query = {} if by_hand else {"after": "0"}
-            async with session.get("/v1/events", headers=seen, params=query) as stream:
-                until = (by_hand[-1] if by_hand else 0) + 13
-                while not by_hand or by_hand[-1] < until:
-                    line = (await stream.content.readline()).decode()
-                    if line.startswith("id: "):
-                        by_hand.append(int(line[4:]))
-                await served.kill()
-        await served.start()
-    await enqueue()
-    async with asyncio.timeout(30):
-        while not by_client or by_client[-1] < 100:
-            await asyncio.sleep(0.05)
-    following.cancel()
-    await asyncio.gather(following, return_exceptions=True)
-    assert by_client == list(range(1, 101))
-    assert by_hand == list(range(1, by_hand[-1] + 1))
+
+async def test_what_a_stranger_sends_that_is_no_http_is_not_logged(served: Serve) -> None:
+    """It may hold a token, where a client is mistaken."""
+    head = b"POST /v1/tasks HTTP/1.1\r\nHost: x\r\n"
+    for sent in (
+        b"\x16\x03\x01\x02\x00\x01\x00",
+        head + b"Authorization : Bearer " + TOKEN.encode() + b"\r\n\r\n",
+        head + b"X: " + b"x" * 10_000 + b"\r\n\r\n",
+        head + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        head + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n[]",
+    ):
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(sent)
+        assert (await reader.read()).startswith(b"HTTP/1.0 400 ")
+        writer.close()
+    served.signal(signal.SIGTERM)
+    assert await served.ended() == 0
+    assert served.process is not None
+    assert served.process.stderr is not None
+    said = (await served.process.stderr.read()).decode()
+    assert said == "outhaul: finishing what runs; once more ends at once\n"
+
+
+@pytest.mark.parametrize("seconds", ["nan", "-1", "inf", "1e12"])
+def test_a_drain_timeout_that_means_nothing_is_refused_at_once(
+    tmp_path: Path, folder: Path, seconds: str
+) -> None:
+    options = ("--root", str(folder), "--listen", "127.0.0.1:0", "--drain-timeout", seconds)
+    ended = asyncio.run(command("serve", *options, cwd=tmp_path))
+    assert ended[0] == 2
+    assert ended[2].startswith("outhaul: drain_timeout: is ")
+
+
+async def test_what_does_not_finish_in_time_is_interrupted_and_kept(
+    tmp_path: Path, folder: Path
+) -> None:
+    async with (
+        FlakyServer(script=[Answer(delay_s=60)]) as server,
+        Serve(tmp_path, *LOOPBACK, "--drain-timeout", "0.2") as served,
+        Client(served.url) as client,
+    ):
+        worker = NativeWorker.http_upload(url=server.url, file_path=folder / "a.txt")
+        await client.enqueue_all([Task("x", worker)])
+        await server.wait_requests()
+        served.signal(signal.SIGTERM)
+        assert await served.ended() == 0
+    async with WorkManager(tmp_path / "work.db", run=False) as manager:
+        assert await manager.get_task_status("x") is TaskStatus.PENDING

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from outhaul.cli.place import token_in
-from outhaul.cli.session import ExitStatus, complain, run
+from outhaul.cli.session import ExitStatus, complain, run, usage
+from outhaul.errors import OuthaulError
 
 if TYPE_CHECKING:
     from outhaul.cli.place import Place
@@ -47,6 +49,9 @@ def serve(
     """Takes tasks over HTTP, and does them. SIGTERM finishes what runs, and ends."""
     place: Place = context.obj.only_here("serve")
     token = token_in(token_file) or place.token
+    for each in root:
+        if not Path(each).is_dir():
+            usage(f"--root: {each} is no directory")
 
     async def work() -> int:
         # Imported here: they load aiohttp.
@@ -65,9 +70,11 @@ def serve(
                 service.Address.parse(listen),
                 token=token,
                 allow_secrets=allow_secret or (),
-                drain_timeout_s=drain_timeout,
+                drain_timeout=drain_timeout,
                 say=complain,
             )
+        except OuthaulError:
+            raise
         except OSError as error:
             complain(f"cannot listen on {listen}: {error.strerror or error}")
             return ExitStatus.FAILED

@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, TypeVar
-from urllib.parse import quote
+import contextlib
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Final, NamedTuple, Self, TypeVar
 
 import aiohttp
 import msgspec
+from aiohttp.http import HttpProcessingError
+from yarl import URL
 
-from outhaul.errors import AccessDeniedError, ServiceError, TaskNotFoundError, from_core
+from outhaul.arguments import choice, text
+from outhaul.errors import (
+    CursorPrunedError,
+    InvalidArgumentError,
+    OuthaulError,
+    ServiceError,
+    TaskNotFoundError,
+)
 from outhaul.model import ScheduleResult, Stats, TaskEvent, TaskProgress, TaskRecord, TaskStatus
 from outhaul.queries import PAGE
 from outhaul.reads import LIVE
-from outhaul.service.problems import Problem
-from outhaul.service.specs import Cancelled, NewTask, Page, PythonTask, Scheduled
-from outhaul.wire import PythonSpec
+from outhaul.service.specs import Cancelled, Page, Scheduled, path_of
+from outhaul.service.translate import as_json, refusal
+from outhaul.wire import public_url
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncGenerator, Iterable
     from types import TracebackType
 
     from outhaul.tasks import Task
@@ -39,6 +49,9 @@ _BUFFER_BYTES: Final = 256 * 1024
 
 _Answer = TypeVar("_Answer")
 _ENCODER: Final = msgspec.json.Encoder()
+_EVENT: Final = msgspec.json.Decoder(TaskEvent)
+_PROGRESS: Final = msgspec.json.Decoder(TaskProgress)
+_BROKEN: Final = (aiohttp.ClientError, TimeoutError)
 
 
 class RemoteTask(NamedTuple):
@@ -50,11 +63,21 @@ class RemoteTask(NamedTuple):
     schedule_result: ScheduleResult
 
     async def result(self) -> TaskEvent:
-        """Waits until the task has ended: the event that says how."""
-        async for event in self.client.events(after=0, task_id=self.task_id):
-            if event.key == self.key and event.is_terminal:
-                return event
-        raise ServiceError("the stream of events has ended before the task has")
+        """Waits until the task has ended: the event that says how.
+
+        Raises:
+            TaskNotFoundError: Retention has removed it.
+        """
+        while True:
+            newest = await self.client.get_task(self.task_id)
+            is_newest = newest is not None and newest.key == self.key
+            log = self.client.events(after=0, task_id=self.task_id, follow=is_newest)
+            with contextlib.suppress(CursorPrunedError):  # away for long: it is asked again
+                async with aclosing(log) as events:
+                    async for event in events:
+                        if event.key == self.key and event.is_terminal:
+                            return event
+                raise TaskNotFoundError(f"the task {self.task_id!r} was removed")
 
 
 class Client:
@@ -66,10 +89,14 @@ class Client:
         Args:
             url: Where the service is, as in `http://127.0.0.1:8420`.
             token: What it wants to see.
+
+        Raises:
+            InvalidArgumentError: That is no address of a server.
         """
-        self._url = url.rstrip("/")
+        self._url = _base(url)
         self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         self._session: aiohttp.ClientSession | None = None
+        self._was_reached = False
 
     async def __aenter__(self) -> Self:
         timeout = aiohttp.ClientTimeout(
@@ -91,38 +118,31 @@ class Client:
 
     async def enqueue_all(self, tasks: Iterable[Task]) -> list[RemoteTask]:
         """As `WorkManager.enqueue_all`."""
-        body = _ENCODER.encode([_as_json(task) for task in tasks])
+        body = _ENCODER.encode([as_json(at, task) for at, task in enumerate(tasks)])
         told = await self._ask("POST", "/v1/tasks", list[Scheduled], body=body)
         return [RemoteTask(self, each.task_id, each.key, each.schedule_result) for each in told]
 
     async def cancel(self, task_id: str) -> bool:
         """As `WorkManager.cancel`."""
-        try:
-            await self._ask("DELETE", _address(task_id), Cancelled)
-        except TaskNotFoundError:
-            return False
-        return True
+        return await self._ask_one("DELETE", task_id, Cancelled) is not None
 
     async def cancel_by_tag(self, tag: str) -> int:
         """As `WorkManager.cancel_by_tag`."""
-        return (await self._ask("DELETE", "/v1/tasks", Cancelled, {"tag": tag})).cancelled
+        return (await self._ask("DELETE", "/v1/tasks", Cancelled, _tag(tag))).cancelled
 
     async def cancel_all(self) -> int:
         """As `WorkManager.cancel_all`."""
-        return (await self._ask("DELETE", "/v1/tasks", Cancelled, {"all": "true"})).cancelled
+        return (await self._ask("DELETE", "/v1/tasks", Cancelled, [("all", "true")])).cancelled
 
     async def get_task(self, task_id: str) -> TaskRecord | None:
         """As `WorkManager.get_task`."""
-        try:
-            return await self._ask("GET", _address(task_id), TaskRecord)
-        except TaskNotFoundError:
-            return None
+        return await self._ask_one("GET", task_id, TaskRecord)
 
     async def get_tasks_by_tag(
         self, tag: str, *, statuses: Iterable[TaskStatus] = LIVE
     ) -> list[TaskRecord]:
         """As `WorkManager.get_tasks_by_tag`."""
-        return await self._tasks(statuses, [("tag", tag)])
+        return await self._tasks(statuses, _tag(tag))
 
     async def get_tasks_by_status(self, *statuses: TaskStatus) -> list[TaskRecord]:
         """As `WorkManager.get_tasks_by_status`."""
@@ -131,7 +151,8 @@ class Client:
     async def _tasks(
         self, statuses: Iterable[TaskStatus], want: list[tuple[str, str]]
     ) -> list[TaskRecord]:
-        want = [*want, *(("status", status.value) for status in statuses), ("limit", str(PAGE))]
+        wanted = [choice("statuses", status, TaskStatus).value for status in statuses]
+        want = [*want, *(("status", status) for status in wanted), ("limit", str(PAGE))]
         page = await self._ask("GET", "/v1/tasks", Page, want)
         found = page.tasks
         while page.next is not None:
@@ -151,77 +172,124 @@ class Client:
         task_id: str | None = None,
         prefix: str | None = None,
         follow: bool = True,
-    ) -> AsyncIterator[TaskEvent]:
+    ) -> AsyncGenerator[TaskEvent]:
         """As `WorkManager.events`. A stream that breaks goes on after the last event, in time."""
+        want = _given(tag=tag, task_id=task_id, prefix=prefix, follow=None if follow else "false")
         if after is None:
             after = (await self.stats()).last_event
-        wanted = {"tag": tag, "task_id": task_id, "prefix": prefix}
-        want = {name: value for name, value in wanted.items() if value is not None}
-        decoder = msgspec.json.Decoder(TaskEvent)
         breaks = 0
         while True:
-            where = {**want, "after": str(after), "follow": str(follow).lower()}
             try:
-                async for data in self._stream("/v1/events", where):
-                    event = decoder.decode(data)
-                    after, breaks = event.seq, 0
-                    yield event
+                where = want | {"after": str(after)}
+                async with aclosing(self._stream("/v1/events", where)) as stream:
+                    async for number, data in stream:
+                        after, breaks = after if number is None else number, 0
+                        if data is not None:
+                            yield self._decoded(_EVENT, data)
                 if not follow:
                     return
-            except (aiohttp.ClientError, TimeoutError) as error:
+            except _BROKEN as error:
                 breaks += 1
-                if breaks > RECONNECTS_MAX:
-                    raise self._unreachable(error) from error
+                self._check_again(error, breaks)
             await asyncio.sleep(RECONNECT_AFTER_S)
 
     async def progress(
         self, *, task_id: str | None = None, tag: str | None = None
-    ) -> AsyncIterator[TaskProgress]:
-        """As `WorkManager.progress`, until the server ends it."""
-        wanted = {"tag": tag, "task_id": task_id}
-        want = {name: value for name, value in wanted.items() if value is not None}
-        decoder = msgspec.json.Decoder(TaskProgress)
-        try:
-            async for data in self._stream("/v1/progress", want):
-                yield decoder.decode(data)
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise self._unreachable(error) from error
+    ) -> AsyncGenerator[TaskProgress]:
+        """As `WorkManager.progress`. A stream that breaks goes on, in time."""
+        want = _given(tag=tag, task_id=task_id)
+        breaks = 0
+        while True:
+            try:
+                async with aclosing(self._stream("/v1/progress", want)) as stream:
+                    async for _, data in stream:
+                        breaks = 0
+                        if data is not None:
+                            yield self._decoded(_PROGRESS, data)
+            except _BROKEN as error:
+                breaks += 1
+                self._check_again(error, breaks)
+            await asyncio.sleep(RECONNECT_AFTER_S)
 
-    async def _stream(self, path: str, want: dict[str, str]) -> AsyncIterator[bytes]:
-        """The data of each event. SOURCE: WHATWG HTML §9.2.6; ours have one line of data."""
+    def _check_again(self, error: Exception, breaks: int) -> None:
+        """Whether a stream is worth another try: a server that was never there is not."""
+        if breaks > RECONNECTS_MAX or not self._was_reached:
+            raise error.why if isinstance(error, _Passing) else self._unreachable(error) from error
+
+    async def _stream(
+        self, path: str, want: dict[str, str]
+    ) -> AsyncGenerator[tuple[int | None, bytes | None]]:
+        """The number and the data of each event. SOURCE: WHATWG HTML §9.2.6; ours are one line."""
         timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=SILENCE_MAX_S
         )
-        async with self._opened().get(self._url + path, params=want, timeout=timeout) as response:
+        url = self._address(path).with_query(want)
+        session = self._opened()
+        async with session.get(url, timeout=timeout, allow_redirects=False) as response:
             if response.status != 200:  # noqa: PLR2004 — the one that is a stream
-                raise _refusal(response.status, await response.read())
-            async for line in response.content:
-                if line.startswith(b"data: "):
-                    yield line[6:]
+                error = refusal(response.status, await response.read())
+                raise _Passing(error) if response.status in _PASSING else error
+            if response.content_type != "text/event-stream":
+                raise self._stranger("that is no stream of events")
+            self._was_reached = True
+            number = data = None
+            while line := await self._line(response.content):
+                name, _, value = line.rstrip(b"\n").partition(b": ")
+                if name == b"id":
+                    number = int(value) if value.isdigit() else None
+                elif name == b"data":
+                    data = value
+                elif line == b"\n":  # before that it may have been cut off
+                    yield number, data
+                    number = data = None
+
+    async def _line(self, content: aiohttp.StreamReader) -> bytes:
+        try:
+            return await content.readline()
+        except (HttpProcessingError, ValueError) as error:
+            raise self._stranger("a line of its stream is too long") from error
+
+    async def _ask_one(self, method: str, task_id: str, into: type[_Answer]) -> _Answer | None:
+        """What the server answers about one task; `None` if it has none of that name."""
+        if not text("task_id", task_id):
+            return None
+        try:
+            return await self._ask(method, f"/v1/tasks/{path_of(task_id)}", into)
+        except TaskNotFoundError:
+            return None
 
     async def _ask(
         self,
         method: str,
         path: str,
         into: type[_Answer],
-        want: Any = None,  # noqa: ANN401 — aiohttp's own
+        want: Iterable[tuple[str, str]] = (),
         *,
         body: bytes | None = None,
     ) -> _Answer:
         headers = {} if body is None else {"Content-Type": "application/json"}
         try:
+            url = self._address(path).with_query(list(want) or None)
             async with self._opened().request(
-                method, self._url + path, params=want, data=body, headers=headers
+                method, url, data=body, headers=headers, allow_redirects=False
             ) as response:
                 answer = await response.read()
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+        except _BROKEN as error:
             raise self._unreachable(error) from error
         if not response.ok:
-            raise _refusal(response.status, answer)
+            raise refusal(response.status, answer)
+        self._was_reached = True
+        return self._decoded(msgspec.json.Decoder(into), answer)
+
+    def _decoded(self, decoder: msgspec.json.Decoder[_Answer], answer: bytes) -> _Answer:
         try:
-            return msgspec.json.decode(answer, type=into)
+            return decoder.decode(answer)
         except msgspec.DecodeError as error:
-            raise ServiceError(f"{self._url} is no outhaul service: {error}") from error
+            raise self._stranger(str(error)) from error
+
+    def _address(self, path: str) -> URL:
+        # Encoded: else an id of dots alone, as `path_of` gives it, would mean another address.
+        return self._url.with_path(self._url.raw_path.rstrip("/") + path, encoded=True)
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -232,26 +300,33 @@ class Client:
         why = str(error) or type(error).__name__
         return ServiceError(f"{self._url} cannot be reached: {why}")
 
-
-def _address(task_id: str) -> str:
-    return f"/v1/tasks/{quote(task_id, safe='')}"
-
-
-def _as_json(task: Task) -> NewTask:
-    spec = task.wire
-    said = {name: getattr(spec, name) for name in spec.__struct_fields__}
-    if isinstance(spec.worker, PythonSpec):
-        value = msgspec.msgpack.decode(spec.worker.input)
-        said["worker"] = PythonTask(callback_id=spec.worker.callback_id, input=value)
-    return NewTask(**said)
+    def _stranger(self, why: str) -> ServiceError:
+        return ServiceError(f"{self._url} is no outhaul service: {why}")
 
 
-def _refusal(status: int, answer: bytes) -> Exception:
-    """The error that the server raised, raised here."""
-    try:
-        problem = msgspec.json.decode(answer, type=Problem)
-    except msgspec.DecodeError:
-        return ServiceError(f"the server answers HTTP {status}, and not as an outhaul service")
-    if status == 401:  # noqa: PLR2004 — the status for it
-        return AccessDeniedError(problem.detail)
-    return from_core(problem.code, problem.field or "", problem.detail)
+# A server that ends or begins, or a proxy before one that does, answers so.
+_PASSING: Final = frozenset({502, 503, 504})
+
+
+class _Passing(aiohttp.ClientError):
+    """A refusal that may be another one soon."""
+
+    def __init__(self, why: OuthaulError) -> None:
+        super().__init__(str(why))
+        self.why = why
+
+
+def _base(url: str) -> URL:
+    with contextlib.suppress(ValueError):
+        base = URL(text("url", url))
+        if base.scheme in {"http", "https"} and base.host and not (base.query_string or base.user):
+            return base
+    raise InvalidArgumentError(f"is {public_url(url)!r}: write http://HOST:PORT", argument="url")
+
+
+def _given(**wanted: str | None) -> dict[str, str]:
+    return {name: text(name, value) for name, value in wanted.items() if value is not None}
+
+
+def _tag(tag: str) -> list[tuple[str, str]]:
+    return [("tag", text("tag", tag))]

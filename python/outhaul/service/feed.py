@@ -30,6 +30,9 @@ RING_BYTES_MAX: Final = 4 * 1024 * 1024
 # So much goes out in one write.
 CHUNK_BYTES: Final = 64 * 1024
 
+# Of many events, so many are encoded before others have their turn on the loop.
+SLICE: Final = 64
+
 # A store that cannot be read now is asked again so much later.
 AGAIN_S: Final = 1.0
 
@@ -98,6 +101,7 @@ class Feed:
                 the reader is slower than retention.
             OuthaulError: The log cannot be read.
         """
+        self._check()
         cursor, chunk = want.after, PROLOGUE
         if cursor is None:
             cursor = (await self._manager.stats()).last_event
@@ -110,13 +114,13 @@ class Feed:
             if chunk:
                 yield chunk
                 chunk = b""
-            elif not want.follow:
-                return
-            elif self._broken is not None:
-                raise self._broken
-            elif cursor < self._last:  # of what there was, nothing was wanted
                 continue
-            elif beats != self._beats:
+            if not want.follow:
+                return
+            self._check()
+            if cursor < self._last:  # of what there was, nothing was wanted
+                continue
+            if beats != self._beats:
                 beats = self._beats
                 # How far it was looked through is said, too: else a reader who wants little would
                 # come back with a number that retention has long passed.
@@ -125,6 +129,10 @@ class Feed:
             else:
                 # Nothing has had the loop since all of this was looked at: no news are missed.
                 await self._pulse.wait()
+
+    def _check(self) -> None:
+        if self._broken is not None:
+            raise self._broken.with_traceback(None)  # else it would grow with each stream
 
     async def _read(self, cursor: int, want: EventsQuery) -> tuple[int, bytes]:
         """A chunk of what there is after a number, and how far it was looked through."""
@@ -203,6 +211,8 @@ class Feed:
                 self._ring_bytes -= len(oldest.frame)
                 self._before = oldest.seq
             self._pulse.wake()
+            if entry.seq % SLICE == 0:
+                await asyncio.sleep(0)
 
     async def _beat(self) -> None:
         while True:

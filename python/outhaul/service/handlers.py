@@ -21,7 +21,6 @@ from outhaul.service.specs import (
     Scheduled,
     TasksQuery,
     query,
-    tasks,
 )
 
 if TYPE_CHECKING:
@@ -34,6 +33,9 @@ READY_TIMEOUT_S: Final = 2.0
 
 # A client that takes longer to say what it wants does not mean to.
 BODY_TIMEOUT_S: Final = 30.0
+
+# Of many tasks, so many are checked before others have their turn on the loop.
+SLICE: Final = 128
 
 _ENCODER: Final = msgspec.json.Encoder()
 
@@ -49,11 +51,17 @@ class Handlers:
     async def enqueue(self, request: web.Request) -> web.Response:
         """Stores one task or many: all of them or none."""
         query(request.query, NoQuery)
-        new, is_list = tasks(await _body(request), secrets=self._secrets)
+        new, is_list = specs.tasks(await _body(request))
         if not new:
             return _json([])
+        wanted = []
+        for at, each in enumerate(new):
+            place = f"tasks[{at}]." if is_list else ""
+            wanted.append(specs.task(each, place, secrets=self._secrets))
+            if at % SLICE == SLICE - 1:
+                await asyncio.sleep(0)
         try:
-            handles = await self._manager.enqueue_all(new)
+            handles = await self._manager.enqueue_all(wanted)
         except OuthaulError as error:
             if not is_list:
                 error.argument = error.argument.removeprefix("tasks[0].")

@@ -7,12 +7,12 @@ from urllib.parse import quote
 
 import msgspec
 
-from outhaul.errors import SecurityViolationError
+from outhaul.errors import InvalidArgumentError, SecurityViolationError
 from outhaul.model import ScheduleResult, TaskRecord, TaskStatus
 from outhaul.queries import PAGE, SEQ_MAX
 from outhaul.service.problems import Refused, undecodable
 from outhaul.tasks import Task
-from outhaul.wire import HttpUploadSpec, PythonSpec, SecretRef, TaskSpec
+from outhaul.wire import Headers, HttpUploadSpec, PythonSpec, SecretRef, TaskSpec
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -28,6 +28,7 @@ class PythonTask(
     msgspec.Struct,
     frozen=True,
     kw_only=True,
+    gc=False,
     forbid_unknown_fields=True,
     tag_field="type",
     tag="python",
@@ -49,7 +50,7 @@ class NewTask(TaskSpec, frozen=True, kw_only=True):
     worker: HttpUploadSpec | PythonTask  # type: ignore[assignment]  # its input as JSON, not encoded
 
 
-class Scheduled(msgspec.Struct, frozen=True, kw_only=True):
+class Scheduled(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What became of a task that was sent.
 
     Attributes:
@@ -165,45 +166,53 @@ def query(of: MultiMapping[str], into: type[_Query]) -> _Query:
         raise undecodable(error) from None
 
 
-def tasks(body: bytes, *, secrets: Container[tuple[str, str]]) -> tuple[list[Task], bool]:
+def tasks(body: bytes) -> tuple[list[NewTask], bool]:
     """The tasks that a body describes, and whether it is a list.
 
     Args:
         body: JSON.
-        secrets: The references that may be named.
 
     Raises:
         Refused: It is not JSON, or does not describe tasks.
-        SecurityViolationError: It names a secret that nobody allowed.
     """
     try:
         found = _TASKS.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise undecodable(error) from None
     if isinstance(found, NewTask):
-        _check_secrets(found, "", secrets)
-        return [_task(found)], False
+        return [found], False
     if len(found) > TASKS_MAX:
         said = f"{len(found)} tasks: send at most {TASKS_MAX} at once"
         raise Refused(413, "TOO_MANY_TASKS", said)
-    for at, new in enumerate(found):
-        _check_secrets(new, f"tasks[{at}].", secrets)
-    return [_task(new) for new in found], True
+    return found, True
 
 
-def _task(new: NewTask) -> Task:
+def task(new: NewTask, place: str, *, secrets: Container[tuple[str, str]]) -> Task:
+    """A task as a manager takes it.
+
+    Args:
+        new: As it was sent.
+        place: Where it stood: nothing, or `tasks[3].`.
+        secrets: The references that may be named.
+
+    Raises:
+        SecurityViolationError: It names a secret that nobody allowed.
+        InvalidArgumentError: The input of its callback cannot be stored.
+    """
     if isinstance(new.worker, PythonTask):
-        encoded = PythonSpec(
-            callback_id=new.worker.callback_id, input=_ENCODER.encode(new.worker.input)
-        )
+        try:
+            value = _ENCODER.encode(new.worker.input)
+        except (OverflowError, RecursionError) as error:
+            raise InvalidArgumentError(
+                f"cannot be stored: {error}", argument=f"{place}input"
+            ) from error
+        encoded = PythonSpec(callback_id=new.worker.callback_id, input=value)
         return Task.from_wire(msgspec.structs.replace(new, worker=encoded))
+    _check_secrets(new.worker.headers, place, secrets)
     return Task.from_wire(new)
 
 
-def _check_secrets(new: NewTask, place: str, allowed: Container[tuple[str, str]]) -> None:
-    if isinstance(new.worker, PythonTask) or not new.worker.headers:
-        return
-    headers = new.worker.headers
+def _check_secrets(headers: Headers, place: str, allowed: Container[tuple[str, str]]) -> None:
     for name, value in headers.items() if isinstance(headers, dict) else headers:
         if isinstance(value, SecretRef) and (value.source, value.name) not in allowed:
             raise SecurityViolationError(
