@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 from collections.abc import AsyncIterator
@@ -12,10 +13,11 @@ from typing import Any, NamedTuple, Self
 import aiohttp
 from aiohttp import web
 
-from outhaul import AddressPolicy, Retention, WorkManager
+from outhaul import AddressPolicy, Retention, TaskEvent, WorkManager
 from outhaul.options import RETENTION_DEFAULT
 from outhaul.service import create_app
 
+NOWHERE = "http://127.0.0.1:9/"
 LOOPBACK = AddressPolicy.strict(allow=["127.0.0.0/8"])
 JSON = {"Content-Type": "application/json"}
 
@@ -134,3 +136,16 @@ async def said(response: aiohttp.ClientResponse) -> AsyncIterator[Said]:
             number = int(fields["id"]) if "id" in fields else None
             yield Said(number, fields["event"], json.loads(fields["data"]))
             fields = {}
+
+
+async def is_untouched(service: Service) -> bool:
+    stats = await service.manager.stats()
+    return stats.live == stats.finished == stats.last_event == 0
+
+
+async def ending(service: Service, task: dict[str, Any]) -> TaskEvent:
+    answer = await service.enqueue(task)
+    assert answer.status == 201, answer
+    handle = await service.manager.get_handle(answer.body["task_id"])
+    assert handle is not None
+    return await asyncio.wait_for(handle.result(), 10)
