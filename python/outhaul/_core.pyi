@@ -136,6 +136,7 @@ class Core:
         task_id: str | None,
         tag: str | None,
         prefix: str | None,
+        skip_pruned: bool,
         limit: int,
         follow: bool,
     ) -> None:

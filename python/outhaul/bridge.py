@@ -51,6 +51,9 @@ class Work(Protocol):
     def stop(self, key: int, attempt: int, reason: str) -> None:
         """Stops a callback that runs."""
 
+    def stop_all(self) -> None:
+        """Stops every callback that runs: another process may run their tasks now."""
+
     def resolve(self, key: int, attempt: int, names: SecretNames) -> None:
         """Looks up the secrets of an attempt; they go back to the core."""
 
@@ -117,8 +120,8 @@ class Bridge:
             self.core.enqueue([(ticket, [])])
             return await future
         except asyncio.CancelledError:
-            if self._waiting.pop(ticket, None) is not None:
-                self.core.abandon(ticket)
+            self._waiting.pop(ticket, None)
+            self.core.abandon(ticket)  # also where it was refused: its parts are kept until then
             raise
 
     def succeeded(self, key: int, attempt: int, result: bytes) -> None:
@@ -185,6 +188,7 @@ class Bridge:
         self.is_broken = True
         self._refusal = error
         self._end(error)
+        self._work.stop_all()
 
     def _end(self, error: OuthaulError) -> None:
         _OPEN.discard(self)

@@ -168,6 +168,11 @@ class Callbacks:
         if task is not None:
             _stop(task)
 
+    def stop_all(self) -> None:
+        """See `bridge.Work.stop_all`."""
+        for task in list(self._running.values()):
+            _stop(task)
+
     def resolve(self, key: int, attempt: int, names: SecretNames) -> None:
         """See `bridge.Work.resolve`."""
         task = asyncio.get_running_loop().create_task(self._resolve(key, attempt, names))
@@ -202,6 +207,9 @@ class Callbacks:
             _LOG.warning("%s: attempt %d raised", context.task_id, attempt, exc_info=error)
             said = f"{type(error).__name__}: {_said(error)}"
             bridge.core.failed(key, attempt, said, retry=True)
+        except BaseException as error:  # else the attempt would run for ever
+            bridge.core.failed(key, attempt, type(error).__name__, retry=True)
+            raise
         else:
             if answer is False:
                 bridge.core.failed(key, attempt, "the callback returned False", retry=True)
@@ -230,7 +238,7 @@ class Callbacks:
         callback, is_coroutine_function = registered
         if is_coroutine_function:
             return await callback(value, context)
-        job = self._threads.submit(callback, value, context)
+        job = self._threads.submit(_called, callback, value, context)
         running = asyncio.wrap_future(job)
         try:
             answer = await asyncio.shield(running)
@@ -267,6 +275,14 @@ def _stop(task: asyncio.Task[None]) -> None:
     # Once: a second time would end the wait for a thread that runs on.
     if not task.cancelling():
         task.cancel()
+
+
+def _called(callback: Callback, value: object, context: TaskContext) -> object:
+    """Calls a function in a thread. No future can carry `StopIteration`."""
+    try:
+        return callback(value, context)
+    except StopIteration as error:
+        raise RuntimeError("the callback raised StopIteration") from error
 
 
 def _encoded(answer: object) -> bytes:

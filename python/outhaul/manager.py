@@ -129,9 +129,13 @@ class WorkManager(Reads):
         self._bridge = Bridge(core, self._callbacks, loop)
         self._callbacks.open(self._bridge, threads_max=self._options.max_concurrent)
         self._queries = Queries(self._bridge)
-        self._signals.start(loop, lambda facts: core.set_unmet(unmet(facts)))
-        if self._options.clock is not None:
-            self._options.clock.start(core.poke)
+        try:
+            self._signals.start(loop, lambda facts: core.set_unmet(unmet(facts)))
+            if self._options.clock is not None:
+                self._options.clock.start(core.poke)
+        except BaseException:  # the user's own code: what is open is closed again
+            await self.close()
+            raise
         return self
 
     async def __aexit__(

@@ -100,6 +100,7 @@ class Queries:
         task_id: str | None = None,
         tag: str | None = None,
         prefix: str | None = None,
+        skip_pruned: bool = False,
         follow: bool,
     ) -> AsyncIterator[TaskEvent]:
         """The log from a cursor on (`None` is from now on); with `follow` it never ends.
@@ -117,15 +118,22 @@ class Queries:
         if after is None:
             after = _NUMBER.decode(await self.bridge.call(self._core.ask_last_event))
         after = integer("after", after, least=0, most=SEQ_MAX)
+        # From the beginning is from what is left of it: on no page is anything missed.
+        skip_pruned = skip_pruned or after == 0
         while True:
             answer = await self.bridge.wait(
-                self._core.ask_events, after=after, limit=PAGE, follow=follow, **wanted
+                self._core.ask_events,
+                after=after,
+                skip_pruned=skip_pruned,
+                limit=PAGE,
+                follow=follow,
+                **wanted,
             )
             events, seen = _EVENTS.decode(answer)
             for event in events:
                 yield event
-            if not follow and not events:
-                return
+            if not events and (not follow or key is not None):
+                return  # the end of the log, or of the task's part of it
             after = seen
 
     async def progress(

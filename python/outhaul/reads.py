@@ -74,6 +74,7 @@ class Reads:
         tag: str | None = None,
         task_id: str | None = None,
         prefix: str | None = None,
+        skip_pruned: bool = False,
         follow: bool = True,
     ) -> AsyncIterator[TaskEvent]:
         """What happens to tasks, in order. A slow reader costs no memory: it re-reads the log.
@@ -84,10 +85,17 @@ class Reads:
             tag: Only tasks with this tag.
             task_id: Only tasks with this id.
             prefix: Only tasks whose id begins so.
+            skip_pruned: Whether events that retention has removed are passed over in silence; from
+                the beginning they always are.
             follow: Whether to wait for more at the end of the log.
         """
         return self._ask().events(
-            after=after, tag=tag, task_id=task_id, prefix=prefix, follow=follow
+            after=after,
+            tag=tag,
+            task_id=task_id,
+            prefix=prefix,
+            skip_pruned=skip_pruned,
+            follow=follow,
         )
 
     async def progress(

@@ -45,6 +45,8 @@ Fields = dict[str, str] | list[tuple[str, str]]
 
 def public_url(url: str) -> str:
     """The part of a URL that may be shown: no user, password, query or fragment."""
+    if "://" not in url:
+        return "(no address)"
     scheme, separator, rest = url.partition("?")[0].partition("#")[0].partition("://")
     authority, slash, path = rest.partition("/")
     return f"{scheme}{separator}{authority.rpartition('@')[2]}{slash}{path}"

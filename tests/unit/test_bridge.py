@@ -43,6 +43,14 @@ class BreakingCore:
         return [(EVERYBODY, None, ("INTERNAL", "", "a thread ended"))], [], [], [], []
 
 
+class StoppingWork:
+    def __init__(self) -> None:
+        self.is_stopped = False
+
+    def stop_all(self) -> None:
+        self.is_stopped = True
+
+
 @pytest.fixture
 def core() -> Iterator[BreakingCore]:
     core = BreakingCore()
@@ -55,7 +63,8 @@ async def test_whoever_waits_for_a_core_that_breaks_is_told_and_so_is_whoever_as
     core: BreakingCore,
 ) -> None:
     loop = asyncio.get_running_loop()
-    bridge = Bridge(cast("Core", core), cast("Work", None), loop)
+    work = StoppingWork()
+    bridge = Bridge(cast("Core", core), cast("Work", work), loop)
     waiting = [bridge.call(core.ask), asyncio.ensure_future(bridge.wait(core.ask))]
     await asyncio.sleep(0)
     assert len(core.asked) == 2
@@ -65,5 +74,6 @@ async def test_whoever_waits_for_a_core_that_breaks_is_told_and_so_is_whoever_as
             await asyncio.wait_for(question, 5)
     with pytest.raises(InternalError, match="a thread ended"):
         bridge.call(core.ask)
+    assert work.is_stopped
     await bridge.close(grace_ms=0)  # there is nothing left to close
     assert not loop.remove_reader(core.reading)

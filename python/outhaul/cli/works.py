@@ -42,6 +42,7 @@ class Works(Protocol):
         tag: str | None = None,
         task_id: str | None = None,
         prefix: str | None = None,
+        skip_pruned: bool = False,
         follow: bool = True,
     ) -> AsyncIterator[TaskEvent]: ...
     def progress(

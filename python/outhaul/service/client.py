@@ -171,10 +171,13 @@ class Client:
         tag: str | None = None,
         task_id: str | None = None,
         prefix: str | None = None,
+        skip_pruned: bool = False,
         follow: bool = True,
     ) -> AsyncGenerator[TaskEvent]:
         """As `WorkManager.events`. A stream that breaks goes on after the last event, in time."""
         want = _given(tag=tag, task_id=task_id, prefix=prefix, follow=None if follow else "false")
+        if skip_pruned or after == 0:  # said, for whenever it goes on
+            want["skip_pruned"] = "true"
         if after is None:
             after = (await self.stats()).last_event
         breaks = 0

@@ -147,7 +147,12 @@ class Feed:
         frames: list[bytes] = []
         size = 0
         events = self._manager.events(
-            after=cursor, tag=want.tag, task_id=want.task_id, prefix=want.prefix, follow=False
+            after=cursor,
+            tag=want.tag,
+            task_id=want.task_id,
+            prefix=want.prefix,
+            skip_pruned=want.skip_pruned or want.after == 0,
+            follow=False,
         )
         # Closed with each chunk: a stream that waits for its reader holds no page of events.
         async with aclosing(cast("AsyncGenerator[TaskEvent]", events)) as log:

@@ -116,6 +116,8 @@ class EventsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     Attributes:
         after: The number of the last event already seen; 0 is from the beginning, nothing is from
             now on. The header `Last-Event-ID` wins over it.
+        skip_pruned: Whether events that retention has removed are passed over in silence; from the
+            beginning they always are.
         follow: Whether the stream goes on at the end of the log.
     """
 
@@ -123,6 +125,7 @@ class EventsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     tag: str | None = None
     task_id: str | None = None
     prefix: str | None = None
+    skip_pruned: bool = False
     follow: bool = True
 
 

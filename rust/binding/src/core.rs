@@ -180,7 +180,7 @@ impl PyCore {
         py.detach(|| self.0.ask(ticket, Query::LastEvent));
     }
 
-    #[pyo3(signature = (ticket, *, after, key, task_id, tag, prefix, limit, follow))]
+    #[pyo3(signature = (ticket, *, after, key, task_id, tag, prefix, skip_pruned, limit, follow))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of one call")]
     fn ask_events(
         &self,
@@ -191,10 +191,11 @@ impl PyCore {
         task_id: Option<String>,
         tag: Option<String>,
         prefix: Option<String>,
+        skip_pruned: bool,
         limit: u32,
         follow: bool,
     ) {
-        let want = EventFilter { key, task_id, tag, prefix, limit };
+        let want = EventFilter { key, task_id, tag, prefix, skip_pruned, limit };
         py.detach(|| self.0.ask(ticket, Query::Events { after, want, follow }));
     }
 

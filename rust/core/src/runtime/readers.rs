@@ -173,6 +173,9 @@ impl Desk {
     fn ask_events(&mut self, mut call: Parked, follow: bool) {
         match self.reader.events(call.after, &call.want) {
             Ok((events, seen)) if events.is_empty() && follow => {
+                if call.want.key.is_some_and(|key| self.has_said_all(key, call.after)) {
+                    return self.completions.reply(call.ticket, pack(&(events, seen)));
+                }
                 if let Some(fault) = call.want.key.and_then(|key| self.gone(key)) {
                     return self.completions.reply(call.ticket, Err(fault));
                 }
@@ -193,6 +196,11 @@ impl Desk {
             },
             Err(error) => self.completions.reply(ticket, Err(error.into())),
         }
+    }
+
+    /// Whether a task has ended, by an event that is not after a number.
+    fn has_said_all(&self, key: TaskKey, after: u64) -> bool {
+        self.reader.last_word(key).is_ok_and(|word| word.is_some_and(|word| word.seq <= after))
     }
 
     /// Why nothing more will ever be heard of a task: retention has removed it.

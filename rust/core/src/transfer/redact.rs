@@ -50,8 +50,18 @@ impl Redactor {
         words.join(" ").chars().take(EXCERPT_CHARS_MAX).collect()
     }
 
-    /// Overwrites every credential in an answer that is kept, with as many asterisks.
+    /// Overwrites every credential in an answer that is kept, with as many asterisks; also one of
+    /// which only the beginning is there, where the answer was cut.
     pub(crate) fn blot(&self, body: &mut [u8]) {
+        for credential in self.credentials.iter().map(String::as_bytes) {
+            let begun = (PIECE_CHARS_MIN..credential.len()).rev();
+            let cut =
+                begun.filter_map(|len| credential.get(..len)).find(|part| body.ends_with(part));
+            if let Some(part) = cut {
+                let from = body.len() - part.len();
+                body.get_mut(from..).unwrap_or_default().fill(b'*');
+            }
+        }
         for credential in self.credentials.iter().map(String::as_bytes) {
             let mut from = 0;
             while let Some(rest) = body.get_mut(from..)
@@ -103,6 +113,7 @@ mod tests {
             ("k:", "hunter22", "k hunter22"),
             ("", "sid=hunter22; theme=dark", "your session: hunter22."),
             ("", "key=\"hunter22\"", "<hunter22>"),
+            ("", "hunter22", "cut off in the middle of hunter2"),
         ] {
             let headers = [ResolvedHeader::secret("X", prefix, secret)];
             let redactor = Redactor::new(&headers, &target);

@@ -128,6 +128,8 @@ fn a_reader_that_was_away_is_told_what_it_has_missed() {
     for after in [1, 5, 13] {
         assert_eq!(reader.events(after, &all).unwrap_err(), StoreError::CursorPruned(after));
     }
+    let skipping = EventFilter { skip_pruned: true, ..all.clone() };
+    assert_eq!(reader.events(1, &skipping).unwrap().0.len(), 8);
     assert!(reader.events(0, &all).is_ok());
     assert_eq!(reader.events(14, &all).unwrap().0.len(), 1);
     let of_one = EventFilter { key: Some(1), ..all };
@@ -152,6 +154,27 @@ fn keys_and_numbers_are_never_given_again() {
     txn(&mut store, &[insert(live(4), named("t4")), enqueued(4)]);
     let reader = Reader::open(&dir.path().join("work.db")).unwrap();
     assert_eq!(reader.last_event().unwrap(), 7);
+}
+
+#[test]
+fn free_pages_go_back_to_the_file_system() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = sqlite(dir.path());
+    for key in 1..=300 {
+        let mut task = named(&format!("t{key}"));
+        task.admitted = vec![7; 3000].into();
+        txn(&mut store, &[insert(live(key), task), enqueued(key)]);
+        txn(&mut store, &ends(key, 1_000, EventKind::Completed));
+    }
+    assert_eq!(walk(&mut store, &keep(0, 0), 100), 299);
+    let free = || {
+        let other = rusqlite::Connection::open(dir.path().join("work.db")).unwrap();
+        other.query_row("PRAGMA freelist_count", [], |row| row.get::<_, i64>(0)).unwrap()
+    };
+    let before = free();
+    assert!(before > 150, "{before}");
+    store.vacuum(100).unwrap();
+    assert_eq!(before - free(), 100);
 }
 
 #[test]

@@ -115,9 +115,9 @@ impl EngineLoop {
         loop {
             let ops = self.parts.inbox.take(BATCH_MAX, self.patience());
             let is_idle = ops.is_empty();
-            if let Err(fault) = self.turn(ops).and_then(|()| self.prune(is_idle)) {
-                self.parts.store.rollback();
-                self.stumble(&fault);
+            match self.turn(ops) {
+                Ok(()) => self.prune(is_idle),
+                Err(fault) => self.stumble(&fault),
             }
             if self.is_closed() {
                 return self.close();

@@ -3,9 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::EngineLoop;
-use crate::model::Fault;
-use crate::store::Store;
 use crate::store::sqlite::{PruneWalk, Retention};
+use crate::store::{Store, StoreError};
 
 /// A piece looks at so many events: a few milliseconds.
 const PIECE_EVENTS: usize = 2000;
@@ -42,12 +41,19 @@ impl Pruning {
 }
 
 impl EngineLoop {
-    /// Does a piece, if it is time for one.
-    pub(super) fn prune(&mut self, is_idle: bool) -> Result<(), Fault> {
+    /// Does a piece, if it is time for one. If that fails, the walk begins again later.
+    pub(super) fn prune(&mut self, is_idle: bool) {
         if self.epoch == 0 || self.closing.is_some() || !self.pruning.is_due(is_idle) {
-            return Ok(());
+            return;
         }
         self.pruning.at = Some(Instant::now());
+        if let Err(fault) = self.prune_piece() {
+            self.parts.store.rollback();
+            self.parts.completions.push(|batch| batch.errors.push(fault.to_string()));
+        }
+    }
+
+    fn prune_piece(&mut self) -> Result<(), StoreError> {
         let store = &mut self.parts.store;
         let mut walk = match self.pruning.walk.take() {
             Some(walk) => walk,

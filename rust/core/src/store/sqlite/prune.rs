@@ -1,8 +1,8 @@
 //! Retention: what ended long ago goes, a bounded piece at a time.
 //!
 //! A walk goes through the log from its beginning, under limits that are fixed when it begins. An
-//! event goes if its task may go; with the event that ended a task, its last, go the task's rows. So a
-//! task is gone or whole to whoever reads, however the walk is cut short, and no index is needed.
+//! event goes if its task may go; with the event that ended a task, its last, go the task's rows. No
+//! event is left without its task, however the walk is cut short, and no index is needed.
 
 use rusqlite::{OptionalExtension, params};
 
@@ -107,7 +107,12 @@ impl SqliteStore {
 
     /// Gives pages that are free now back to the file system, at most so many.
     pub fn vacuum(&self, pages: u32) -> Result<(), StoreError> {
-        Ok(self.connection().execute_batch(&format!("PRAGMA incremental_vacuum({pages})"))?)
+        // It frees a page with each step.
+        let mut statement =
+            self.connection().prepare(&format!("PRAGMA incremental_vacuum({pages})"))?;
+        let mut rows = statement.query([])?;
+        while rows.next()?.is_some() {}
+        Ok(())
     }
 
     fn events_between(

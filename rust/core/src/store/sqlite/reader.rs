@@ -39,6 +39,8 @@ pub struct EventFilter {
     pub tag: Option<String>,
     /// Those of tasks whose id begins so.
     pub prefix: Option<String>,
+    /// Whether what retention has removed is passed over in silence.
+    pub skip_pruned: bool,
     /// At most so many.
     pub limit: u32,
 }
@@ -156,7 +158,7 @@ impl Reader {
         want: &EventFilter,
     ) -> Result<(Vec<EventRecord>, u64), StoreError> {
         let last = self.last_event()?;
-        if after > 0 && want.key.is_none() && after < self.pruned()? {
+        if after > 0 && !want.skip_pruned && want.key.is_none() && after < self.pruned()? {
             return Err(StoreError::CursorPruned(after));
         }
         let (first, end) = match want.key {

@@ -1,0 +1,74 @@
+"""Callbacks that end in odd ways: each attempt still ends, and so does whoever waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from outhaul import EventKind, PythonWorker, Retention, RetryPolicy, WorkManager
+
+
+async def test_a_function_that_raises_stop_iteration_has_failed(tmp_path: Path) -> None:
+    def work(_: object, __: object) -> object:
+        return next(iter(()))
+
+    async with WorkManager(tmp_path / "w.db", workers={"work": work}) as manager:
+        handle = await manager.enqueue("x", PythonWorker("work"), retry=RetryPolicy.NONE)
+        event = await asyncio.wait_for(handle.result(), 5)
+    assert (event.kind, "StopIteration" in event.message) == (EventKind.FAILED, True)
+
+
+async def test_who_resumes_after_the_last_event_of_a_task_is_done_at_once(tmp_path: Path) -> None:
+    async def work(_: object, __: object) -> bool:
+        return True
+
+    async with WorkManager(tmp_path / "w.db", workers={"work": work}) as manager:
+        handle = await manager.enqueue("x", PythonWorker("work"))
+        last = await handle.result()
+        async with asyncio.timeout(5):
+            assert [event async for event in handle.events(after=last.seq)] == []
+            assert [event.seq async for event in handle.events(after=last.seq - 1)] == [last.seq]
+
+
+async def test_the_whole_log_is_read_from_its_beginning_although_parts_are_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page in the middle stands before what retention removed last, and misses nothing."""
+    monkeypatch.setattr("outhaul.queries.PAGE", 3)
+
+    async def work(value: object, _: object) -> object:
+        if value:
+            raise ValueError
+        return True
+
+    once = RetryPolicy.NONE
+    async with WorkManager(tmp_path / "w.db", workers={"work": work}) as manager:
+        for number in range(8):  # failed ones are kept, completed ones between them go
+            task = await manager.enqueue(None, PythonWorker("work", number % 2), retry=once)
+            await task.result()
+    keep = Retention(completed=0.0, failed=None)
+    async with WorkManager(tmp_path / "w.db", workers={"work": work}, retention=keep) as manager:
+        while (await manager.stats()).completed > 0:
+            await asyncio.sleep(0.01)
+        events = [event async for event in manager.events(after=0, follow=False)]
+        assert len(events) == 4 * 3
+        some = manager.events(after=2, skip_pruned=True, follow=False)
+        assert [event.seq async for event in some] == [event.seq for event in events]
+
+
+async def test_signals_that_cannot_start_leave_nothing_open(tmp_path: Path) -> None:
+    class Broken:
+        def start(self, *_: Any) -> None:  # noqa: ANN401 — never used
+            raise OSError("no signals here")
+
+        def close(self) -> None:
+            pass
+
+    with pytest.raises(OSError, match="no signals"):
+        async with WorkManager(tmp_path / "w.db", signals=Broken()):
+            pass
+    async with WorkManager(tmp_path / "w.db") as manager:  # the lock is free, and it runs
+        assert manager.is_open
