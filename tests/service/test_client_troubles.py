@@ -226,7 +226,8 @@ async def test_an_event_that_is_cut_off_is_asked_for_again(monkeypatch: pytest.M
         asyncio.timeout(5),
     ):
         assert [(await anext(events)).seq for _ in range(3)] == [1, 2, 8]
-    assert asked == [b"/v1/events?after=%d" % number for number in (0, 1, 1, 7)]
+    where = b"/v1/events?skip_pruned=true&after=%d"
+    assert asked == [where % number for number in (0, 1, 1, 7)]
 
 
 async def refusal_by(said: bytes, what: str = "events") -> str:
