@@ -14,7 +14,7 @@ import pytest
 from tests.http.peers import RawServer, answer, head_of
 from tests.service.kit import Service
 
-from outhaul import EventKind, NativeWorker, PythonWorker, Retention, Task, TaskEvent, TaskTrigger
+from outhaul import EventKind, PythonWorker, Retention, Task, TaskEvent, TaskTrigger
 from outhaul.errors import (
     InvalidArgumentError,
     InvalidTypeError,
@@ -22,7 +22,6 @@ from outhaul.errors import (
     TaskNotFoundError,
 )
 from outhaul.service.client import Client
-from outhaul.testing import Answer, FlakyServer
 
 LATER = TaskTrigger.one_time(3600)
 
@@ -132,34 +131,6 @@ def test_what_is_no_address_of_a_server_is_refused(url: str) -> None:
         Client(url)
     assert refused.value.argument == "url"
     assert "s3cret" not in str(refused.value)
-
-
-async def test_results_and_progress_outlive_a_restart_of_the_service(
-    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("outhaul.service.client.RECONNECT_AFTER_S", 0.02)
-    monkeypatch.setattr("outhaul.service.client.RECONNECTS_MAX", 1000)
-    first = Service(tmp_path / "w.db", folder)
-    async with (
-        FlakyServer(script=[Answer(delay_s=60)]) as server,
-        first,
-        Client(first.url) as client,
-    ):
-        worker = NativeWorker.http_upload(url=server.url, file_path=folder / "a.txt")
-        (handle,) = await client.enqueue_all([Task("x", worker)])
-        result = asyncio.create_task(handle.result())
-        updates = client.progress()
-        assert (await anext(updates)).task_id == "x"
-        await server.wait_requests()
-        assert first._runner is not None
-        await first._runner.cleanup()
-        async with Service(tmp_path / "w.db", folder, port=first.port), asyncio.timeout(10):
-            assert (await result).success
-            async with aclosing(updates):
-                async for update in updates:
-                    if update.percent == 100:
-                        break
-        assert server.files["a.txt"].times == 1
 
 
 async def test_a_refusal_that_does_not_pass_is_raised_in_the_end(
