@@ -67,7 +67,7 @@ class Service:
 
     async def __aenter__(self) -> Self:
         app = create_app(self.manager, **self._options)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, lingering_time=0.1)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
         self.port = self._runner.addresses[0][1]

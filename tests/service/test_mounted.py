@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
@@ -68,3 +70,53 @@ async def test_a_manager_that_was_open_stays_so(tmp_path: Path, folder: Path) ->
         await runner.cleanup()
         assert manager.is_open
         assert (await manager.stats()).live == 0
+
+
+@asynccontextmanager
+async def running(app: web.Application) -> AsyncIterator[aiohttp.ClientSession]:
+    runner, url = await began(app)
+    try:
+        async with aiohttp.ClientSession(url) as session:
+            yield session
+    finally:
+        await runner.cleanup()
+
+
+async def test_what_is_not_there_under_the_prefix_is_answered_by_the_service(
+    tmp_path: Path, folder: Path
+) -> None:
+    """And to nobody who does not bear its token."""
+    app = web.Application()
+    app.add_subapp("/work", create_app(a_manager(tmp_path, folder), token="x" * 16))
+    bearing = {"Authorization": f"Bearer {'x' * 16}"}
+    async with running(app) as session:
+        answered: dict[str, list[tuple[int, bool]]] = {}
+        for path in ("/work/nowhere", "/work/v1/stats", "/work/healthz", "/nowhere"):
+            for headers in ({}, bearing):
+                async with session.get(path, headers=headers) as answer:
+                    is_ours = answer.content_type != "text/plain"
+                    answered.setdefault(path, []).append((answer.status, is_ours))
+    assert answered == {
+        "/work/nowhere": [(401, True), (404, True)],
+        "/work/v1/stats": [(401, True), (200, True)],
+        "/work/healthz": [(200, True), (200, True)],
+        "/nowhere": [(404, False), (404, False)],
+    }
+
+
+async def test_a_location_leads_to_the_task_whatever_its_name(tmp_path: Path, folder: Path) -> None:
+    app = web.Application()
+    app.add_subapp("/api/work", create_app(a_manager(tmp_path, folder)))
+    async with running(app) as session:
+        worker = {
+            "type": "http_upload",
+            "url": "http://127.0.0.1:9",
+            "file_path": f"{folder}/a.txt",
+        }
+        for task_id, path in (("..", "%2E%2E"), ("a/b ?", "a%2Fb%20%3F")):
+            body = json.dumps({"worker": worker, "task_id": task_id, **LATER})
+            async with session.post("/api/work/v1/tasks", data=body, headers=JSON) as answer:
+                assert answer.headers["Location"] == f"/api/work/v1/tasks/{path}"
+            place = answer.url.with_path(f"/api/work/v1/tasks/{path}", encoded=True)
+            async with session.get(place) as answer:
+                assert (await answer.json())["task_id"] == task_id
