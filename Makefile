@@ -1,7 +1,7 @@
 # The commands of this repository. `make setup` makes .venv; `make test` is what CI runs.
 .NOTPARALLEL:
 .DEFAULT_GOAL := test
-.PHONY: setup test demo bench bench-smoke wheel soak lint fmt types layers rust nginx clean
+.PHONY: setup test demo bench bench-full bench-smoke wheel soak lint fmt types layers rust nginx clean
 
 PYTHON ?= python3
 BIN    := .venv/bin
@@ -57,7 +57,11 @@ demo: setup
 bench: setup
 	@$(PIP) install --group peers || echo 'the peers cannot be installed: their rows stay empty'
 	@command -v redis-server >/dev/null || echo 'redis-server is not installed: no arq'
-	$(BIN)/python -m benches.run $(BENCH)
+	$(BIN)/outhaul bench --out benches/results $(BENCH)
+
+# Every peer and every contest: an hour.
+bench-full:
+	@$(MAKE) bench BENCH="--full $(BENCH)"
 
 # Every benchmark runs once, so that none rots.
 bench-smoke: setup

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benches.contest import Goal, Results
+from outhaul_bench.contest import Goal, Results
 
 
 def _results(**samples: list[float]) -> Results:

@@ -443,3 +443,19 @@ class ProgressMeter:
     @property
     def next_gate(self) -> int:
         """Below this count `sent` surely returns `None`, so a hot path need not call it."""
+
+def serve_sink(certificate: str | None = None, key: str | None = None) -> int:
+    """Serves uploads on loopback until the process ends: for the benchmarks.
+
+    Bodies are read to their end and discarded; `GET` answers with what was counted, as JSON.
+
+    Args:
+        certificate: A PEM file, for TLS.
+        key: Its key, as PEM.
+
+    Returns:
+        The port.
+
+    Raises:
+        OSError: A file cannot be read, or no port be had.
+    """

@@ -1,5 +1,12 @@
 """The one door to the native core: nothing else imports `outhaul._core`."""
 
-from outhaul._core import Core, ManualClock, MultipartEncoder, ProgressMeter, Schedule
+from outhaul._core import (
+    Core,
+    ManualClock,
+    MultipartEncoder,
+    ProgressMeter,
+    Schedule,
+    serve_sink,
+)
 
-__all__ = ["Core", "ManualClock", "MultipartEncoder", "ProgressMeter", "Schedule"]
+__all__ = ["Core", "ManualClock", "MultipartEncoder", "ProgressMeter", "Schedule", "serve_sink"]

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from outhaul.cli import cancel, events, list_tasks, run_tasks, serve, show, upload
+from outhaul.cli import bench, cancel, events, list_tasks, run_tasks, serve, show, upload
 from outhaul.cli.place import Place, token_in
 from outhaul.cli.session import ExitStatus
 
@@ -28,6 +28,11 @@ app.command("show")(show.show)
 app.command("cancel")(cancel.cancel)
 app.command("events")(events.events)
 app.command("serve")(serve.serve)
+app.command(
+    "bench",
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)(bench.bench)
 
 
 def _leave_with_version(wanted: bool) -> None:

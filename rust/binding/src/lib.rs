@@ -7,6 +7,7 @@ mod error;
 mod multipart;
 mod progress;
 mod schedule;
+mod sink;
 
 use pyo3::prelude::*;
 
@@ -23,4 +24,6 @@ mod _core {
     use crate::progress::PyProgressMeter;
     #[pymodule_export]
     use crate::schedule::PySchedule;
+    #[pymodule_export]
+    use crate::sink::serve_sink;
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import importlib.metadata
+import importlib.util
 import json
 import os
 import platform
@@ -14,15 +15,14 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benches.child import ROOT
-from benches.measure import percentile
 from rich.console import Console
 from rich.table import Table
 
-if TYPE_CHECKING:
-    from benches.contest import Contest, Results, Verdict
+from outhaul_bench.measure import percentile
 
-RESULTS = ROOT / "benches" / "results"
+if TYPE_CHECKING:
+    from outhaul_bench.contest import Contest, Results, Verdict
+
 CONGESTION = Path("/proc/sys/net/ipv4/tcp_congestion_control")
 _PACKAGES = ("aiohttp", "uvloop", "huey", "arq", "redis", "hiredis", "msgspec", "outhaul")
 _PROGRAMS = {"curl": "--version", "redis-server": "--version"}
@@ -32,7 +32,7 @@ def provenance(folder: Path) -> dict[str, Any]:
     """What has to be known to believe, or to repeat, a figure."""
     return {
         "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        "commit": _said("git", "-C", str(ROOT), "describe", "--always", "--dirty"),
+        "commit": _commit(),
         "extension": _extension(),
         "cpu": _cpu(),
         "cores": len(os.sched_getaffinity(0)),
@@ -54,10 +54,14 @@ def provenance(folder: Path) -> dict[str, Any]:
 
 
 def save(
-    contest: Contest, results: Results, verdicts: list[Verdict], about: dict[str, Any]
+    folder: Path,
+    contest: Contest,
+    results: Results,
+    verdicts: list[Verdict],
+    about: dict[str, Any],
 ) -> None:
-    """`benches/results/<name>.json`: every sample, so that any other statistic can be made."""
-    RESULTS.mkdir(exist_ok=True)
+    """`<folder>/<name>.json`: every sample, so that any other statistic can be made."""
+    folder.mkdir(exist_ok=True, parents=True)
     document = {
         "name": contest.name,
         "title": contest.title,
@@ -67,7 +71,7 @@ def save(
         "absent": results.absent,
         "about": about,
     }
-    path = RESULTS / f"{contest.name}.json"
+    path = folder / f"{contest.name}.json"
     path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
@@ -173,8 +177,19 @@ def _cpu() -> str:
 
 def _extension() -> str:
     """Its size tells a release build (stripped) from a debug build."""
-    found = sorted((ROOT / "python" / "outhaul").glob("_core*.so"))
-    return ", ".join(f"{path.name} {path.stat().st_size:,} bytes" for path in found) or "installed"
+    found = importlib.util.find_spec("outhaul")
+    assert found is not None
+    assert found.origin is not None
+    there = sorted(Path(found.origin).parent.glob("_core*.so"))
+    return ", ".join(f"{path.name} {path.stat().st_size:,} bytes" for path in there)
+
+
+def _commit() -> str:
+    """Of the checkout that this is part of; nothing where it was installed."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / "benches").is_dir():
+        return ""
+    return _said("git", "-C", str(root), "describe", "--always", "--dirty")
 
 
 def _file_system(folder: Path) -> str:

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benches import sink
-from benches.contest import Arguments, Column, Contender, Contest, Goal, Workshop, loop_goals
-from benches.measure import MIB, LagTicker, Usage, paths_in
+from outhaul_bench import sink
+from outhaul_bench.contest import Arguments, Column, Contender, Contest, Goal, Workshop, loop_goals
+from outhaul_bench.measure import MIB, LagTicker, Usage, paths_in
 
 GIB = 1024 * MIB
 SMALL_BYTES = 16 * 1024
@@ -34,9 +34,9 @@ def contests(*, tiny: bool = False) -> list[Contest]:
 def _contenders(*, is_small: bool = False) -> tuple[Contender, ...]:
     verb = "upload_many" if is_small else "upload"
     return (
-        Contender("outhaul", f"benches.uploads:{verb}"),
-        Contender("aiohttp", f"benches.peers.aiohttp_client:{verb}", needs=("aiohttp",)),
-        Contender("curl", f"benches.peers.curl:{verb}", needs=("$curl",)),
+        Contender("outhaul", f"{__name__}:{verb}"),
+        Contender("aiohttp", f"outhaul_bench.peers.aiohttp_client:{verb}", needs=("aiohttp",)),
+        Contender("curl", f"outhaul_bench.peers.curl:{verb}", needs=("$curl",)),
     )
 
 

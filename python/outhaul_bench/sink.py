@@ -1,40 +1,27 @@
-"""The server of every upload: a native one, so that the client is what is measured.
+"""The server of every upload, in a process of its own: `python -m outhaul_bench.sink [CERT KEY]`.
 
-It is `rust/core/examples/sink.rs`; here it is built, started and asked what it has counted.
+It is native (`rust/sink`), so that the client is what is measured.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import ssl
 import subprocess
+import sys
 import urllib.request
 from typing import TYPE_CHECKING
-
-from benches.child import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-@functools.cache
-def built() -> str:
-    """The program; cargo does nothing where it is up to date."""
-    command = ["cargo", "build", "--release", "--quiet", "--package", "outhaul-core"]
-    messages = subprocess.run(
-        [*command, "--example", "sink", "--message-format", "json"],
-        cwd=ROOT, check=True, text=True, stdout=subprocess.PIPE,
-    ).stdout  # fmt: skip
-    made = [json.loads(line) for line in messages.splitlines()]
-    return next(str(one["executable"]) for one in made if one.get("executable"))
-
-
 @contextlib.contextmanager
 def running(certificate: str = "", key: str = "") -> Iterator[str]:
     """A sink in a process of its own; yields its URL."""
-    command = [built(), *([certificate, key] if certificate else [])]
+    files = [certificate, key] if certificate else []
+    command = [sys.executable, "-m", __name__, *files]
     process = subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     with process:
         assert process.stdout is not None
@@ -53,3 +40,15 @@ def totals(url: str, ca_file: str = "") -> dict[str, int]:
     with urllib.request.urlopen(url, context=context) as answer:
         counted: dict[str, int] = json.loads(answer.read())
     return counted
+
+
+def main() -> None:
+    """Says the port on its first line, and ends with its standard input."""
+    from outhaul._native import serve_sink  # noqa: PLC0415 — in the sink's process only
+
+    print(serve_sink(*sys.argv[1:]), flush=True)
+    sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main()

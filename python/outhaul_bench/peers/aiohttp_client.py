@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from benches.measure import LagTicker, Usage, paths_in
+
+from outhaul_bench.measure import LagTicker, Usage, paths_in
 
 CONCURRENCY = 32
 

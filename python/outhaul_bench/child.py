@@ -1,4 +1,4 @@
-"""One measurement, one fresh process: `python -m benches.child module:function '{"arg": 1}'`."""
+"""One measurement, one fresh process: `python -m outhaul_bench.child module:function '{…}'`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
-from benches.measure import run
+from outhaul_bench.measure import run
 
-ROOT = Path(__file__).resolve().parent.parent
 TIMEOUT_S = 300
 
 
@@ -24,20 +22,19 @@ class ChildFailedError(Exception):
 
 
 def environment() -> dict[str, str]:
-    """What children see: this checkout's sources first, and when they were started."""
+    """What children see, and when they were started."""
     inherited = dict(os.environ)
     # An installed package has its bytecode; a checkout must be allowed to keep its own.
     inherited.pop("PYTHONDONTWRITEBYTECODE", None)
-    path = os.pathsep.join([str(ROOT / "python"), str(ROOT)])
-    return {**inherited, "PYTHONPATH": path, "BENCH_SPAWNED": repr(time.monotonic())}
+    return {**inherited, "BENCH_SPAWNED": repr(time.monotonic())}
 
 
 def measure(target: str, arguments: dict[str, Any]) -> dict[str, Any]:
     """Runs `module:function` in a child and returns the figures it printed last."""
-    command = [sys.executable, "-m", "benches.child", target, json.dumps(arguments)]
+    command = [sys.executable, "-m", "outhaul_bench.child", target, json.dumps(arguments)]
     try:
         done = subprocess.run(
-            command, cwd=ROOT, env=environment(), capture_output=True, text=True,
+            command, env=environment(), capture_output=True, text=True,
             timeout=TIMEOUT_S, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:

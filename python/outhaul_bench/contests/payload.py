@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from benches import sink
-from benches.contest import Contender, Contest, Goal, loop_goals
-from benches.measure import MIB, LagTicker, Usage, paths_in
-from benches.uploads import GIB, LARGE_COLUMNS, served
+from outhaul_bench import sink
+from outhaul_bench.contest import Contender, Contest, Goal, loop_goals
+from outhaul_bench.contests.uploads import GIB, LARGE_COLUMNS, served
+from outhaul_bench.measure import MIB, LagTicker, Usage, paths_in
 
 
 def contests(*, tiny: bool = False) -> list[Contest]:
@@ -16,8 +16,8 @@ def contests(*, tiny: bool = False) -> list[Contest]:
 
 
 _CONTENDERS = (
-    Contender("outhaul", "benches.payload:upload"),
-    Contender("aiohttp", "benches.peers.aiohttp_client:upload", needs=("aiohttp",)),
+    Contender("outhaul", f"{__name__}:upload"),
+    Contender("aiohttp", "outhaul_bench.peers.aiohttp_client:upload", needs=("aiohttp",)),
 )
 
 
@@ -56,9 +56,8 @@ def _tls(size: int) -> Contest:
 
 async def upload(url: str, files: str, ca_file: str, folder: str) -> dict[str, Any]:  # noqa: ARG001 — it stores nothing
     """The peer's session, the same file: only the body is another."""
-    from benches.peers.aiohttp_client import session_for  # noqa: PLC0415 — in the child only
-
     from outhaul.aiohttp import FilePart, MultipartPayload  # noqa: PLC0415
+    from outhaul_bench.peers.aiohttp_client import session_for  # noqa: PLC0415 — in the child only
 
     path = paths_in(files)[0]
     async with session_for(ca_file) as session, LagTicker() as lag:

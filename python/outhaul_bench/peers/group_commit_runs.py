@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benches import drive
-from benches.peers.group_commit import GroupCommit
+from outhaul_bench import drive
+from outhaul_bench.peers.group_commit import GroupCommit
 
 
 async def enqueue(folder: str, awaiters: int, seconds: float) -> dict[str, Any]:

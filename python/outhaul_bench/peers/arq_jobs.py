@@ -15,8 +15,9 @@ from typing import Any, ClassVar
 from arq import create_pool
 from arq.connections import ArqRedis, RedisSettings
 from arq.constants import default_queue_name
-from benches import drive
-from benches.child import ROOT, environment
+
+from outhaul_bench import drive
+from outhaul_bench.child import environment
 
 PORT = "BENCH_REDIS_PORT"
 
@@ -64,8 +65,7 @@ async def _pool(folder: str) -> AsyncIterator[ArqRedis]:
 @contextlib.asynccontextmanager
 async def _worker(pool: ArqRedis) -> AsyncIterator[None]:
     process = subprocess.Popen(  # noqa: ASYNC220 — before the clock starts
-        [sys.executable, "-m", "arq", "benches.peers.arq_jobs.WorkerSettings"],
-        cwd=ROOT,
+        [sys.executable, "-m", "arq", "outhaul_bench.peers.arq_jobs.WorkerSettings"],
         env=environment(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

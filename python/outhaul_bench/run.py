@@ -1,4 +1,4 @@
-"""Runs the benchmarks: `python -m benches.run [NAME …] [--rounds N] [--congestion cubic]`."""
+"""Runs the benchmarks: `outhaul bench [NAME …] [--full] [--rounds N] [--congestion cubic]`."""
 
 from __future__ import annotations
 
@@ -10,23 +10,16 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benches import memory, payload, queue, report, service, startup, uploads
-from benches.contest import OURS, Workshop
 from rich.console import Console
 
+from outhaul_bench import report
+from outhaul_bench.contest import OURS, Scale, Workshop
+from outhaul_bench.contests import contests
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from benches.contest import Contest, Verdict
-
-
-def contests(*, tiny: bool = False) -> list[Contest]:
-    """All of them, in the order of the README's table."""
-    return [
-        contest
-        for module in (uploads, payload, queue, service, memory, startup)
-        for contest in module.contests(tiny=tiny)
-    ]
+    from outhaul_bench.contest import Verdict
 
 
 @contextlib.contextmanager
@@ -43,45 +36,52 @@ def congestion(wanted: str | None) -> Iterator[None]:
         report.CONGESTION.write_text(before, encoding="ascii")
 
 
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benches.run", description=__doc__)
-    names = [contest.name for contest in contests()]
+def arguments(given: Sequence[str]) -> argparse.Namespace:
+    """What was asked for; ends the program where that is nothing we have."""
+    parser = argparse.ArgumentParser(
+        prog="outhaul bench", description="outhaul beside what you would pick instead, in one run"
+    )
+    names = [contest.name for contest in contests(Scale.FULL)]
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(names)}")
+    parser.add_argument("--full", action="store_true", help="every peer and contest: an hour")
     parser.add_argument("--rounds", type=int, help="instead of each contest's own number")
     parser.add_argument("--tiny", action="store_true", help="seconds in all, figures worthless")
     parser.add_argument("--congestion", help="set tcp_congestion_control for the run (root)")
     parser.add_argument("--dir", help="where stores and files go: a real disk, 3 GB free")
-    given = parser.parse_args()
-    for name in given.names:
+    parser.add_argument("--out", type=Path, default=Path("outhaul-bench"), help="for the results")
+    found = parser.parse_args(given)
+    for name in found.names:
         if not any(known.startswith(name) for known in names):
             parser.error(f"no benchmark is called {name}: choose of {', '.join(names)}")
-    return given
+    return found
 
 
-def main() -> int:
-    given = arguments()
+def main(given: Sequence[str] | None = None) -> int:
+    """Holds the contests that were asked for; says and keeps what came of them."""
+    found = arguments(sys.argv[1:] if given is None else given)
     console = Console()
     console.width = max(console.width, 120)
+    scale = Scale.TINY if found.tiny else Scale.FULL if found.full or found.names else Scale.QUICK
     chosen = [
-        contest
-        for contest in contests(tiny=given.tiny)
-        if not given.names or contest.name.startswith(tuple(given.names))
+        contest if found.full else contest.at(Scale.QUICK)
+        for contest in contests(scale)
+        if not found.names or contest.name.startswith(tuple(found.names))
     ]
     began = time.monotonic()
     judged: dict[str, list[Verdict]] = {}
     late_ms: list[float] = []
-    with congestion(given.congestion), tempfile.TemporaryDirectory(dir=given.dir) as folder:
+    with congestion(found.congestion), tempfile.TemporaryDirectory(dir=found.dir) as folder:
         workshop = Workshop(Path(folder))
         about = report.provenance(workshop.folder)
         console.print(" · ".join(f"{key} {about[key]}" for key in
             ("commit", "cpu", "cores", "kernel", "congestion_control", "file_system")))  # fmt: skip
         for contest in chosen:
             with console.status(contest.name) as status:
-                results = contest.hold(workshop, given.rounds or contest.rounds, status.update)
+                results = contest.hold(workshop, found.rounds or contest.rounds, status.update)
             verdicts = [goal.judge(results) for goal in contest.goals]
             report.show(console, contest, results, verdicts)
-            if not given.tiny:
-                report.save(contest, results, verdicts, about)
+            if not found.tiny:
+                report.save(found.out, contest, results, verdicts, about)
             judged[contest.name] = verdicts
             late_ms += results.late_ms.get(OURS, [])
     report.summary(console, judged, late_ms)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-from benches.measure import LagTicker, Usage, percentile
+from outhaul_bench.measure import LagTicker, Usage, percentile
 
 Put = Callable[[dict[str, Any]], Awaitable[Any]]
 

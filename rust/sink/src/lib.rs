@@ -1,21 +1,20 @@
 //! The server of the upload benchmarks: reads requests, discards bodies, counts, and answers 200.
 //!
-//! It knows just enough HTTP/1.1 for the clients measured there: Content-Length, Expect, keep-alive.
-//! Native, so that what is measured is the client: a server in Python spends more on a TLS record
-//! than any client does. A thread a connection, a buffer of 1 MiB. `GET /` answers with what was
-//! counted. It says its port on its first line and ends with its standard input.
-//!
-//! ```text
-//! sink [CERTIFICATE KEY]
-//! ```
-#![allow(clippy::print_stdout, reason = "the port is told on the standard output")]
+//! It knows just enough HTTP/1.1 for the clients measured there: a body by its length or in chunks,
+//! Expect, keep-alive. Native, so that what is measured is the client: a server in Python spends more on
+//! a TLS record than any client does. A thread a connection, a buffer of 1 MiB. `GET` answers with what
+//! was counted.
+
+mod body;
 
 use std::error::Error;
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use body::{Body, length_of};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
@@ -28,25 +27,22 @@ static REQUESTS: AtomicU64 = AtomicU64::new(0);
 static BODY_BYTES: AtomicU64 = AtomicU64::new(0);
 static CIPHERS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let mut arguments = std::env::args().skip(1);
-    let tls = match (arguments.next(), arguments.next()) {
-        (Some(certificate), Some(key)) => Some(Arc::new(tls(&certificate, &key)?)),
-        _ => None,
-    };
+/// Serves on loopback until the process ends, over TLS where a certificate and its key are given (PEM
+/// files). Returns the port.
+pub fn serve(tls: Option<(&Path, &Path)>) -> Result<u16, Box<dyn Error>> {
+    let tls = tls.map(|(certificate, key)| config(certificate, key)).transpose()?.map(Arc::new);
     let listener = TcpListener::bind("127.0.0.1:0")?;
-    println!("{}", listener.local_addr()?.port());
+    let port = listener.local_addr()?.port();
     std::thread::spawn(move || {
         for connection in listener.incoming().flatten() {
             let tls = tls.clone();
-            std::thread::spawn(move || serve(connection, tls));
+            std::thread::spawn(move || answer(connection, tls));
         }
     });
-    io::copy(&mut io::stdin(), &mut io::sink())?;
-    Ok(())
+    Ok(port)
 }
 
-fn tls(certificate: &str, key: &str) -> Result<ServerConfig, Box<dyn Error>> {
+fn config(certificate: &Path, key: &Path) -> Result<ServerConfig, Box<dyn Error>> {
     let chain = CertificateDer::pem_file_iter(certificate)?.collect::<Result<Vec<_>, _>>()?;
     let key = PrivateKeyDer::from_pem_file(key)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -56,7 +52,7 @@ fn tls(certificate: &str, key: &str) -> Result<ServerConfig, Box<dyn Error>> {
 }
 
 /// One connection, until the client ends it. What breaks it is the client's to report.
-fn serve(connection: TcpStream, tls: Option<Arc<ServerConfig>>) -> Option<()> {
+fn answer(connection: TcpStream, tls: Option<Arc<ServerConfig>>) -> Option<()> {
     connection.set_nodelay(true).ok()?;
     match tls {
         None => answer_all(connection, || None).ok(),
@@ -104,48 +100,39 @@ fn answer_all<S: Read + Write>(
             head = rest;
             continue;
         }
-        let length = length_of(&request).unwrap_or(0);
         if request.contains("\r\nexpect: 100-continue") {
             stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
         }
-        head = discard(&mut stream, &mut buffer, rest, length)?;
+        let mut body = Body::new(length_of(&request));
+        head = discard(&mut stream, &mut buffer, rest, &mut body)?;
         REQUESTS.fetch_add(1, Ordering::Relaxed);
-        BODY_BYTES.fetch_add(length, Ordering::Relaxed);
+        BODY_BYTES.fetch_add(body.bytes(), Ordering::Relaxed);
         stream.write_all(OK)?;
     }
 }
 
-fn length_of(request: &str) -> Option<u64> {
-    let after = request.split_once("\r\ncontent-length:")?.1;
-    after.split_once("\r\n")?.0.trim().parse().ok()
-}
-
-/// Reads a body of `length` bytes, of which `begun` is there; gives back what comes after it.
+/// Reads a body to its end, of which `begun` is there; gives back what comes after it.
 fn discard<S: Read>(
     stream: &mut S,
     buffer: &mut [u8],
-    mut begun: Vec<u8>,
-    length: u64,
+    begun: Vec<u8>,
+    body: &mut Body,
 ) -> io::Result<Vec<u8>> {
-    let there = u64::try_from(begun.len()).unwrap_or(u64::MAX);
-    if there >= length {
-        return Ok(begun.split_off(usize::try_from(length).unwrap_or_default()));
+    let taken = body.take(&begun)?;
+    if body.is_whole() {
+        return Ok(begun.get(taken..).unwrap_or_default().to_vec());
     }
-    let mut left = length - there;
-    while left > 0 {
+    loop {
         let count = stream.read(buffer)?;
         if count == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let count = u64::try_from(count).unwrap_or(u64::MAX);
-        if count > left {
-            let from = usize::try_from(left).unwrap_or_default();
-            let to = usize::try_from(count).unwrap_or_default();
-            return Ok(buffer.get(from..to).unwrap_or_default().to_vec());
+        let piece = buffer.get(..count).unwrap_or_default();
+        let taken = body.take(piece)?;
+        if body.is_whole() {
+            return Ok(piece.get(taken..).unwrap_or_default().to_vec());
         }
-        left -= count;
     }
-    Ok(Vec::new())
 }
 
 fn totals() -> String {

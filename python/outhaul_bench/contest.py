@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import enum
 import importlib.util
 import shutil
 import statistics
@@ -13,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benches.child import ChildFailedError, measure
-from benches.measure import percentile
+from outhaul_bench.child import ChildFailedError, measure
+from outhaul_bench.measure import percentile
 
 Arguments = dict[str, Any]
 Sample = dict[str, float]
@@ -22,14 +24,27 @@ OURS = "outhaul"
 LATE = "late_ms"  # the ticks of all rounds together
 
 
+class Scale(enum.Enum):
+    """How much of the suite is run: in seconds, in ten minutes, in an hour."""
+
+    TINY = "tiny"
+    QUICK = "quick"
+    FULL = "full"
+
+
 @dataclass(frozen=True)
 class Contender:
-    """Who takes part. `needs` are modules, or programs written with a leading `$`."""
+    """Who takes part. `needs` are modules, or programs written with a leading `$`.
+
+    Attributes:
+        is_quick: Whether it takes part in the quick run, too.
+    """
 
     name: str
     target: str
     arguments: Arguments = field(default_factory=dict)
     needs: tuple[str, ...] = ()
+    is_quick: bool = True
 
     def missing(self) -> str:
         """What is not installed here."""
@@ -152,6 +167,14 @@ class Contest:
     goals: tuple[Goal, ...]
     setup: Setup = field(default=lambda _: contextlib.nullcontext({}))
     rounds: int = 5
+    is_quick: bool = True
+
+    def at(self, scale: Scale) -> Contest:
+        """With those who take part at that scale."""
+        if scale is Scale.FULL:
+            return self
+        quick = tuple(contender for contender in self.contenders if contender.is_quick)
+        return dataclasses.replace(self, contenders=quick)
 
     def hold(self, workshop: Workshop, rounds: int, say: Callable[[str], None]) -> Results:
         """All rounds: A, B, C, A, B, C."""

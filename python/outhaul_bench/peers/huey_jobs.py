@@ -17,9 +17,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from benches import drive
-from benches.child import ROOT, environment
 from huey import SqliteHuey
+
+from outhaul_bench import drive
+from outhaul_bench.child import environment
 
 # The consumer imports this module and must find the same file.
 FOLDER = "BENCH_HUEY_FOLDER"
@@ -56,10 +57,9 @@ async def enqueue(folder: str, awaiters: int, seconds: float, threads: int) -> d
 
 @contextlib.asynccontextmanager
 async def _consumer(folder: str) -> AsyncIterator[None]:
-    command = [sys.executable, "-m", "huey.bin.huey_consumer", "benches.peers.huey_jobs.huey"]
+    command = [sys.executable, "-m", "huey.bin.huey_consumer", "outhaul_bench.peers.huey_jobs.huey"]
     process = subprocess.Popen(  # noqa: ASYNC220 — before the clock starts
         [*command, *CONSUMER, "--quiet"],
-        cwd=ROOT,
         env={**environment(), FOLDER: folder},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
-from benches import drive
-from benches.contest import Column, Contender, Contest
-from benches.measure import percentile
+
+from outhaul_bench import drive
+from outhaul_bench.contest import Column, Contender, Contest
+from outhaul_bench.measure import percentile
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -47,8 +48,8 @@ def _contest(name: str, title: str, shared: dict[str, Any]) -> Contest:
         name=name,
         title=title,
         contenders=(
-            Contender("outhaul", "benches.service:outhaul", shared),
-            Contender("aiohttp, pure Python", "benches.service:pure_python", shared, _PURE),
+            Contender("outhaul", f"{__name__}:outhaul", shared),
+            Contender("aiohttp, pure Python", f"{__name__}:pure_python", shared, _PURE),
         ),
         columns=_COLUMNS,
         goals=(),
@@ -77,7 +78,7 @@ async def outhaul(folder: str, connections: int, batch: int, seconds: float) -> 
 
 async def pure_python(folder: str, connections: int, batch: int, seconds: float) -> dict[str, Any]:
     """An aiohttp handler that checks nothing, over the pure-Python group commit."""
-    command = ("-m", "benches.peers.http_group_commit", str(Path(folder, "jobs.db")))
+    command = ("-m", "outhaul_bench.peers.http_group_commit", str(Path(folder, "jobs.db")))
     async with _server(*command) as (port, process):
         return await _drive(port, process, drive.PAYLOAD, connections, batch, seconds)
 

@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benches.child import environment
-from benches.contest import Column, Contender, Contest, Goal
+from outhaul_bench.child import environment
+from outhaul_bench.contest import Column, Contender, Contest, Goal
 
 BARE = "import asyncio, sqlite3"
 SPAWNS = 3
@@ -51,18 +51,22 @@ def contests(*, tiny: bool = False) -> list[Contest]:
             name="startup",
             title="From the start of the interpreter to an open store",
             contenders=(
-                Contender(BARE, "benches.startup:start", bare),
-                Contender("outhaul", "benches.startup:start", new),
-                Contender("outhaul, new store", "benches.startup:start", {**new, "is_new": True}),
+                Contender(BARE, f"{__name__}:start", bare),
+                Contender("outhaul", f"{__name__}:start", new),
+                Contender(
+                    "outhaul, new store",
+                    f"{__name__}:start",
+                    {**new, "is_new": True},
+                ),
                 Contender(
                     "huey, existing store",
-                    "benches.startup:start",
+                    f"{__name__}:start",
                     {"program": "huey", "spawns": spawns},
                     ("huey",),
                 ),
                 Contender(
                     "arq, import only",
-                    "benches.startup:start",
+                    f"{__name__}:start",
                     {"program": "arq", "spawns": spawns},
                     ("arq",),
                 ),

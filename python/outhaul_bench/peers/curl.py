@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from benches.measure import Usage, paths_in
+from outhaul_bench.measure import Usage, paths_in
 
 CONCURRENCY = 32
 

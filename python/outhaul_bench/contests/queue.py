@@ -1,4 +1,4 @@
-"""Durable jobs: how fast they are taken in, how fast they are done, how soon one starts."""  # noqa: A005 — never imported by that name alone
+"""Durable jobs: how fast they are taken in, how fast they are done, how soon one starts."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from benches import drive
-from benches.contest import Column, Contender, Contest, Goal, loop_goals
+from outhaul_bench import drive
+from outhaul_bench.contest import Column, Contender, Contest, Goal, loop_goals
 
 _LAG = (Column("lag_p99_ms", "lag p99 ms", 1), Column("lag_max_ms", "lag max ms", 1))
 _RATE = (Column("jobs_s", "jobs/s"), Column("cpu_us", "CPU µs/job"), *_LAG)
@@ -27,12 +27,12 @@ def contests(*, tiny: bool = False) -> list[Contest]:
 def _enqueue(awaiters: int, seconds: float, *, ratio: float, of_pure: float) -> Contest:
     shared = {"awaiters": awaiters, "seconds": seconds}
     pool = {**shared, "threads": awaiters}
-    peers = "benches.peers."
+    peers = "outhaul_bench.peers."
     return Contest(
         name=f"enqueue-{awaiters}",
         title=f"Durable enqueue, {awaiters} concurrent awaiters",
         contenders=(
-            Contender("outhaul", "benches.queue:enqueue", shared),
+            Contender("outhaul", f"{__name__}:enqueue", shared),
             Contender("pure Python", f"{peers}group_commit_runs:enqueue", shared, _PURE),
             Contender("huey, 1 thread", f"{peers}huey_jobs:enqueue", {**pool, "threads": 1}, _HUEY),
             Contender(f"huey, {awaiters} threads", f"{peers}huey_jobs:enqueue", pool, _HUEY),
@@ -55,12 +55,12 @@ def _enqueue(awaiters: int, seconds: float, *, ratio: float, of_pure: float) -> 
 def _finish(*, tiny: bool) -> Contest:
     many = {"awaiters": 256, "count": 500 if tiny else 20_000}
     few = {"awaiters": 256, "count": 50 if tiny else 1000}
-    peers = "benches.peers."
+    peers = "outhaul_bench.peers."
     return Contest(
         name="noop",
         title="No-op Python jobs, from the first enqueue to the last durable completion",
         contenders=(
-            Contender("outhaul", "benches.queue:finish", many),
+            Contender("outhaul", f"{__name__}:finish", many),
             Contender("pure Python", f"{peers}group_commit_runs:finish", many, _PURE),
             Contender("huey", f"{peers}huey_jobs:finish", few, _HUEY),
             Contender("arq", f"{peers}arq_jobs:finish", few, _ARQ),
@@ -72,12 +72,12 @@ def _finish(*, tiny: bool) -> Contest:
 
 def _dispatch(count: int) -> Contest:
     shared = {"count": count}
-    peers = "benches.peers."
+    peers = "outhaul_bench.peers."
     return Contest(
         name="dispatch",
         title="Idle: from enqueue to the start of the callback",
         contenders=(
-            Contender("outhaul", "benches.queue:dispatch", shared),
+            Contender("outhaul", f"{__name__}:dispatch", shared),
             Contender("pure Python", f"{peers}group_commit_runs:dispatch", shared, _PURE),
             Contender("huey, 1 ms poll", f"{peers}huey_jobs:dispatch", shared, _HUEY),
             Contender("arq, 1 ms poll", f"{peers}arq_jobs:dispatch", shared, _ARQ),

@@ -9,10 +9,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from benches import drive
-from benches.child import measure
-from benches.contest import Column, Contender, Contest, Goal, loop_goals
-from benches.measure import MIB, LagTicker, Usage, rss_mib
+from outhaul_bench import drive
+from outhaul_bench.child import measure
+from outhaul_bench.contest import Column, Contender, Contest, Goal, loop_goals
+from outhaul_bench.measure import MIB, LagTicker, Usage, rss_mib
 
 # A caller's batches: small enough that describing one does not hold up the loop.
 BATCH = 500
@@ -25,8 +25,12 @@ def contests(*, tiny: bool = False) -> list[Contest]:
             name="memory",
             title=f"RAM of a pending task, {count:,} of them",
             contenders=(
-                Contender("outhaul", "benches.memory:pending", {"count": count}),
-                Contender("a parked asyncio.Task", "benches.memory:parked", {"count": count // 10}),
+                Contender("outhaul", f"{__name__}:pending", {"count": count}),
+                Contender(
+                    "a parked asyncio.Task",
+                    f"{__name__}:parked",
+                    {"count": count // 10},
+                ),
             ),
             columns=(
                 Column("task_bytes", "B/task"),
@@ -74,7 +78,7 @@ async def pending(folder: str, count: int) -> dict[str, Any]:
         grown = rss_mib() - before
         assert (await manager.stats()).pending == count + 1
     reopened = await asyncio.to_thread(
-        measure, "benches.memory:reopen", {"path": str(path), "count": count}
+        measure, f"{__name__}:reopen", {"path": str(path), "count": count}
     )
     return {
         "task_bytes": grown * MIB / count,

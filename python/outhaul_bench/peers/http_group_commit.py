@@ -9,7 +9,8 @@ import sys
 import msgspec
 import uvloop
 from aiohttp import web
-from benches.peers.group_commit import GroupCommit
+
+from outhaul_bench.peers.group_commit import GroupCommit
 
 
 async def main(path: str) -> None:

@@ -1,0 +1,1 @@
+"""What a user would pick instead: a module for each, imported only where it is installed."""
