@@ -91,8 +91,10 @@ class Core:
             secrets to resolve `(key, attempt, [(source, name, prefix)])`;
             callbacks to stop `(key, attempt, reason)`; messages for the log.
         """
-    def enqueue(self, enqueues: Sequence[tuple[int, Sequence[bytes]]]) -> None:
+    def enqueue(self, enqueues: Sequence[tuple[int, Sequence[bytes]]], more: bool) -> None:
         """Stores the tasks of each `(ticket, specs)`, all or none of it.
+
+        With `more`, others follow at once, so that the commit waits for them: for 2 ms at most.
 
         Answers: `(key, accepted, task_id)`; of several tasks lists of pages, where a page is an
         encoded list of these.

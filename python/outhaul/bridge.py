@@ -26,6 +26,9 @@ _LOG: Final = logging.getLogger("outhaul")
 # More wait for the next turn of the loop, so that no turn takes long.
 BATCH_MAX: Final = 64
 
+# So many enqueues of a turn cross before it ends, for the core to begin with.
+CROSSING: Final = 16
+
 # So many tasks cross at once: a copy of about a millisecond.
 PART: Final = 2048
 
@@ -75,6 +78,8 @@ class Bridge:
         self.is_broken = False
         self._enqueues: list[tuple[int, list[bytes]]] = []
         self._results: list[tuple[int, int, bytes]] = []
+        self._leaves = False
+        self._has_begun = False
         loop.add_reader(core.fileno(), self._drain)
         _OPEN.add(self)
 
@@ -99,6 +104,8 @@ class Bridge:
         self._waiting[ticket] = future
         self._leave_soon()
         self._enqueues.append((ticket, specs))
+        if len(self._enqueues) == CROSSING:
+            self._cross(more=True)
         return future
 
     async def enqueue_many(self, specs: list[bytes]) -> bytes:
@@ -117,7 +124,7 @@ class Bridge:
                     break
             # Nothing overtakes what was called before it.
             self._leave()
-            self.core.enqueue([(ticket, [])])
+            self.core.enqueue([(ticket, [])], False)
             return await future
         except asyncio.CancelledError:
             self._waiting.pop(ticket, None)
@@ -130,14 +137,21 @@ class Bridge:
         self._results.append((key, attempt, result))
 
     def _leave_soon(self) -> None:
-        if not self._enqueues and not self._results:
+        if not self._leaves:
+            self._leaves = True
             self._loop.call_soon(self._leave)
+
+    def _cross(self, *, more: bool) -> None:
+        """Enqueues of this turn cross; with `more` the core knows that others will follow."""
+        enqueues, self._enqueues = self._enqueues, []
+        self._has_begun = more
+        self.core.enqueue(enqueues, more)
 
     def _leave(self) -> None:
         """What has gathered crosses into the core."""
-        if self._enqueues:
-            self.core.enqueue(self._enqueues)
-            self._enqueues = []
+        self._leaves = False
+        if self._enqueues or self._has_begun:
+            self._cross(more=False)
         if self._results:
             self.core.succeeded(self._results)
             self._results = []

@@ -101,13 +101,18 @@ impl PyCore {
         to_python(py, batch)
     }
 
-    fn enqueue(&self, py: Python<'_>, enqueues: Vec<(Ticket, Vec<Bound<'_, PyBytes>>)>) {
+    fn enqueue(
+        &self,
+        py: Python<'_>,
+        enqueues: Vec<(Ticket, Vec<Bound<'_, PyBytes>>)>,
+        more: bool,
+    ) {
         let copied = |specs: Vec<Bound<'_, PyBytes>>| {
             specs.iter().map(|spec| spec.as_bytes().to_vec()).collect()
         };
         let enqueues =
             enqueues.into_iter().map(|(ticket, specs)| (ticket, copied(specs))).collect();
-        py.detach(|| self.0.enqueue(enqueues));
+        py.detach(|| self.0.enqueue(enqueues, more));
     }
 
     fn enqueue_part(&self, py: Python<'_>, ticket: Ticket, specs: Vec<Bound<'_, PyBytes>>) {

@@ -52,35 +52,54 @@ impl Live {
 }
 
 /// Every task that has not ended, by key.
+///
+/// The rows stand close together, in no order; the map holds their places. A map of the rows themselves
+/// would be half empty, and rows are what is big.
 #[derive(Debug, Default)]
 pub struct LiveTable {
-    rows: FxHashMap<TaskKey, Live>,
+    rows: Vec<Live>,
+    places: FxHashMap<TaskKey, u32>,
 }
 
 impl LiveTable {
     /// The row of a task that lives.
     pub fn get(&self, key: TaskKey) -> Option<&Live> {
-        self.rows.get(&key)
+        self.rows.get(self.place(key)?)
     }
 
     /// The row of a task that lives, to change it.
     pub(super) fn get_mut(&mut self, key: TaskKey) -> Option<&mut Live> {
-        self.rows.get_mut(&key)
+        let place = self.place(key)?;
+        self.rows.get_mut(place)
     }
 
     /// Adds or overwrites a row.
     pub(super) fn put(&mut self, live: Live) {
-        self.rows.insert(live.key, live);
+        if let Some(row) = self.get_mut(live.key) {
+            *row = live;
+            return;
+        }
+        // More than 2^32 live tasks do not fit into any machine's memory.
+        let place = u32::try_from(self.rows.len()).unwrap_or(u32::MAX);
+        self.places.insert(live.key, place);
+        self.rows.push(live);
     }
 
     /// Takes a row out.
     pub(super) fn remove(&mut self, key: TaskKey) -> Option<Live> {
-        self.rows.remove(&key)
+        let place = self.places.remove(&key)?;
+        let at = usize::try_from(place).ok()?;
+        let last = self.rows.last()?.key;
+        if last != key {
+            self.places.insert(last, place);
+        }
+        Some(self.rows.swap_remove(at))
     }
 
     /// Forgets everything.
     pub(super) fn clear(&mut self) {
         self.rows.clear();
+        self.places.clear();
     }
 
     /// How many tasks live.
@@ -95,6 +114,10 @@ impl LiveTable {
 
     /// Every row, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = &Live> {
-        self.rows.values()
+        self.rows.iter()
+    }
+
+    fn place(&self, key: TaskKey) -> Option<usize> {
+        self.places.get(&key).and_then(|place| usize::try_from(*place).ok())
     }
 }

@@ -6,6 +6,7 @@ pub mod event;
 pub mod outcome;
 pub mod spec;
 pub mod state;
+mod tagged;
 
 pub use clock::{Clock, Now, UnixMillis};
 pub use error::{ErrorCode, Fault, FaultCode};

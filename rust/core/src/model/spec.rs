@@ -10,6 +10,7 @@ use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::clock::UnixMillis;
+use super::tagged::{self, Tagged};
 
 /// One task as the user described it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,7 +34,7 @@ pub struct TaskSpec {
 }
 
 /// What does the work.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum WorkerSpec {
     /// Sends a file over HTTP, natively.
@@ -171,8 +172,24 @@ pub struct PythonSpec {
     pub input: Vec<u8>,
 }
 
+impl<'de> Deserialize<'de> for WorkerSpec {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        tagged::read(deserializer)
+    }
+}
+
+impl<'de> Tagged<'de> for WorkerSpec {
+    fn members<D: Deserializer<'de>>(tag: &str, members: D) -> Result<Self, D::Error> {
+        match tag {
+            "http_upload" => HttpUploadSpec::deserialize(members).map(Self::HttpUpload),
+            "python" => PythonSpec::deserialize(members).map(Self::Python),
+            _ => Err(tagged::unknown(tag, &["http_upload", "python"])),
+        }
+    }
+}
+
 /// When a task runs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum TriggerSpec {
     /// Once, after a delay.
@@ -180,6 +197,26 @@ pub enum TriggerSpec {
         /// Counted from the enqueue.
         initial_delay_ms: i64,
     },
+}
+
+impl<'de> Deserialize<'de> for TriggerSpec {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        tagged::read(deserializer)
+    }
+}
+
+impl<'de> Tagged<'de> for TriggerSpec {
+    fn members<D: Deserializer<'de>>(tag: &str, members: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct OneTime {
+            initial_delay_ms: i64,
+        }
+        match tag {
+            "one_time" => OneTime::deserialize(members)
+                .map(|OneTime { initial_delay_ms }| Self::OneTime { initial_delay_ms }),
+            _ => Err(tagged::unknown(tag, &["one_time"])),
+        }
+    }
 }
 
 impl TriggerSpec {

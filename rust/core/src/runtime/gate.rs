@@ -16,8 +16,8 @@ use crate::model::{Fault, FaultCode};
 
 /// A call on its way to the engine loop.
 enum Call {
-    /// Enqueues that were made together; each is a decision of its own.
-    Enqueue(Vec<(Ticket, Vec<Vec<u8>>)>),
+    /// Enqueues that were made together, each a decision of its own, and whether others follow at once.
+    Enqueue(Vec<(Ticket, Vec<Vec<u8>>)>, bool),
     /// Tasks of an enqueue that is yet to be made: so many that they come in parts.
     Part(Ticket, Vec<Vec<u8>>),
     /// A part found no room: the whole enqueue is refused, which has been said.
@@ -72,12 +72,14 @@ impl Gate {
         Ok(Self { calls, inbox, callbacks, completions })
     }
 
-    pub(super) fn enqueue(&self, enqueues: Vec<(Ticket, Vec<Vec<u8>>)>) {
+    /// Enqueues of one turn of the event loop; `more` says whether others of that turn follow.
+    pub(super) fn enqueue(&self, enqueues: Vec<(Ticket, Vec<Vec<u8>>)>, more: bool) {
         let number = enqueues.iter().map(|(_, specs)| specs.len()).sum();
         if let Err(waiting) = self.inbox.reserve(number) {
             return self.refuse(enqueues, &full(waiting));
         }
-        if let Err(SendError(Call::Enqueue(enqueues))) = self.calls.send(Call::Enqueue(enqueues)) {
+        let call = Call::Enqueue(enqueues, more);
+        if let Err(SendError(Call::Enqueue(enqueues, _))) = self.calls.send(call) {
             self.inbox.release(number);
             self.refuse(enqueues, &closed());
         }
@@ -134,10 +136,10 @@ impl Desk {
     fn run(&mut self, calls: &Receiver<Call>) {
         for call in calls {
             match call {
-                Call::Enqueue(enqueues) => {
+                Call::Enqueue(enqueues, more) => {
                     let admitted = enqueues.into_iter().filter_map(|call| self.admit(call));
                     let admitted = admitted.collect();
-                    self.inbox.push_all(admitted);
+                    self.inbox.push_turn(admitted, more);
                 }
                 Call::Part(ticket, specs) => {
                     match self.parts.entry(ticket).or_insert_with(|| Some(Vec::new())) {

@@ -38,7 +38,7 @@ pub(super) enum Op {
 
 impl Op {
     /// How many tasks it stores: what it costs.
-    fn weight(&self) -> usize {
+    pub(super) fn weight(&self) -> usize {
         match self {
             Self::Enqueue { tasks, .. } => tasks.len(),
             _ => 1,
@@ -49,13 +49,23 @@ impl Op {
 /// At most this many tasks wait to be stored, from their enqueue to the transaction that takes them.
 const BACKLOG_MAX: usize = 1_000_000;
 
+/// How long a batch waits for the rest of a turn of the event loop that has begun to cross.
+const GATHER_MAX: Duration = Duration::from_millis(2);
+
 /// The loop's queue.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     // LOCKING: held for a push or a take.
-    ops: Mutex<VecDeque<Op>>,
+    queue: Mutex<Queue>,
     arrived: Condvar,
     backlog: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    ops: VecDeque<Op>,
+    /// Whether more follows at once: the event loop is in the middle of a turn.
+    more: bool,
 }
 
 impl Inbox {
@@ -79,38 +89,74 @@ impl Inbox {
     }
 
     /// Several at once, in order, with one wake-up.
-    pub(super) fn push_all(&self, more: Vec<Op>) {
-        if more.is_empty() {
+    pub(super) fn push_all(&self, ops: Vec<Op>) {
+        if ops.is_empty() {
             return;
         }
-        let mut ops = self.lock();
-        let was_empty = ops.is_empty();
-        ops.extend(more);
-        drop(ops);
+        let mut queue = self.lock();
+        let was_empty = queue.ops.is_empty();
+        queue.ops.extend(ops);
+        drop(queue);
         if was_empty {
+            self.arrived.notify_one();
+        }
+    }
+
+    /// Some ops of a turn of the event loop; `more` says whether others of that turn follow.
+    pub(super) fn push_turn(&self, ops: Vec<Op>, more: bool) {
+        let mut queue = self.lock();
+        let wakes = (queue.ops.is_empty() && !ops.is_empty()) || (queue.more && !more);
+        queue.ops.extend(ops);
+        queue.more = more;
+        drop(queue);
+        if wakes {
             self.arrived.notify_one();
         }
     }
 
     /// Puts back, in front, what could not be done now.
     pub(super) fn put_back(&self, again: Vec<Op>) {
-        let mut ops = self.lock();
+        let mut queue = self.lock();
         for op in again.into_iter().rev() {
-            ops.push_front(op);
+            queue.ops.push_front(op);
         }
     }
 
     /// What has arrived, until it stores `max` tasks or more; waits for the first until the time-out.
     pub(super) fn take(&self, max: usize, timeout: Duration) -> Vec<Op> {
-        let mut ops = self.lock();
-        if ops.is_empty() {
-            let woken = self.arrived.wait_timeout(ops, timeout);
-            ops = woken.unwrap_or_else(PoisonError::into_inner).0;
+        let mut queue = self.lock();
+        if queue.ops.is_empty() {
+            let woken = self.arrived.wait_timeout(queue, timeout);
+            queue = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
-        let mut taken = Vec::with_capacity(ops.len().min(max));
+        self.pop(queue, max)
+    }
+
+    /// Whether the batch that was begun has to wait for what belongs into it.
+    pub(super) fn is_gathering(&self) -> bool {
+        let queue = self.lock();
+        queue.ops.is_empty() && queue.more
+    }
+
+    /// What belongs into the batch that was begun: it is there, or follows in this turn of the event
+    /// loop. None, where the batch is complete.
+    pub(super) fn take_rest(&self, max: usize) -> Vec<Op> {
+        let mut queue = self.lock();
+        if queue.ops.is_empty() && queue.more {
+            let waits = |queue: &mut Queue| queue.ops.is_empty() && queue.more;
+            let woken = self.arrived.wait_timeout_while(queue, GATHER_MAX, waits);
+            queue = woken.unwrap_or_else(PoisonError::into_inner).0;
+            // Waited for once: a turn that takes longer is not waited for again.
+            queue.more &= !queue.ops.is_empty();
+        }
+        self.pop(queue, max)
+    }
+
+    fn pop(&self, mut queue: MutexGuard<'_, Queue>, max: usize) -> Vec<Op> {
+        let mut taken = Vec::with_capacity(queue.ops.len().min(max));
         let (mut weight, mut tasks) = (0, 0);
         while weight < max
-            && let Some(op) = ops.pop_front()
+            && let Some(op) = queue.ops.pop_front()
         {
             weight += op.weight();
             if matches!(op, Op::Enqueue { .. }) {
@@ -118,13 +164,13 @@ impl Inbox {
             }
             taken.push(op);
         }
-        drop(ops);
+        drop(queue);
         self.release(tasks);
         taken
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Op>> {
-        self.ops.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -182,9 +182,10 @@ impl Runtime {
         self.completions.drain(max)
     }
 
-    /// Stores the tasks of each enqueue, all or none of it. Answers: pages of (key, accepted, id).
-    pub fn enqueue(&self, enqueues: Vec<(Ticket, Vec<Vec<u8>>)>) {
-        self.gate.enqueue(enqueues);
+    /// Stores the tasks of each enqueue, all or none of it. With `more`, others follow at once, so that
+    /// the commit waits for them, for 2 ms at most. Answers: pages of (key, accepted, id).
+    pub fn enqueue(&self, enqueues: Vec<(Ticket, Vec<Vec<u8>>)>, more: bool) {
+        self.gate.enqueue(enqueues, more);
     }
 
     /// Tasks of an enqueue that follows under that ticket, which has too many for one call.

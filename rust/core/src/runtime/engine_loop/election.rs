@@ -1,6 +1,6 @@
 //! Which process runs: becoming the runner, and starting over from what the store has.
 
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
@@ -80,7 +80,7 @@ impl EngineLoop {
         let mut publication = Publication::default();
         self.stop_lost(&rows, epoch, &mut publication);
         let mut effects = engine.recover(rows, now);
-        self.store(&mut effects, &mut HashMap::new(), &mut publication)?;
+        self.store(&mut effects, &mut FxHashMap::default(), &mut publication)?;
         self.parts.store.commit()?;
         self.engine = engine;
         self.epoch = epoch;
@@ -91,7 +91,7 @@ impl EngineLoop {
 
     /// Notes a stop for each attempt under way here that the store does not know as such any more.
     fn stop_lost(&self, rows: &[Live], epoch: Epoch, publication: &mut Publication) {
-        let known: HashMap<_, _> = rows
+        let known: FxHashMap<_, _> = rows
             .iter()
             .filter(|live| live.status == TaskStatus::Running && live.epoch == epoch)
             .map(|live| (live.key, live.attempt))

@@ -138,7 +138,7 @@ impl EngineLoop {
     /// One turn: a batch, or what time and others brought.
     fn turn(&mut self, mut ops: Vec<Op>) -> Result<(), Fault> {
         ops.retain_mut(|op| !self.without_store(op));
-        if let Err(fault) = self.work(&ops) {
+        if let Err(fault) = self.work(&mut ops) {
             self.parts.store.rollback();
             self.refuse(ops, &fault);
             return Err(fault);
@@ -147,7 +147,7 @@ impl EngineLoop {
     }
 
     /// The part of a turn that needs the store. Does all of it or nothing.
-    fn work(&mut self, ops: &[Op]) -> Result<(), Fault> {
+    fn work(&mut self, ops: &mut Vec<Op>) -> Result<(), Fault> {
         if self.is_stale {
             self.load(self.epoch)?;
         }

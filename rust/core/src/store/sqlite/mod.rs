@@ -1,7 +1,9 @@
 //! The store in one SQLite file. Linked once, statically: nobody opens the file with another SQLite.
 
+mod bulk;
 mod checkpoint;
 mod errors;
+mod gathered;
 mod open;
 mod prune;
 mod reader;

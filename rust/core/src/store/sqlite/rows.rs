@@ -2,26 +2,22 @@
 
 use std::sync::Arc;
 
-use rusqlite::{Row, Statement, params};
+use rusqlite::{Row, Statement};
 
 use crate::engine::Live;
 use crate::model::{Failure, TaskKey, TaskStatus};
 
 use super::super::StoreError;
+use super::bulk::Values;
 
 /// The columns of `live`, in the order of [`live_row`] and [`write_live`].
 pub(super) const LIVE_COLUMNS: &str = "key, status, priority, run_at, attempt, attempts_max, \
     crashes, epoch, lane, needs, native, mark_percent, failure";
 
-/// Adds a row of `live`; the values are those of [`write_live`].
-pub(super) fn insert_live() -> String {
-    format!("INSERT INTO live({LIVE_COLUMNS}) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13)")
-}
-
 /// Changes a row of `live`; the values are those of [`write_live`].
-pub(super) fn update_live() -> String {
-    let changing = LIVE_COLUMNS.trim_start_matches("key, ");
-    format!("UPDATE live SET ({changing}) = (?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13) WHERE key=?1")
+pub(super) const fn update_live() -> &'static str {
+    "UPDATE live SET (status,priority,run_at,attempt,attempts_max,crashes,epoch,lane,needs,native,\
+     mark_percent,failure) = (?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13) WHERE key=?1"
 }
 
 pub(super) fn live_row(row: &Row<'_>) -> rusqlite::Result<Live> {
@@ -45,23 +41,27 @@ pub(super) fn live_row(row: &Row<'_>) -> rusqlite::Result<Live> {
     })
 }
 
-/// Writes a row; says how many it touched.
+/// Changes a row; says how many it touched.
 pub(super) fn write_live(statement: &mut Statement<'_>, live: &Live) -> Result<usize, StoreError> {
-    Ok(statement.execute(params![
-        sql_key(live.key)?,
-        live.status.code(),
-        live.priority,
-        live.run_at,
-        live.attempt,
-        live.attempts_max,
-        live.crashes,
-        live.epoch,
-        live.lane,
-        live.needs,
-        live.native,
-        live.mark_percent,
-        live.failure.as_deref().map(pack).transpose()?,
-    ])?)
+    bind_live(live, &mut Values::of(statement))?;
+    Ok(statement.raw_execute()?)
+}
+
+/// The values of a row, in the order of the columns.
+pub(super) fn bind_live(live: &Live, to: &mut Values<'_, '_>) -> Result<(), StoreError> {
+    to.put(sql_key(live.key)?)?;
+    to.put(live.status.code())?;
+    to.put(live.priority)?;
+    to.put(live.run_at)?;
+    to.put(live.attempt)?;
+    to.put(live.attempts_max)?;
+    to.put(live.crashes)?;
+    to.put(live.epoch)?;
+    to.put(live.lane)?;
+    to.put(live.needs)?;
+    to.put(live.native)?;
+    to.put(live.mark_percent)?;
+    Ok(to.put(live.failure.as_deref().map(pack).transpose()?)?)
 }
 
 /// A failure that cannot be read is none: it only informs, and must not keep its task from running.

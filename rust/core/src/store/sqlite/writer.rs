@@ -1,9 +1,8 @@
 //! The write side: effects to rows, one transaction a batch.
 //!
-//! Narrow rows are gathered while a transaction is open and written at its end, so a task that is
+//! Rows are gathered while a transaction is open and written when it waits or ends, so a task that is
 //! stored, claimed and finished within one batch touches each table once.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -12,26 +11,14 @@ use rusqlite::hooks::Wal;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::super::{Body, RunnerInfo, Selection, Store, StoreError, key_of_generated_id};
+use super::gathered::{DoneRow, EventRow, Gathered, Made, TaskRow};
 use super::open::{Durability, open_writer};
-use super::rows::{
-    LIVE_COLUMNS, insert_live, key_at, live_row, pack, sql_key, update_live, write_live,
-};
-use crate::engine::{Effect, End, Live, NewTask};
-use crate::model::event::EventDetail;
-use crate::model::{Epoch, EventKind, TaskKey, TaskStatus, UnixMillis};
+use super::rows::{LIVE_COLUMNS, key_at, live_row, sql_key};
+use crate::engine::{Effect, Live, NewTask};
+use crate::model::{Epoch, TaskKey, UnixMillis};
 
 /// So many runners are remembered, for people.
 const RUNNERS_KEPT: i64 = 100;
-
-/// What a transaction does to one narrow row.
-enum Change {
-    /// There is none on disk yet.
-    Insert(Live),
-    /// There is one on disk.
-    Update(Live),
-    /// There is one on disk, and it goes.
-    Delete,
-}
 
 /// The write side of a store in one SQLite file.
 pub struct SqliteStore {
@@ -40,7 +27,7 @@ pub struct SqliteStore {
     durability: Durability,
     /// How long the WAL was after the last commit, in pages of 4 KiB.
     wal_pages: Arc<AtomicI32>,
-    changes: BTreeMap<TaskKey, Change>,
+    gathered: Gathered,
     /// The last event that we have seen, or written and committed.
     seen_seq: i64,
     /// The last event, with those of the open transaction.
@@ -62,7 +49,7 @@ impl SqliteStore {
             path: path.to_owned(),
             durability,
             wal_pages,
-            changes: BTreeMap::new(),
+            gathered: Gathered::new(),
             seen_seq: 0,
             last_seq: 0,
         };
@@ -127,108 +114,14 @@ impl SqliteStore {
     }
 
     fn insert(&mut self, live: &Live, task: &NewTask, at: UnixMillis) -> Result<(), StoreError> {
-        let key = sql_key(live.key)?;
-        self.connection
-            .prepare_cached(
-                "INSERT INTO task(key, task_id, tag, created_at, first_seq, spec, admitted) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-            )?
-            .execute(params![
-                key,
-                task.task_id.as_deref(),
-                task.tag.as_deref(),
-                at,
-                self.last_seq + 1,
-                &*task.spec,
-                &*task.admitted
-            ])?;
         if let Some(task_id) = task.task_id.as_deref() {
             self.connection
                 .prepare_cached("INSERT OR REPLACE INTO name(task_id, key) VALUES (?1, ?2)")?
-                .execute(params![task_id, key])?;
+                .execute(params![task_id, sql_key(live.key)?])?;
         }
-        self.changes.insert(live.key, Change::Insert(live.clone()));
-        Ok(())
-    }
-
-    fn update(&mut self, live: &Live) {
-        let change = match self.changes.get(&live.key) {
-            Some(Change::Insert(_)) => Change::Insert(live.clone()),
-            _ => Change::Update(live.clone()),
-        };
-        self.changes.insert(live.key, change);
-    }
-
-    fn finish(
-        &mut self,
-        key: TaskKey,
-        status: TaskStatus,
-        at: UnixMillis,
-        attempt: u32,
-        end: &End,
-    ) -> Result<(), StoreError> {
-        if let Some(Change::Insert(_)) = self.changes.get(&key) {
-            self.changes.remove(&key);
-        } else {
-            self.changes.insert(key, Change::Delete);
-        }
-        let (success, failure) = match end {
-            End::Success(success) => (Some(pack(success)?), None),
-            End::Failure(failure) => (None, Some(pack(failure)?)),
-        };
-        self.connection
-            .prepare_cached(
-                "INSERT INTO done(key, status, finished_at, attempt, end_seq, success, failure) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-            )?
-            .execute(params![
-                sql_key(key)?,
-                status.code(),
-                at,
-                attempt,
-                // The engine records the event that says so right after this.
-                self.last_seq + 1,
-                success,
-                failure
-            ])?;
-        Ok(())
-    }
-
-    fn record(
-        &mut self,
-        at: UnixMillis,
-        kind: EventKind,
-        key: TaskKey,
-        detail: &EventDetail,
-    ) -> Result<(), StoreError> {
-        let packed = if *detail == EventDetail::default() { None } else { Some(pack(detail)?) };
-        self.last_seq += 1;
-        self.connection
-            .prepare_cached(
-                "INSERT INTO event(seq, at, kind, key, detail) VALUES (?1, ?2, ?3, ?4, ?5)",
-            )?
-            .execute(params![self.last_seq, at, kind.code(), sql_key(key)?, packed])?;
-        Ok(())
-    }
-
-    /// Writes the narrow rows that the transaction has gathered.
-    ///
-    /// A change of a row that is not there is refused, and with it the transaction: then the engine
-    /// knows something that the store does not, and has to be built anew.
-    fn flush(&mut self) -> Result<(), StoreError> {
-        let mut insert = self.connection.prepare_cached(&insert_live())?;
-        let mut update = self.connection.prepare_cached(&update_live())?;
-        let mut delete = self.connection.prepare_cached("DELETE FROM live WHERE key=?1")?;
-        for (key, change) in std::mem::take(&mut self.changes) {
-            let rows = match change {
-                Change::Insert(live) => write_live(&mut insert, &live)?,
-                Change::Update(live) => write_live(&mut update, &live)?,
-                Change::Delete => delete.execute([sql_key(key)?])?,
-            };
-            if rows != 1 {
-                return Err(StoreError::Internal(format!("task {key} does not live")));
-            }
-        }
+        let first_seq = self.last_seq + 1;
+        let row = TaskRow { key: live.key, task: task.clone(), at, first_seq };
+        self.gathered.task(row, live.clone());
         Ok(())
     }
 
@@ -246,21 +139,25 @@ impl SqliteStore {
 
 impl Store for SqliteStore {
     fn begin(&mut self) -> Result<(), StoreError> {
-        self.changes.clear();
+        self.gathered.clear();
         self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         self.last_seq = self.max_seq()?;
         Ok(())
     }
 
     fn commit(&mut self) -> Result<(), StoreError> {
-        self.flush()?;
+        self.write_out()?;
         self.connection.prepare_cached("COMMIT")?.execute([])?;
         self.seen_seq = self.last_seq;
         Ok(())
     }
 
+    fn write_out(&mut self) -> Result<(), StoreError> {
+        self.gathered.write(&self.connection)
+    }
+
     fn rollback(&mut self) {
-        self.changes.clear();
+        self.gathered.clear();
         if !self.connection.is_autocommit() {
             // Fails only where SQLite has rolled back by itself, which is what is wanted.
             drop(self.connection.execute_batch("ROLLBACK"));
@@ -271,12 +168,27 @@ impl Store for SqliteStore {
         for effect in effects {
             match effect {
                 Effect::Insert { live, task, at } => self.insert(live, task, *at)?,
-                Effect::Update(live) => self.update(live),
+                Effect::Update(live) => self.gathered.live(live),
                 Effect::Finish { key, status, at, attempt, end } => {
-                    self.finish(*key, *status, *at, *attempt, end)?;
+                    self.gathered.done(DoneRow {
+                        key: *key,
+                        status: *status,
+                        at: *at,
+                        attempt: *attempt,
+                        // The engine records the event that says so right after this.
+                        end_seq: self.last_seq + 1,
+                        end: end.clone(),
+                    });
                 }
                 Effect::Record { at, kind, key, detail } => {
-                    self.record(*at, *kind, *key, detail)?;
+                    self.last_seq += 1;
+                    self.gathered.event(EventRow {
+                        seq: self.last_seq,
+                        at: *at,
+                        kind: *kind,
+                        key: *key,
+                        detail: detail.clone(),
+                    });
                 }
                 Effect::Start { .. } | Effect::Stop { .. } => {}
             }
@@ -326,10 +238,10 @@ impl Store for SqliteStore {
     }
 
     fn live(&mut self, key: TaskKey) -> Result<Option<Live>, StoreError> {
-        match self.changes.get(&key) {
-            Some(Change::Insert(live) | Change::Update(live)) => return Ok(Some(live.clone())),
-            Some(Change::Delete) => return Ok(None),
-            None => {}
+        match self.gathered.made_of(key) {
+            Made::Live(live) => return Ok(Some(live.clone())),
+            Made::Gone => return Ok(None),
+            Made::Nothing => {}
         }
         let mut statement = self
             .connection
@@ -338,7 +250,7 @@ impl Store for SqliteStore {
     }
 
     fn each_live(&mut self, take: &mut dyn FnMut(Live)) -> Result<(), StoreError> {
-        self.flush()?;
+        self.write_out()?;
         let mut statement =
             self.connection.prepare(&format!("SELECT {LIVE_COLUMNS} FROM live ORDER BY key"))?;
         for live in statement.query_map([], live_row)? {
@@ -348,7 +260,7 @@ impl Store for SqliteStore {
     }
 
     fn select(&mut self, selection: &Selection) -> Result<Vec<TaskKey>, StoreError> {
-        self.flush()?;
+        self.write_out()?;
         match selection {
             Selection::Key(key) => self.alive(Some(*key)),
             Selection::TaskId(task_id) => {
@@ -364,6 +276,7 @@ impl Store for SqliteStore {
     }
 
     fn body(&mut self, key: TaskKey) -> Result<Option<Body>, StoreError> {
+        self.gathered.write_fixed(&self.connection)?;
         let mut statement = self
             .connection
             .prepare_cached("SELECT task_id, tag, spec, admitted FROM task WHERE key=?1")?;
