@@ -91,13 +91,16 @@ class Core:
             secrets to resolve `(key, attempt, [(source, name, prefix)])`;
             callbacks to stop `(key, attempt, reason)`; messages for the log.
         """
-    def enqueue(self, enqueues: Sequence[tuple[int, Sequence[bytes]]], more: bool) -> None:
-        """Stores the tasks of each `(ticket, specs)`, all or none of it.
+    def enqueue(self, enqueues: Sequence[tuple[int, bytes]], more: bool) -> None:
+        """Stores the task of each `(ticket, spec)`. Answers: `(key, accepted, task_id)`.
 
         With `more`, others follow at once, so that the commit waits for them: for 2 ms at most.
+        """
+    def enqueue_all(self, ticket: int, specs: Sequence[bytes]) -> None:
+        """Stores several tasks, all or none; those of its parts come first.
 
-        Answers: `(key, accepted, task_id)`; of several tasks lists of pages, where a page is an
-        encoded list of these.
+        Answer: `(key, accepted, task_id)` of the only one; of several an encoded list of pages,
+        where a page is an encoded list of these.
         """
     def enqueue_part(self, ticket: int, specs: Sequence[bytes]) -> None:
         """Tasks of an enqueue that follows under that ticket and has too many for one call."""

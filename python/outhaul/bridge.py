@@ -11,6 +11,7 @@ import itertools
 import logging
 import os
 import weakref
+from asyncio import get_running_loop
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from outhaul.errors import ForkedError, ManagerClosedError, OuthaulError, WrongLoopError, from_core
@@ -37,6 +38,9 @@ EVERYBODY: Final = 0
 
 CallbackRequest = tuple[int, int, str, bytes, str]
 """Key, attempt, callback, encoded input, task id."""
+
+Scheduled = tuple[int, bool, str]
+"""Key, whether it was accepted, task id."""
 
 SecretNames = list[tuple[SecretSource, str, str]]
 """Source, name and prefix of each."""
@@ -73,10 +77,10 @@ class Bridge:
         self._work = work
         self._loop = loop
         self._tickets = itertools.count(1)
-        self._waiting: dict[int, asyncio.Future[bytes]] = {}
+        self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._refusal: OuthaulError | type[OuthaulError] | None = None
         self.is_broken = False
-        self._enqueues: list[tuple[int, list[bytes]]] = []
+        self._enqueues: list[tuple[int, bytes]] = []
         self._results: list[tuple[int, int, bytes]] = []
         self._leaves = False
         self._has_begun = False
@@ -93,38 +97,39 @@ class Bridge:
         """
         if self._refusal is not None:
             raise self._refusal
-        if asyncio.get_running_loop() is not self._loop:
+        if get_running_loop() is not self._loop:
             raise WrongLoopError
 
-    def enqueue(self, specs: list[bytes]) -> asyncio.Future[bytes]:
-        """Stores tasks, all or none. What is enqueued in one turn of the loop crosses together."""
+    def enqueue(self, spec: bytes) -> asyncio.Future[Scheduled]:
+        """Stores a task. What is enqueued in one turn of the loop is committed together."""
         self.check()
         ticket = next(self._tickets)
-        future: asyncio.Future[bytes] = self._loop.create_future()
+        future: asyncio.Future[Scheduled] = self._loop.create_future()
         self._waiting[ticket] = future
-        self._leave_soon()
-        self._enqueues.append((ticket, specs))
-        if len(self._enqueues) == CROSSING:
+        if not self._leaves:
+            self._leave_soon()
+        enqueues = self._enqueues
+        enqueues.append((ticket, spec))
+        if len(enqueues) == CROSSING:
             self._cross(more=True)
         return future
 
-    async def enqueue_many(self, specs: list[bytes]) -> bytes:
-        """As `enqueue`, for however many: they cross in parts, a turn of the loop for each."""
-        if len(specs) <= PART:
-            return await self.enqueue(specs)
+    async def enqueue_all(self, specs: list[bytes]) -> bytes:
+        """Stores several tasks, all or none: they cross in parts, a turn of the loop for each."""
         self.check()
         ticket = next(self._tickets)
         future: asyncio.Future[bytes] = self._loop.create_future()
         self._waiting[ticket] = future
         try:
-            for at in range(0, len(specs), PART):
+            last = (len(specs) - 1) // PART * PART
+            for at in range(0, last, PART):
                 self.core.enqueue_part(ticket, specs[at : at + PART])
                 await asyncio.sleep(0)
                 if future.done():  # refused
                     break
             # Nothing overtakes what was called before it.
             self._leave()
-            self.core.enqueue([(ticket, [])], False)
+            self.core.enqueue_all(ticket, specs[last:])
             return await future
         except asyncio.CancelledError:
             self._waiting.pop(ticket, None)
@@ -133,13 +138,13 @@ class Bridge:
 
     def succeeded(self, key: int, attempt: int, result: bytes) -> None:
         """A callback has done its work. Crosses as enqueues do."""
-        self._leave_soon()
+        if not self._leaves:
+            self._leave_soon()
         self._results.append((key, attempt, result))
 
     def _leave_soon(self) -> None:
-        if not self._leaves:
-            self._leaves = True
-            self._loop.call_soon(self._leave)
+        self._leaves = True
+        self._loop.call_soon(self._leave)
 
     def _cross(self, *, more: bool) -> None:
         """Enqueues of this turn cross; with `more` the core knows that others will follow."""

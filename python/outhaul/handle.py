@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 _EVENT: Final = msgspec.msgpack.Decoder(TaskEvent)
 _NUMBER: Final = msgspec.msgpack.Decoder(int)
-_ROW: Final = msgspec.msgpack.Decoder(tuple[int, bool, str])
 _PAGES: Final = msgspec.msgpack.Decoder(list[bytes])
+ACCEPTED: Final = ScheduleResult.ACCEPTED
+KEPT: Final = ScheduleResult.KEPT
 _PAGE: Final = msgspec.msgpack.Decoder(list[tuple[int, bool, str]])
 
 
@@ -34,12 +35,10 @@ class TaskHandle:
 
     __slots__ = ("_queries", "key", "schedule_result", "task_id")
 
-    def __init__(
-        self, task_id: str, key: int, schedule_result: ScheduleResult, queries: Queries
-    ) -> None:
+    def __init__(self, key: int, accepted: bool, task_id: str, queries: Queries) -> None:
         self.task_id = task_id
         self.key = key
-        self.schedule_result = schedule_result
+        self.schedule_result = ACCEPTED if accepted else KEPT
         self._queries = queries
 
     def __repr__(self) -> str:
@@ -122,19 +121,7 @@ class TaskHandle:
                     question.exception()  # the same for both, and raised by one
 
 
-_RESULTS: Final = (ScheduleResult.KEPT, ScheduleResult.ACCEPTED)
-
-
-def handle(answer: bytes, queries: Queries) -> TaskHandle:
-    """The handle of one enqueued task, from the core's answer."""
-    key, accepted, task_id = _ROW.decode(answer)
-    return TaskHandle(task_id, key, _RESULTS[accepted], queries)
-
-
 def handles(answer: bytes, queries: Queries) -> Iterator[list[TaskHandle]]:
     """The handles of several enqueued tasks, in order: a page at a time."""
     for page in _PAGES.decode(answer):
-        yield [
-            TaskHandle(task_id, key, _RESULTS[accepted], queries)
-            for key, accepted, task_id in _PAGE.decode(page)
-        ]
+        yield [TaskHandle(*row, queries) for row in _PAGE.decode(page)]

@@ -11,8 +11,8 @@ from outhaul.arguments import text, wrong_type
 from outhaul.bridge import Bridge
 from outhaul.callbacks import Callbacks
 from outhaul.errors import ManagerClosedError, OuthaulError
-from outhaul.handle import TaskHandle, handle, handles
-from outhaul.model import ExistingTaskPolicy, ScheduleResult
+from outhaul.handle import TaskHandle, handles
+from outhaul.model import ExistingTaskPolicy
 from outhaul.options import ANY_ADDRESS, RETENTION_DEFAULT, Options, unmet
 from outhaul.queries import Queries
 from outhaul.reads import Reads
@@ -215,7 +215,9 @@ class WorkManager(Reads):
         Raises:
             OuthaulError: One typed error that names the argument and the fix. Nothing was stored.
         """
-        queries = self._ask()
+        queries = self._queries
+        if queries is None:
+            raise ManagerClosedError(_NOT_OPEN)
         task = Task(
             task_id,
             worker,
@@ -227,7 +229,7 @@ class WorkManager(Reads):
             priority=priority,
             **unknown,
         )
-        return handle(await queries.bridge.enqueue([task.encoded()]), queries)
+        return TaskHandle(*await queries.bridge.enqueue(task.encoded()), queries)
 
     async def enqueue_all(self, tasks: Iterable[Task]) -> list[TaskHandle]:
         """Stores many tasks in one transaction: all of them or none. The handles keep the order.
@@ -248,14 +250,14 @@ class WorkManager(Reads):
         if not encoded:
             return []
         try:
-            answer = await bridge.enqueue_many(encoded)
+            if len(encoded) == 1:
+                return [TaskHandle(*await bridge.enqueue(encoded[0]), queries)]
+            answer = await bridge.enqueue_all(encoded)
         except OuthaulError as error:
             # The core numbers the tasks of a call where there are several.
             if len(encoded) == 1 and error.argument:
                 error.argument = f"tasks[0].{error.argument}"
             raise
-        if len(encoded) == 1:
-            return [handle(answer, queries)]
         made: list[TaskHandle] = []
         for page in handles(answer, queries):
             made += page
@@ -283,7 +285,7 @@ class WorkManager(Reads):
         record = await self.get_task(task_id)
         if record is None:
             return None
-        return TaskHandle(record.task_id, record.key, ScheduleResult.KEPT, self._ask())
+        return TaskHandle(record.key, accepted=False, task_id=record.task_id, queries=self._ask())
 
     async def drain(self) -> None:
         """Begins no attempt any more, and waits until those under way have ended."""

@@ -9,7 +9,6 @@ from outhaul.arguments import (
     absolute_path,
     choice,
     integer,
-    optional_text,
     text,
     unknown_keyword,
     wrong_type,
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 AT_ONCE: Final = TaskTrigger.one_time()
 WORKER_DEFAULT: Final = Constraints()
 RETRY_DEFAULT: Final = RetryPolicy()
+_PRIORITY: Final = 0
 
 
 class Task(Value[TaskSpec]):
@@ -45,7 +45,7 @@ class Task(Value[TaskSpec]):
         existing_policy: ExistingTaskPolicy | str = ExistingTaskPolicy.KEEP,
         retry: RetryPolicy = RETRY_DEFAULT,
         tag: str | None = None,
-        priority: int = 0,
+        priority: int = _PRIORITY,
         **unknown: Never,
     ) -> None:
         """Checks types and ranges. What they mean is checked when the task is enqueued.
@@ -75,15 +75,24 @@ class Task(Value[TaskSpec]):
             raise wrong_type("constraints", constraints, "Constraints")
         if not isinstance(retry, RetryPolicy):
             raise wrong_type("retry", retry, "a RetryPolicy")
+        # A call costs as much as all of these together, so nothing is checked that is as it was.
+        if task_id is not None:
+            text("task_id", task_id)
+        if tag is not None:
+            text("tag", tag)
+        if existing_policy is not ExistingTaskPolicy.KEEP:
+            existing_policy = choice("existing_policy", existing_policy, ExistingTaskPolicy)
+        if priority is not _PRIORITY:
+            integer("priority", priority, least=-PRIORITY_MAX - 1, most=PRIORITY_MAX)
         self.wire = TaskSpec(
-            task_id=optional_text("task_id", task_id),
+            task_id=task_id,
             worker=worker.wire,
             trigger=trigger.wire,
             constraints=constraints.wire,
-            existing_policy=choice("existing_policy", existing_policy, ExistingTaskPolicy),
+            existing_policy=existing_policy,
             retry=retry.wire,
-            tag=optional_text("tag", tag),
-            priority=integer("priority", priority, least=-PRIORITY_MAX - 1, most=PRIORITY_MAX),
+            tag=tag,
+            priority=priority,
         )
 
     @classmethod

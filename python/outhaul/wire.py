@@ -151,9 +151,5 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True, gc=False, forbid_unkno
     priority: Annotated[int, msgspec.Meta(ge=-PRIORITY_MAX - 1, le=PRIORITY_MAX)] = 0
 
 
-_ENCODER: Final = msgspec.msgpack.Encoder()
-
-
-def encode(spec: TaskSpec) -> bytes:
-    """The bytes that cross to the core and are stored."""
-    return _ENCODER.encode(spec)
+encode: Final = msgspec.msgpack.Encoder().encode
+"""A `TaskSpec` as the bytes that cross to the core and are stored."""

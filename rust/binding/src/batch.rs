@@ -3,20 +3,27 @@
 use outhaul_core::engine::StopReason;
 use outhaul_core::model::spec::{SecretRef, SecretSource};
 use outhaul_core::model::{Fault, InterruptReason, TaskKey};
-use outhaul_core::runtime::{Batch, CallbackRequest, Reply, Ticket};
+use outhaul_core::runtime::{Answer, Batch, CallbackRequest, Reply, Ticket};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::error::name;
 
 /// `(ticket, answer, None)` or `(ticket, None, (code, argument, message))`.
-type PyReply = (Ticket, Option<Py<PyBytes>>, Option<(&'static str, String, String)>);
+type PyReply = (Ticket, Option<PyAnswer>, Option<(&'static str, String, String)>);
 /// `(key, attempt, callback_id, input, task_id)`.
 type PyCallback = (TaskKey, u32, String, Py<PyBytes>, String);
 /// `(key, attempt, [(source, name, prefix), ...])`.
 type PySecrets = (TaskKey, u32, Vec<(&'static str, String, String)>);
 /// `(key, attempt, reason)`.
 type PyStop = (TaskKey, u32, &'static str);
+
+/// Encoded, or `(key, accepted, task_id)`.
+#[derive(IntoPyObject)]
+pub(crate) enum PyAnswer {
+    Packed(Py<PyBytes>),
+    Scheduled((TaskKey, bool, String)),
+}
 
 /// What `poll` gives.
 pub(crate) type PyBatch = (Vec<PyReply>, Vec<PyCallback>, Vec<PySecrets>, Vec<PyStop>, Vec<String>);
@@ -26,7 +33,10 @@ pub(crate) fn to_python(py: Python<'_>, batch: Batch) -> PyBatch {
     let Batch { replies, callbacks, secrets, stops, errors } = batch;
     let bytes = |bytes: &[u8]| PyBytes::new(py, bytes).unbind();
     let reply = |(ticket, reply): (Ticket, Reply)| match reply {
-        Ok(answer) => (ticket, Some(bytes(&answer)), None),
+        Ok(Answer::Packed(answer)) => (ticket, Some(PyAnswer::Packed(bytes(&answer))), None),
+        Ok(Answer::Scheduled(key, accepted, id)) => {
+            (ticket, Some(PyAnswer::Scheduled((key, accepted, id))), None)
+        }
         Err(Fault { code, argument, message }) => {
             (ticket, None, Some((name(code), argument, message)))
         }

@@ -101,18 +101,16 @@ impl PyCore {
         to_python(py, batch)
     }
 
-    fn enqueue(
-        &self,
-        py: Python<'_>,
-        enqueues: Vec<(Ticket, Vec<Bound<'_, PyBytes>>)>,
-        more: bool,
-    ) {
-        let copied = |specs: Vec<Bound<'_, PyBytes>>| {
-            specs.iter().map(|spec| spec.as_bytes().to_vec()).collect()
-        };
-        let enqueues =
-            enqueues.into_iter().map(|(ticket, specs)| (ticket, copied(specs))).collect();
+    fn enqueue(&self, py: Python<'_>, enqueues: Vec<(Ticket, Bound<'_, PyBytes>)>, more: bool) {
+        let copied =
+            |(ticket, spec): (Ticket, Bound<'_, PyBytes>)| (ticket, spec.as_bytes().to_vec());
+        let enqueues = enqueues.into_iter().map(copied).collect();
         py.detach(|| self.0.enqueue(enqueues, more));
+    }
+
+    fn enqueue_all(&self, py: Python<'_>, ticket: Ticket, specs: Vec<Bound<'_, PyBytes>>) {
+        let specs = specs.iter().map(|spec| spec.as_bytes().to_vec()).collect();
+        py.detach(|| self.0.enqueue_all(ticket, specs));
     }
 
     fn enqueue_part(&self, py: Python<'_>, ticket: Ticket, specs: Vec<Bound<'_, PyBytes>>) {

@@ -83,7 +83,7 @@ impl Admission {
             task_id: spec.task_id.map(Into::into),
             tag: spec.tag.map(Into::into),
             spec: encoded.into(),
-            admitted: worker.admitted.into(),
+            admitted: worker.admitted,
             run_at: now_ms.saturating_add(delay),
             priority: spec.priority,
             attempts_max: spec.retry.max_retries.saturating_add(1),
@@ -123,7 +123,8 @@ impl Admission {
             needs: constraints.needs(connected),
             native: true,
             admitted: rmp_serde::to_vec_named(&admitted)
-                .map_err(|error| Fault::new(FaultCode::Internal, "", error.to_string()))?,
+                .map_err(|error| Fault::new(FaultCode::Internal, "", error.to_string()))?
+                .into(),
         })
     }
 }
@@ -133,7 +134,7 @@ struct Worker {
     lane: LaneId,
     needs: Needs,
     native: bool,
-    admitted: Vec<u8>,
+    admitted: Arc<[u8]>,
 }
 
 fn admit_python(
@@ -154,7 +155,7 @@ fn admit_python(
         lane: lane_of_callback(&python.callback_id),
         needs: constraints.needs(connected),
         native: false,
-        admitted: Vec::new(),
+        admitted: Arc::default(),
     })
 }
 

@@ -13,8 +13,17 @@ use crate::model::{Fault, FaultCode, TaskKey};
 /// The number of a call that waits for its answer. Given by the caller, ascending.
 pub type Ticket = u64;
 
-/// The answer to a call: an encoded value, or why not.
-pub type Reply = Result<Vec<u8>, Fault>;
+/// What a call is answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// An encoded value.
+    Packed(Vec<u8>),
+    /// What became of the only task of an enqueue: its key, whether it was accepted, and its id.
+    Scheduled(TaskKey, bool, String),
+}
+
+/// The answer to a call, or why there is none.
+pub type Reply = Result<Answer, Fault>;
 
 /// A registered callback is to be run.
 #[derive(Clone, Debug)]
@@ -213,7 +222,7 @@ mod tests {
     fn many_pushes_are_one_batch_in_order() {
         let completions = Completions::new().unwrap();
         for ticket in 0..5 {
-            completions.reply(ticket, Ok(Vec::new()));
+            completions.reply(ticket, Ok(Answer::Packed(Vec::new())));
         }
         assert_eq!(tickets(&completions.drain(3)), [0, 1, 2]);
         assert_eq!(tickets(&completions.drain(3)), [3, 4]);

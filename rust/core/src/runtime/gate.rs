@@ -16,8 +16,10 @@ use crate::model::{Fault, FaultCode};
 
 /// A call on its way to the engine loop.
 enum Call {
-    /// Enqueues that were made together, each a decision of its own, and whether others follow at once.
-    Enqueue(Vec<(Ticket, Vec<Vec<u8>>)>, bool),
+    /// Enqueues of a task each that were made together, and whether others follow at once.
+    Enqueue(Vec<(Ticket, Vec<u8>)>, bool),
+    /// One enqueue of several tasks.
+    EnqueueAll(Ticket, Vec<Vec<u8>>),
     /// Tasks of an enqueue that is yet to be made: so many that they come in parts.
     Part(Ticket, Vec<Vec<u8>>),
     /// A part found no room: the whole enqueue is refused, which has been said.
@@ -72,16 +74,28 @@ impl Gate {
         Ok(Self { calls, inbox, callbacks, completions })
     }
 
-    /// Enqueues of one turn of the event loop; `more` says whether others of that turn follow.
-    pub(super) fn enqueue(&self, enqueues: Vec<(Ticket, Vec<Vec<u8>>)>, more: bool) {
-        let number = enqueues.iter().map(|(_, specs)| specs.len()).sum();
-        if let Err(waiting) = self.inbox.reserve(number) {
-            return self.refuse(enqueues, &full(waiting));
+    /// Enqueues of one turn of the event loop, of a task each; `more` says whether others of that turn
+    /// follow.
+    pub(super) fn enqueue(&self, enqueues: Vec<(Ticket, Vec<u8>)>, more: bool) {
+        if let Err(waiting) = self.inbox.reserve(enqueues.len()) {
+            return self.refuse(enqueues.iter().map(|(ticket, _)| *ticket), &full(waiting));
         }
         let call = Call::Enqueue(enqueues, more);
         if let Err(SendError(Call::Enqueue(enqueues, _))) = self.calls.send(call) {
+            self.inbox.release(enqueues.len());
+            self.refuse(enqueues.iter().map(|(ticket, _)| *ticket), &closed());
+        }
+    }
+
+    /// One enqueue of several tasks, all or none; those of its parts come first.
+    pub(super) fn enqueue_all(&self, ticket: Ticket, specs: Vec<Vec<u8>>) {
+        let number = specs.len();
+        if let Err(waiting) = self.inbox.reserve(number) {
+            return self.refuse([ticket], &full(waiting));
+        }
+        if self.calls.send(Call::EnqueueAll(ticket, specs)).is_err() {
             self.inbox.release(number);
-            self.refuse(enqueues, &closed());
+            self.refuse([ticket], &closed());
         }
     }
 
@@ -101,11 +115,9 @@ impl Gate {
         drop(self.calls.send(Call::Abandon(ticket)));
     }
 
-    fn refuse(&self, enqueues: Vec<(Ticket, Vec<Vec<u8>>)>, fault: &Fault) {
+    fn refuse(&self, tickets: impl IntoIterator<Item = Ticket>, fault: &Fault) {
         self.completions.push(|batch| {
-            batch
-                .replies
-                .extend(enqueues.into_iter().map(|(ticket, _)| (ticket, Err(fault.clone()))));
+            batch.replies.extend(tickets.into_iter().map(|ticket| (ticket, Err(fault.clone()))));
         });
     }
 
@@ -137,9 +149,16 @@ impl Desk {
         for call in calls {
             match call {
                 Call::Enqueue(enqueues, more) => {
-                    let admitted = enqueues.into_iter().filter_map(|call| self.admit(call));
-                    let admitted = admitted.collect();
+                    let admit = |(ticket, spec)| self.admit(ticket, &[spec]);
+                    let admitted = enqueues.into_iter().filter_map(admit).collect();
                     self.inbox.push_turn(admitted, more);
+                }
+                Call::EnqueueAll(ticket, rest) => {
+                    if let Some(specs) = self.whole(ticket, rest)
+                        && let Some(op) = self.admit(ticket, &specs)
+                    {
+                        self.inbox.push(op);
+                    }
                 }
                 Call::Part(ticket, specs) => {
                     match self.parts.entry(ticket).or_insert_with(|| Some(Vec::new())) {
@@ -160,19 +179,23 @@ impl Desk {
         }
     }
 
-    fn admit(&mut self, (ticket, specs): (Ticket, Vec<Vec<u8>>)) -> Option<Op> {
-        let specs = match self.parts.remove(&ticket) {
+    /// The tasks of an enqueue with those that came before in parts; none if a part was refused.
+    fn whole(&mut self, ticket: Ticket, rest: Vec<Vec<u8>>) -> Option<Vec<Vec<u8>>> {
+        match self.parts.remove(&ticket) {
             Some(Some(mut before)) => {
-                before.extend(specs);
-                before
+                before.extend(rest);
+                Some(before)
             }
             Some(None) => {
-                self.inbox.release(specs.len());
-                return None;
+                self.inbox.release(rest.len());
+                None
             }
-            None => specs,
-        };
-        match self.admit_all(&specs) {
+            None => Some(rest),
+        }
+    }
+
+    fn admit(&self, ticket: Ticket, specs: &[Vec<u8>]) -> Option<Op> {
+        match self.admit_all(specs) {
             Ok(tasks) => Some(Op::Enqueue { ticket, tasks }),
             Err(fault) => {
                 self.inbox.release(specs.len());

@@ -196,4 +196,42 @@ mod tests {
         assert_eq!(inbox.reserve(3), Err(BACKLOG_MAX - 2));
         assert_eq!(inbox.reserve(2), Ok(()));
     }
+
+    fn drain(ticket: Ticket) -> Op {
+        Op::Drain { ticket }
+    }
+
+    #[test]
+    fn a_batch_takes_the_rest_of_its_turn() {
+        let inbox = Inbox::default();
+        inbox.push_turn(vec![drain(1)], true);
+        assert_eq!(inbox.take(8, Duration::ZERO).len(), 1);
+        assert!(inbox.is_gathering());
+        std::thread::scope(|scope| {
+            scope.spawn(|| inbox.push_turn(vec![drain(2), drain(3)], false));
+            // The other thread may be slower than a batch waits: then the batch is complete without it.
+            let rest = inbox.take_rest(8).len();
+            assert!(rest == 2 || rest == 0, "{rest}");
+        });
+        assert!(!inbox.is_gathering());
+    }
+
+    #[test]
+    fn a_turn_that_does_not_end_is_waited_for_once() {
+        let inbox = Inbox::default();
+        inbox.push_turn(vec![drain(1)], true);
+        inbox.take(8, Duration::ZERO);
+        assert!(inbox.take_rest(8).is_empty());
+        assert!(!inbox.is_gathering());
+    }
+
+    #[test]
+    fn the_end_of_a_turn_completes_its_batch_though_it_brings_nothing() {
+        let inbox = Inbox::default();
+        inbox.push_turn(vec![drain(1)], true);
+        inbox.push_turn(Vec::new(), false);
+        assert_eq!(inbox.take(8, Duration::ZERO).len(), 1);
+        assert!(!inbox.is_gathering());
+        assert!(inbox.take_rest(8).is_empty());
+    }
 }

@@ -49,7 +49,7 @@ use situation::SharedSituation;
 use watch::Watch;
 
 pub use clock::{ManualClock, SystemClock};
-pub use completions::{Batch, CallbackRequest, Completions, Reply, SecretRequest, Ticket};
+pub use completions::{Answer, Batch, CallbackRequest, Completions, Reply, SecretRequest, Ticket};
 pub use gate::KnownCallbacks;
 pub use launcher::Withheld;
 pub use progress_board::{ProgressBoard, ProgressFilter};
@@ -182,10 +182,16 @@ impl Runtime {
         self.completions.drain(max)
     }
 
-    /// Stores the tasks of each enqueue, all or none of it. With `more`, others follow at once, so that
-    /// the commit waits for them, for 2 ms at most. Answers: pages of (key, accepted, id).
-    pub fn enqueue(&self, enqueues: Vec<(Ticket, Vec<Vec<u8>>)>, more: bool) {
+    /// Stores a task for each ticket. With `more`, others follow at once, so that the commit waits for
+    /// them, for 2 ms at most.
+    pub fn enqueue(&self, enqueues: Vec<(Ticket, Vec<u8>)>, more: bool) {
         self.gate.enqueue(enqueues, more);
+    }
+
+    /// Stores several tasks, all or none; those of its parts come first. Answer: encoded pages of
+    /// (key, accepted, id).
+    pub fn enqueue_all(&self, ticket: Ticket, specs: Vec<Vec<u8>>) {
+        self.gate.enqueue_all(ticket, specs);
     }
 
     /// Tasks of an enqueue that follows under that ticket, which has too many for one call.

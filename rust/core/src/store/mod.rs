@@ -116,7 +116,10 @@ pub fn generated_id(key: TaskKey) -> String {
         let at = usize::try_from((key >> (5 * place)) & 31).unwrap_or_default();
         char::from(DIGITS.get(at).copied().unwrap_or(b'0'))
     };
-    GENERATED.chars().chain((0..DIGITS_OF_ID).rev().map(digit)).collect()
+    let mut id = String::with_capacity(16);
+    id.push_str(GENERATED);
+    id.extend((0..DIGITS_OF_ID).rev().map(digit));
+    id
 }
 
 /// The key behind a generated id, or `None` if it is not one: 13 digits can say more than a key.

@@ -10,6 +10,7 @@ use super::publish::{Action, Claim, Publication};
 use super::{BATCH_MAX, EngineLoop};
 use crate::engine::{Answer, Arrival, Effect, Input, NewTask, Scheduled};
 use crate::model::{Fault, FaultCode, Now, TaskKey, TaskStatus};
+use crate::runtime::completions::{self, Reply};
 use crate::runtime::inbox::Op;
 use crate::runtime::progress_board::Held;
 use crate::runtime::replies::pack;
@@ -248,9 +249,8 @@ const COUNT_AGAIN: Duration = Duration::from_secs(1);
 /// So many tasks are answered for in one piece, which whoever reads it can take in between.
 const PAGE: usize = 256;
 
-/// The answer to an enqueue: key, whether it was accepted, and the id. Of several tasks, in encoded
-/// pages.
-fn scheduled(answer: Answer, ids: &[Option<Arc<str>>]) -> Result<Vec<u8>, Fault> {
+/// The answer to an enqueue. Of several tasks, in encoded pages.
+fn scheduled(answer: Answer, ids: &[Option<Arc<str>>]) -> Reply {
     match answer {
         Answer::Scheduled(tasks) => {
             let row = |(task, id): (&Scheduled, &Option<Arc<str>>)| {
@@ -260,14 +260,16 @@ fn scheduled(answer: Answer, ids: &[Option<Arc<str>>]) -> Result<Vec<u8>, Fault>
                 };
                 (key, accepted, id.as_deref().map_or_else(|| generated_id(key), str::to_owned))
             };
-            let mut rows: Vec<_> = tasks.iter().zip(ids).map(row).collect();
+            let mut rows = tasks.iter().zip(ids).map(row);
             if tasks.len() == 1
-                && let Some(only) = rows.pop()
+                && let Some((key, accepted, id)) = rows.next()
             {
-                return pack(&only);
+                return Ok(completions::Answer::Scheduled(key, accepted, id));
             }
-            let page = |rows: &[_]| pack(&rows).map(ByteBuf::from);
-            pack(&rows.chunks(PAGE).map(page).collect::<Result<Vec<_>, _>>()?)
+            let rows: Vec<_> = rows.collect();
+            let page = |rows: &[_]| rmp_serde::to_vec_named(&rows).map(ByteBuf::from);
+            let pages = rows.chunks(PAGE).map(page).collect::<Result<Vec<_>, _>>();
+            pack(&pages.map_err(|error| Fault::new(FaultCode::Internal, "", error.to_string()))?)
         }
         Answer::Full(waiting) => Err(Fault::new(
             FaultCode::QueueFull,

@@ -3,8 +3,8 @@
 use super::{EngineLoop, Underway};
 use crate::engine::StopReason;
 use crate::model::spec::{RetrySpec, TaskSpec, WorkerSpec};
-use crate::model::{ErrorCode, Failure, Fault, Outcome, TaskKey};
-use crate::runtime::completions::Ticket;
+use crate::model::{ErrorCode, Failure, Outcome, TaskKey};
+use crate::runtime::completions::{Reply, Ticket};
 use crate::runtime::inbox::Op;
 use crate::runtime::launcher::Attempt;
 use crate::runtime::progress_board::Held;
@@ -13,7 +13,7 @@ use crate::store::{Body, generated_id};
 /// What one batch leads to, once it is on disk.
 #[derive(Default)]
 pub(super) struct Publication {
-    pub(super) replies: Vec<(Ticket, Result<Vec<u8>, Fault>)>,
+    pub(super) replies: Vec<(Ticket, Reply)>,
     pub(super) actions: Vec<Action>,
     /// Attempts whose outcome is on disk.
     pub(super) outcomes: Vec<TaskKey>,
