@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar
 
 import msgspec
 
-from outhaul.arguments import text, wrong_type
+from outhaul.arguments import text, unknown_keyword, wrong_type
 from outhaul.bridge import Bridge
 from outhaul.callbacks import Callbacks
 from outhaul.errors import ManagerClosedError, OuthaulError
@@ -17,7 +17,8 @@ from outhaul.options import ANY_ADDRESS, RETENTION_DEFAULT, Options, unmet
 from outhaul.queries import Queries
 from outhaul.reads import Reads
 from outhaul.signals import HostSignals
-from outhaul.tasks import AT_ONCE, RETRY_DEFAULT, WORKER_DEFAULT, Task
+from outhaul.tasks import AT_ONCE, RETRY_DEFAULT, WORKER_DEFAULT, Task, described
+from outhaul.wire import encode
 
 if TYPE_CHECKING:
     import os
@@ -218,18 +219,12 @@ class WorkManager(Reads):
         queries = self._queries
         if queries is None:
             raise ManagerClosedError(_NOT_OPEN)
-        task = Task(
-            task_id,
-            worker,
-            trigger=trigger,
-            constraints=constraints,
-            existing_policy=existing_policy,
-            retry=retry,
-            tag=tag,
-            priority=priority,
-            **unknown,
+        if unknown:
+            raise unknown_keyword(Task.__init__, unknown)
+        spec = described(
+            task_id, worker, trigger, constraints, existing_policy, retry, tag, priority
         )
-        return TaskHandle(*await queries.bridge.enqueue(task.encoded()), queries)
+        return TaskHandle(*await queries.bridge.enqueue(encode(spec)), queries)
 
     async def enqueue_all(self, tasks: Iterable[Task]) -> list[TaskHandle]:
         """Stores many tasks in one transaction: all of them or none. The handles keep the order.

@@ -67,32 +67,8 @@ class Task(Value[TaskSpec]):
         """
         if unknown:
             raise unknown_keyword(type(self).__init__, unknown)
-        if not isinstance(worker, (NativeWorker, PythonWorker)):
-            raise wrong_type("worker", worker, "a NativeWorker or a PythonWorker")
-        if not isinstance(trigger, TaskTrigger):
-            raise wrong_type("trigger", trigger, "a TaskTrigger")
-        if not isinstance(constraints, Constraints):
-            raise wrong_type("constraints", constraints, "Constraints")
-        if not isinstance(retry, RetryPolicy):
-            raise wrong_type("retry", retry, "a RetryPolicy")
-        # A call costs as much as all of these together, so nothing is checked that is as it was.
-        if task_id is not None:
-            text("task_id", task_id)
-        if tag is not None:
-            text("tag", tag)
-        if existing_policy is not ExistingTaskPolicy.KEEP:
-            existing_policy = choice("existing_policy", existing_policy, ExistingTaskPolicy)
-        if priority is not _PRIORITY:
-            integer("priority", priority, least=-PRIORITY_MAX - 1, most=PRIORITY_MAX)
-        self.wire = TaskSpec(
-            task_id=task_id,
-            worker=worker.wire,
-            trigger=trigger.wire,
-            constraints=constraints.wire,
-            existing_policy=existing_policy,
-            retry=retry.wire,
-            tag=tag,
-            priority=priority,
+        self.wire = described(
+            task_id, worker, trigger, constraints, existing_policy, retry, tag, priority
         )
 
     @classmethod
@@ -105,6 +81,46 @@ class Task(Value[TaskSpec]):
     def encoded(self) -> bytes:
         """The bytes that cross to the core and are stored."""
         return encode(self.wire)
+
+
+def described(  # noqa: PLR0917 — positional, since this is called for every enqueue
+    task_id: str | None,
+    worker: NativeWorker | PythonWorker,
+    trigger: TaskTrigger,
+    constraints: Constraints,
+    existing_policy: ExistingTaskPolicy | str,
+    retry: RetryPolicy,
+    tag: str | None,
+    priority: int,
+) -> TaskSpec:
+    """What the arguments of a `Task` say, checked."""
+    if not isinstance(worker, (NativeWorker, PythonWorker)):
+        raise wrong_type("worker", worker, "a NativeWorker or a PythonWorker")
+    if not isinstance(trigger, TaskTrigger):
+        raise wrong_type("trigger", trigger, "a TaskTrigger")
+    if not isinstance(constraints, Constraints):
+        raise wrong_type("constraints", constraints, "Constraints")
+    if not isinstance(retry, RetryPolicy):
+        raise wrong_type("retry", retry, "a RetryPolicy")
+    # A call costs as much as all of these together, so nothing is checked that is as it was.
+    if task_id is not None:
+        text("task_id", task_id)
+    if tag is not None:
+        text("tag", tag)
+    if existing_policy is not ExistingTaskPolicy.KEEP:
+        existing_policy = choice("existing_policy", existing_policy, ExistingTaskPolicy)
+    if priority is not _PRIORITY:
+        integer("priority", priority, least=-PRIORITY_MAX - 1, most=PRIORITY_MAX)
+    return TaskSpec(
+        task_id=task_id,
+        worker=worker.wire,
+        trigger=trigger.wire,
+        constraints=constraints.wire,
+        existing_policy=existing_policy,
+        retry=retry.wire,
+        tag=tag,
+        priority=priority,
+    )
 
 
 def task_id_for(path: str | os.PathLike[str], url: str) -> str:

@@ -132,7 +132,10 @@ class PythonWorker(Value[PythonSpec]):
         """
         if unknown:
             raise unknown_keyword(type(self).__init__, unknown)
-        self.wire = PythonSpec(callback_id=text("callback_id", callback_id), input=_encoded(input))
+        # What is plainly text is not asked again: this is called for every enqueue.
+        if type(callback_id) is not str or not callback_id.isascii():
+            text("callback_id", callback_id)
+        self.wire = PythonSpec(callback_id=callback_id, input=_encoded(input))
 
 
 def _encoded(value: object) -> bytes:
