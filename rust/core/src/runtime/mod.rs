@@ -1,7 +1,7 @@
 //! The threads, the clock, the queues: where decisions meet the world.
 //!
 //! ```text
-//! calls ──▶ gate (admission) ──▶ inbox ──▶ engine loop ──▶ store (one fsync a batch)
+//! calls ──▶ gate, desk (admission) ──▶ inbox ──▶ engine loop ──▶ store (one fsync a batch)
 //!                                  ▲             │
 //!                    launcher ─────┘◀────────────┤ starts, stops
 //!                    (tokio)                     ▼
@@ -12,6 +12,7 @@ mod admission;
 mod checkpoints;
 mod clock;
 mod completions;
+mod desk;
 mod engine_loop;
 mod gate;
 mod inbox;
@@ -50,7 +51,7 @@ use watch::Watch;
 
 pub use clock::{ManualClock, SystemClock};
 pub use completions::{Answer, Batch, CallbackRequest, Completions, Reply, SecretRequest, Ticket};
-pub use gate::KnownCallbacks;
+pub use desk::KnownCallbacks;
 pub use launcher::Withheld;
 pub use progress_board::{ProgressBoard, ProgressFilter};
 pub use readers::Query;
@@ -139,6 +140,9 @@ impl Runtime {
             Arc::clone(&situation),
         ));
         let weak_launcher = Arc::downgrade(&launcher);
+        let admission =
+            Admission { paths, addresses: options.addresses, allow_http: options.allow_http };
+        let gate = Gate::new(admission, options.callbacks, Arc::clone(&situation), watch.clone());
         let engine_loop = EngineLoop::open(Parts {
             store,
             checkpoints: Checkpoints::new(path.clone()),
@@ -156,16 +160,9 @@ impl Runtime {
             board: Arc::clone(&board),
             situation: Arc::clone(&situation),
             lock: Arc::clone(&lock),
+            desk: gate.desk(),
         })?;
-        let admission =
-            Admission { paths, addresses: options.addresses, allow_http: options.allow_http };
-        let gate = Gate::start(
-            admission,
-            options.callbacks,
-            Arc::clone(&inbox),
-            &watch,
-            Arc::clone(&situation),
-        )?;
+        gate.desk().open()?;
         let launcher = weak_launcher;
         watch.spawn_loop("outhaul-engine", move || engine_loop.run())?;
         let is_forked = AtomicBool::new(false);

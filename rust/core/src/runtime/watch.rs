@@ -15,6 +15,7 @@ use crate::model::{Fault, FaultCode};
 pub(super) const EVERYBODY: Ticket = 0;
 
 /// Starts the threads of a manager.
+#[derive(Clone)]
 pub(super) struct Watch {
     pub(super) completions: Completions,
     pub(super) inbox: Arc<Inbox>,

@@ -17,6 +17,7 @@ use pruning::Pruning;
 
 use super::checkpoints::Checkpoints;
 use super::completions::{Completions, Ticket};
+use super::desk::Desk;
 use super::inbox::{Inbox, Op};
 use super::launcher::Launcher;
 use super::lock::RunnerLock;
@@ -61,6 +62,7 @@ pub(super) struct Parts {
     pub(super) situation: Arc<SharedSituation>,
     pub(super) lock: Arc<Mutex<Option<RunnerLock>>>,
     pub(super) checkpoints: Checkpoints,
+    pub(super) desk: Arc<Desk>,
 }
 
 /// The loop's own state.
@@ -118,6 +120,9 @@ impl EngineLoop {
             match self.turn(ops) {
                 Ok(()) => self.prune(is_idle),
                 Err(fault) => self.stumble(&fault),
+            }
+            if let Err(fault) = self.parts.desk.relieve() {
+                self.parts.completions.push(|batch| batch.errors.push(fault.to_string()));
             }
             if self.is_closed() {
                 return self.close();

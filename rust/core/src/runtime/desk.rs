@@ -1,0 +1,397 @@
+//! The desk: admits what was called, in the order of the calls.
+//!
+//! One thread sits at it. Opening a file may take for ever (a network mount whose server is gone), and a
+//! thread in such a call cannot be stopped: then its caller is refused, and another thread takes the
+//! desk over. What comes back at last finds its chair taken and goes.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::slice;
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use super::completions::{Completions, Ticket};
+use super::inbox::{Inbox, Op};
+use super::situation::SharedSituation;
+use super::watch::Watch;
+use crate::engine::NewTask;
+use crate::model::{Fault, UnixMillis};
+
+/// A call on its way to the engine loop.
+pub(super) enum Call {
+    /// Enqueues of a task each that were made together, and whether others follow at once.
+    Enqueue(Vec<(Ticket, Vec<u8>)>, bool),
+    /// One enqueue of several tasks.
+    EnqueueAll(Ticket, Vec<Vec<u8>>),
+    /// Tasks of an enqueue that is yet to be made: so many that they come in parts.
+    Part(Ticket, Vec<Vec<u8>>),
+    /// A part found no room: the whole enqueue is refused, which has been said.
+    Refused(Ticket),
+    /// An enqueue will not be made.
+    Abandon(Ticket),
+    Pass(Op),
+}
+
+/// Which Python callbacks may be named by a task.
+#[derive(Debug, Default)]
+pub struct KnownCallbacks {
+    names: HashSet<String>,
+    elsewhere: bool,
+}
+
+impl KnownCallbacks {
+    /// These; or any, where another process runs them.
+    pub fn new(names: impl IntoIterator<Item = String>, elsewhere: bool) -> Self {
+        Self { names: names.into_iter().collect(), elsewhere }
+    }
+}
+
+/// Checks one encoded specification at a time; may take for ever.
+pub(super) type Admit =
+    Box<dyn Fn(&[u8], &dyn Fn(&str) -> bool, UnixMillis) -> Result<NewTask, Fault> + Send + Sync>;
+
+/// How long a file may take to open before its enqueue is refused.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// So many threads may be lost to files that do not open; then nobody takes the desk over any more.
+const LOST_MAX: u32 = 16;
+
+/// What the threads share of which one sits at the desk.
+pub(super) struct Desk {
+    admit: Admit,
+    patience: Duration,
+    callbacks: RwLock<KnownCallbacks>,
+    arrivals: Mutex<Receiver<Call>>,
+    // LOCKING: held for moments, never while a file is opened.
+    state: Mutex<State>,
+    situation: Arc<SharedSituation>,
+    watch: Watch,
+}
+
+#[derive(Default)]
+struct State {
+    /// How often the desk was taken over: who began under another number has lost it.
+    term: u32,
+    /// How many threads have not come back.
+    lost: u32,
+    /// The enqueues of the call that is being worked on.
+    to_admit: VecDeque<(Ticket, Specs)>,
+    /// Those of them that were admitted.
+    admitted: Vec<Op>,
+    /// Whether others of the same turn follow; `None` where the call brings no enqueue.
+    more: Option<bool>,
+    /// Since when one is being admitted, which one, and of how many tasks.
+    under_way: Option<(Instant, Ticket, usize)>,
+    /// What has come of enqueues that are made in parts; `None` where one of them was refused.
+    parts: HashMap<Ticket, Option<Vec<Vec<u8>>>>,
+}
+
+/// The tasks of an enqueue.
+enum Specs {
+    One(Vec<u8>),
+    Several(Vec<Vec<u8>>),
+}
+
+impl Specs {
+    fn as_slice(&self) -> &[Vec<u8>] {
+        match self {
+            Self::One(spec) => slice::from_ref(spec),
+            Self::Several(specs) => specs,
+        }
+    }
+}
+
+impl Desk {
+    pub(super) fn new(
+        admit: Admit,
+        patience: Duration,
+        callbacks: KnownCallbacks,
+        arrivals: Receiver<Call>,
+        situation: Arc<SharedSituation>,
+        watch: Watch,
+    ) -> Self {
+        Self {
+            admit,
+            patience,
+            callbacks: RwLock::new(callbacks),
+            arrivals: Mutex::new(arrivals),
+            state: Mutex::default(),
+            situation,
+            watch,
+        }
+    }
+
+    /// Starts the thread that sits at it.
+    pub(super) fn open(self: &Arc<Self>) -> Result<(), Fault> {
+        self.seat(0)
+    }
+
+    fn seat(self: &Arc<Self>, term: u32) -> Result<(), Fault> {
+        let desk = Arc::clone(self);
+        self.watch.spawn("outhaul-admit", move || desk.sit(term)).map(drop)
+    }
+
+    pub(super) fn register(&self, callback_id: &str) {
+        let mut callbacks = self.callbacks.write().unwrap_or_else(PoisonError::into_inner);
+        callbacks.names.insert(callback_id.to_owned());
+    }
+
+    /// Gives the desk to another thread where the one that sits at it has waited too long for a file.
+    /// Called now and then.
+    pub(super) fn relieve(self: &Arc<Self>) -> Result<(), Fault> {
+        let mut state = self.state();
+        let hangs = |(since, ..): &(Instant, _, _)| since.elapsed() > self.patience;
+        let Some((_, ticket, tasks)) = state.under_way.filter(hangs) else { return Ok(()) };
+        if state.lost == LOST_MAX {
+            return Ok(());
+        }
+        state.under_way = None;
+        state.lost += 1;
+        state.term += 1;
+        let term = state.term;
+        drop(state);
+        self.inbox().release(tasks);
+        let message = format!(
+            "cannot be opened: its file system has not answered for {} s; look after the mount",
+            self.patience.as_secs()
+        );
+        self.completions().reply(ticket, Err(Fault::invalid("file_path", message)));
+        self.seat(term)
+    }
+
+    /// Works until the calls end or the desk is another's.
+    fn sit(&self, term: u32) {
+        while self.admit_all(term) {
+            let arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
+            let Ok(call) = arrivals.recv() else { return };
+            drop(arrivals);
+            self.begin(call);
+        }
+    }
+
+    fn begin(&self, call: Call) {
+        let mut state = self.state();
+        state.more = matches!(call, Call::EnqueueAll(..)).then_some(false);
+        match call {
+            Call::Enqueue(enqueues, more) => {
+                let one = |(ticket, spec)| (ticket, Specs::One(spec));
+                state.to_admit = enqueues.into_iter().map(one).collect();
+                state.more = Some(more);
+            }
+            Call::EnqueueAll(ticket, rest) => match state.parts.remove(&ticket) {
+                Some(Some(mut specs)) => {
+                    specs.extend(rest);
+                    state.to_admit.push_back((ticket, Specs::Several(specs)));
+                }
+                Some(None) => self.inbox().release(rest.len()),
+                None => state.to_admit.push_back((ticket, Specs::Several(rest))),
+            },
+            Call::Part(ticket, specs) => {
+                match state.parts.entry(ticket).or_insert_with(|| Some(Vec::new())) {
+                    Some(before) => before.extend(specs),
+                    None => self.inbox().release(specs.len()),
+                }
+            }
+            Call::Refused(ticket) => {
+                let before = state.parts.insert(ticket, None).flatten();
+                self.inbox().release(before.map_or(0, |specs| specs.len()));
+            }
+            Call::Abandon(ticket) => {
+                let before = state.parts.remove(&ticket).flatten();
+                self.inbox().release(before.map_or(0, |specs| specs.len()));
+            }
+            Call::Pass(op) => self.inbox().push(op),
+        }
+    }
+
+    /// Admits what was begun, by this thread or by the one before it. False where the desk is another's.
+    fn admit_all(&self, term: u32) -> bool {
+        let mut state = self.state();
+        while let Some((ticket, specs)) = state.to_admit.pop_front() {
+            let number = specs.as_slice().len();
+            state.under_way = Some((Instant::now(), ticket, number));
+            drop(state);
+            let admitted = self.check(specs.as_slice());
+            state = self.state();
+            if state.term != term {
+                // The caller was told, and the room given back, when the desk was taken over.
+                state.lost -= 1;
+                return false;
+            }
+            state.under_way = None;
+            match admitted {
+                Ok(tasks) => state.admitted.push(Op::Enqueue { ticket, tasks }),
+                Err(fault) => {
+                    self.inbox().release(number);
+                    self.completions().reply(ticket, Err(fault));
+                }
+            }
+        }
+        if let Some(more) = state.more.take() {
+            let admitted = std::mem::take(&mut state.admitted);
+            drop(state);
+            self.inbox().push_turn(admitted, more);
+        }
+        true
+    }
+
+    /// All of them, or the first refusal.
+    fn check(&self, specs: &[Vec<u8>]) -> Result<Vec<NewTask>, Fault> {
+        let now_ms = self.situation.now().wall_ms;
+        let known = |name: &str| {
+            let callbacks = self.callbacks.read().unwrap_or_else(PoisonError::into_inner);
+            callbacks.elsewhere || callbacks.names.contains(name)
+        };
+        let admit = |(at, spec): (usize, &Vec<u8>)| {
+            (self.admit)(spec, &known, now_ms).map_err(|mut fault| {
+                if specs.len() > 1 {
+                    fault.argument = format!("tasks[{at}].{}", fault.argument);
+                }
+                fault
+            })
+        };
+        specs.iter().enumerate().map(admit).collect()
+    }
+
+    fn inbox(&self) -> &Inbox {
+        &self.watch.inbox
+    }
+
+    fn completions(&self) -> &Completions {
+        &self.watch.completions
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Sender, channel};
+
+    use super::*;
+    use crate::model::spec::ExistingPolicy;
+    use crate::runtime::SystemClock;
+
+    struct Scene {
+        desk: Arc<Desk>,
+        calls: Sender<Call>,
+        /// Lets a file open that has kept its thread.
+        open: Sender<()>,
+    }
+
+    fn task() -> NewTask {
+        NewTask {
+            task_id: None,
+            tag: None,
+            spec: Arc::default(),
+            admitted: Arc::default(),
+            run_at: 0,
+            priority: 0,
+            attempts_max: 1,
+            lane: 0,
+            needs: 0,
+            native: true,
+            existing_policy: ExistingPolicy::Keep,
+        }
+    }
+
+    /// A desk where the specification `hangs` takes until it is let go.
+    fn scene() -> Scene {
+        let watch = Watch {
+            completions: Completions::new().unwrap(),
+            inbox: Arc::default(),
+            lock: Arc::default(),
+        };
+        let (calls, arrivals) = channel();
+        let (open, opened) = channel();
+        let opened = Mutex::new(opened);
+        let admit = move |spec: &[u8], _: &dyn Fn(&str) -> bool, _| {
+            if spec == b"hangs" {
+                opened.lock().unwrap().recv().unwrap_or_default();
+            }
+            Ok(task())
+        };
+        let situation = Arc::new(SharedSituation::new(Arc::new(SystemClock::new()), 0));
+        let desk = Arc::new(Desk::new(
+            Box::new(admit),
+            Duration::from_millis(20),
+            KnownCallbacks::default(),
+            arrivals,
+            situation,
+            watch,
+        ));
+        desk.open().unwrap();
+        Scene { desk, calls, open }
+    }
+
+    impl Scene {
+        fn enqueue(&self, specs: &[(Ticket, &[u8])]) {
+            self.desk.inbox().reserve(specs.len()).unwrap();
+            let enqueues = specs.iter().map(|(ticket, spec)| (*ticket, spec.to_vec())).collect();
+            self.calls.send(Call::Enqueue(enqueues, false)).unwrap();
+        }
+
+        /// The next ops that are enqueues, by their tickets; relieves the desk meanwhile.
+        fn admitted(&self, number: usize) -> Vec<Ticket> {
+            let mut tickets = Vec::new();
+            while tickets.len() < number {
+                for op in self.desk.inbox().take(8, Duration::from_millis(5)) {
+                    if let Op::Enqueue { ticket, .. } = op {
+                        tickets.push(ticket);
+                    }
+                }
+                self.desk.relieve().unwrap();
+            }
+            tickets
+        }
+    }
+
+    #[test]
+    fn a_file_that_does_not_open_holds_up_nobody_but_its_own_caller() {
+        let scene = scene();
+        scene.enqueue(&[(1, b"a"), (2, b"hangs"), (3, b"b")]);
+        scene.enqueue(&[(4, b"c")]);
+        assert_eq!(scene.admitted(3), [1, 3, 4]);
+        let replies = scene.desk.completions().drain(8).replies;
+        let [(2, Err(fault))] = replies.as_slice() else { panic!("{replies:?}") };
+        assert_eq!(fault.argument, "file_path");
+    }
+
+    #[test]
+    fn a_file_that_opens_too_late_is_not_stored_and_its_thread_is_no_longer_lost() {
+        let scene = scene();
+        scene.enqueue(&[(1, b"hangs")]);
+        scene.enqueue(&[(2, b"a")]);
+        assert_eq!(scene.admitted(1), [2]);
+        assert_eq!(scene.desk.state().lost, 1);
+        scene.open.send(()).unwrap();
+        while scene.desk.state().lost != 0 {
+            std::thread::yield_now();
+        }
+        scene.enqueue(&[(3, b"a")]);
+        assert_eq!(scene.admitted(1), [3]);
+        assert_eq!(scene.desk.completions().drain(8).replies.len(), 1);
+    }
+
+    #[test]
+    fn only_so_many_threads_are_lost() {
+        let scene = scene();
+        for ticket in 0..u64::from(LOST_MAX) {
+            scene.enqueue(&[(ticket, b"hangs")]);
+        }
+        scene.enqueue(&[(99, b"a")]);
+        assert_eq!(scene.admitted(1), [99]);
+        scene.enqueue(&[(100, b"hangs")]);
+        for _ in 0..5 {
+            std::thread::sleep(Duration::from_millis(10));
+            scene.desk.relieve().unwrap();
+        }
+        assert_eq!(scene.desk.state().lost, LOST_MAX);
+        for _ in 0..=LOST_MAX {
+            scene.open.send(()).unwrap();
+        }
+        assert_eq!(scene.admitted(1), [100]);
+    }
+}
