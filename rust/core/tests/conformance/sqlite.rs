@@ -60,6 +60,22 @@ fn what_was_not_committed_is_told_to_nobody_and_told_again_to_us() {
 }
 
 #[test]
+fn a_transaction_that_did_not_ask_has_seen_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut a, mut b) = (sqlite(dir.path()), sqlite(dir.path()));
+    txn(&mut a, &[insert(live(1), named("x")), enqueued(1)]);
+    txn(&mut b, &[]);
+    txn(&mut b, &[insert(live(2), named("y")), enqueued(2)]);
+    assert!(foreign(&mut b).contains(&1));
+    assert_eq!(foreign(&mut b), [0; 0]);
+    txn(&mut a, &[insert(live(3), named("z")), enqueued(3)]);
+    b.begin().unwrap();
+    b.each_live(&mut |_| ()).unwrap();
+    b.commit().unwrap();
+    assert_eq!(foreign(&mut b), [0; 0]);
+}
+
+#[test]
 fn another_handle_sees_what_was_committed_and_its_version_tells_it_to_look() {
     let dir = tempfile::tempdir().unwrap();
     let (mut a, mut b) = (sqlite(dir.path()), sqlite(dir.path()));

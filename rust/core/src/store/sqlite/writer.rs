@@ -30,6 +30,8 @@ pub struct SqliteStore {
     gathered: Gathered,
     /// The last event that we have seen, or written and committed.
     seen_seq: i64,
+    /// Whether the open transaction has looked at what others did since then, if there is anything.
+    has_looked: bool,
     /// The last event, with those of the open transaction.
     last_seq: i64,
 }
@@ -51,6 +53,7 @@ impl SqliteStore {
             wal_pages,
             gathered: Gathered::new(),
             seen_seq: 0,
+            has_looked: false,
             last_seq: 0,
         };
         store.seen_seq = store.max_seq()?;
@@ -142,13 +145,17 @@ impl Store for SqliteStore {
         self.gathered.clear();
         self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         self.last_seq = self.max_seq()?;
+        self.has_looked = self.last_seq == self.seen_seq;
         Ok(())
     }
 
     fn commit(&mut self) -> Result<(), StoreError> {
         self.write_out()?;
         self.connection.prepare_cached("COMMIT")?.execute([])?;
-        self.seen_seq = self.last_seq;
+        // What nobody has looked at is told by the next transaction that asks.
+        if self.has_looked {
+            self.seen_seq = self.last_seq;
+        }
         Ok(())
     }
 
@@ -197,14 +204,16 @@ impl Store for SqliteStore {
     }
 
     fn foreign_changes(&mut self) -> Result<Vec<TaskKey>, StoreError> {
-        if self.last_seq == self.seen_seq {
+        if self.has_looked {
             return Ok(Vec::new());
         }
         let mut statement = self.connection.prepare_cached(
             "SELECT DISTINCT key FROM event WHERE seq > ?1 AND seq <= ?2 ORDER BY key",
         )?;
         let rows = statement.query_map([self.seen_seq, self.last_seq], |row| key_at(row, 0))?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        let keys = rows.collect::<Result<_, _>>()?;
+        self.has_looked = true;
+        Ok(keys)
     }
 
     fn begin_epoch(&mut self, runner: &RunnerInfo) -> Result<Epoch, StoreError> {
@@ -256,6 +265,7 @@ impl Store for SqliteStore {
         for live in statement.query_map([], live_row)? {
             take(live?);
         }
+        self.has_looked = true;
         Ok(())
     }
 
