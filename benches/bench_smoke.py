@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from outhaul_bench.contest import OURS, Contest, Scale, Workshop
+from outhaul_bench.contest import OURS, Contest, Workshop
 from outhaul_bench.contests import contests
 
 pytest.importorskip("aiohttp")
 
 
 @pytest.mark.timeout(60)
-@pytest.mark.parametrize("contest", contests(Scale.TINY), ids=lambda contest: contest.name)
+@pytest.mark.parametrize("contest", contests(tiny=True), ids=lambda contest: contest.name)
 def test_everybody_finishes(benchmark: Any, contest: Contest, tmp_path: Path) -> None:
     def run() -> None:
         results = contest.hold(Workshop(tmp_path), rounds=1, say=lambda _: None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import enum
 import importlib.util
 import shutil
 import statistics
@@ -22,14 +21,6 @@ Arguments = dict[str, Any]
 Sample = dict[str, float]
 OURS = "outhaul"
 LATE = "late_ms"  # the ticks of all rounds together
-
-
-class Scale(enum.Enum):
-    """How much of the suite is run: in seconds, in ten minutes, in an hour."""
-
-    TINY = "tiny"
-    QUICK = "quick"
-    FULL = "full"
 
 
 @dataclass(frozen=True)
@@ -169,10 +160,8 @@ class Contest:
     rounds: int = 5
     is_quick: bool = True
 
-    def at(self, scale: Scale) -> Contest:
-        """With those who take part at that scale."""
-        if scale is Scale.FULL:
-            return self
+    def quick(self) -> Contest:
+        """With those who take part in the quick run."""
         quick = tuple(contender for contender in self.contenders if contender.is_quick)
         return dataclasses.replace(self, contenders=quick)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from outhaul_bench import report
-from outhaul_bench.contest import OURS, Scale, Workshop
+from outhaul_bench.contest import OURS, Workshop
 from outhaul_bench.contests import contests
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def arguments(given: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="outhaul bench", description="outhaul beside what you would pick instead, in one run"
     )
-    names = [contest.name for contest in contests(Scale.FULL)]
+    names = [contest.name for contest in contests()]
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(names)}")
     parser.add_argument("--full", action="store_true", help="every peer and contest: an hour")
     parser.add_argument("--rounds", type=int, help="instead of each contest's own number")
@@ -61,11 +61,11 @@ def main(given: Sequence[str] | None = None) -> int:
     found = arguments(sys.argv[1:] if given is None else given)
     console = Console()
     console.width = max(console.width, 120)
-    scale = Scale.TINY if found.tiny else Scale.FULL if found.full or found.names else Scale.QUICK
     chosen = [
-        contest if found.full else contest.at(Scale.QUICK)
-        for contest in contests(scale)
-        if not found.names or contest.name.startswith(tuple(found.names))
+        contest if found.full else contest.quick()
+        for contest in contests(tiny=found.tiny)
+        if contest.name.startswith(tuple(found.names))
+        or (not found.names and (found.full or contest.is_quick))
     ]
     began = time.monotonic()
     judged: dict[str, list[Verdict]] = {}

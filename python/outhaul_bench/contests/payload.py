@@ -6,7 +6,8 @@ from typing import Any
 
 from outhaul_bench import sink
 from outhaul_bench.contest import Contender, Contest, Goal, loop_goals
-from outhaul_bench.contests.uploads import GIB, LARGE_COLUMNS, served
+from outhaul_bench.contests.files import served
+from outhaul_bench.contests.uploads import GIB, LARGE_COLUMNS
 from outhaul_bench.measure import MIB, LagTicker, Usage, paths_in
 
 

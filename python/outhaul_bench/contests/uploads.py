@@ -1,20 +1,19 @@
-"""Uploads over loopback: one file of 1 GiB, plain and over TLS, and 2000 small files."""
+"""Uploads over loopback, from `enqueue` to the durable `completed`."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from outhaul_bench import sink
-from outhaul_bench.contest import Arguments, Column, Contender, Contest, Goal, Workshop, loop_goals
+from outhaul_bench.contest import Column, Contender, Contest, Goal, loop_goals, p99
+from outhaul_bench.contests.files import mixed_sizes, served, served_files
 from outhaul_bench.measure import MIB, LagTicker, Usage, paths_in
 
 GIB = 1024 * MIB
 SMALL_BYTES = 16 * 1024
 SMALL_CONCURRENCY = 32
+MANY = 8
 
 LARGE_COLUMNS = (
     Column("mb_s", "MB/s"),
@@ -23,20 +22,41 @@ LARGE_COLUMNS = (
     Column("lag_max_ms", "lag max ms", 1),
     Column("rss_growth_mib", "RSS + MiB", 1),
 )
+_RSS = Goal("RSS growth, MiB", "rss_growth_mib", 16, at_least=False, statistic=max)
+_READ_WRITE = "limit: read + write 1 MiB"
+_FREE = ("aiohttp", "httpx", "pyreqwest")  # their event loop stays free, more or less
 
 
 def contests(*, tiny: bool = False) -> list[Contest]:
     size = 8 * MIB if tiny else GIB
     count = 64 if tiny else 2000
-    return [_plain(size), _tls(size), _small(count)]
+    return [_plain(size), _tls(size), _small(count), _many(size // MANY), _mixed(tiny=tiny)]
 
 
-def _contenders(*, is_small: bool = False) -> tuple[Contender, ...]:
-    verb = "upload_many" if is_small else "upload"
+def _peer(name: str, target: str, *needs: str, is_quick: bool = False) -> Contender:
+    return Contender(name, f"outhaul_bench.peers.{target}", needs=needs, is_quick=is_quick)
+
+
+def _one_file(*, tls: bool) -> tuple[Contender, ...]:
+    limits = [_peer(_READ_WRITE, "limits:read_write")]
+    if not tls:
+        limits.append(_peer("limit: sendfile", "limits:sendfile"))
     return (
-        Contender("outhaul", f"{__name__}:{verb}"),
-        Contender("aiohttp", f"outhaul_bench.peers.aiohttp_client:{verb}", needs=("aiohttp",)),
-        Contender("curl", f"outhaul_bench.peers.curl:{verb}", needs=("$curl",)),
+        Contender("outhaul", f"{__name__}:upload"),
+        _peer("aiohttp", "aiohttp_client:upload", "aiohttp", is_quick=True),
+        _peer("curl", "curl:upload", "$curl", is_quick=True),
+        _peer("pycurl, a thread", "pycurl_client:upload", "pycurl"),
+        _peer("urllib3, a thread", "urllib3_client:upload", "urllib3"),
+        _peer("httpx, a thread", "httpx_client:upload_sync", "httpx"),
+        _peer("httpx", "httpx_client:upload", "httpx"),
+        _peer("pyreqwest", "pyreqwest_client:upload", "pyreqwest"),
+        _peer(
+            "requests, toolbelt, a thread",
+            "requests_toolbelt_client:upload",
+            "requests",
+            "requests_toolbelt",
+        ),
+        *limits,
     )
 
 
@@ -44,17 +64,19 @@ def _plain(size: int) -> Contest:
     return Contest(
         name="upload-plain",
         title=f"One multipart upload of {size // MIB} MiB, plain HTTP",
-        contenders=_contenders(),
+        contenders=_one_file(tls=False),
         columns=LARGE_COLUMNS,
         goals=(
-            Goal("throughput / aiohttp", "mb_s", 1.9, peers=("aiohttp",)),
-            Goal("CPU seconds / aiohttp", "cpu_s", 0.6, at_least=False, peers=("aiohttp",)),
+            Goal("throughput / aiohttp", "mb_s", 2.1, peers=("aiohttp",)),
+            Goal("CPU seconds / aiohttp", "cpu_s", 0.5, at_least=False, peers=("aiohttp",)),
             Goal("throughput / curl", "mb_s", 1.0, peers=("curl",)),
-            Goal("RSS growth, MiB", "rss_growth_mib", 16, at_least=False, statistic=max),
+            Goal("throughput / clients with a free loop", "mb_s", 1.0, peers=_FREE),
+            Goal("throughput / read + write", "mb_s", 0.9, peers=(_READ_WRITE,)),
+            _RSS,
             *loop_goals(),
         ),
         setup=lambda workshop: served(workshop, size),
-        rounds=7,
+        rounds=5,
     )
 
 
@@ -62,12 +84,12 @@ def _tls(size: int) -> Contest:
     return Contest(
         name="upload-tls",
         title=f"One multipart upload of {size // MIB} MiB, TLS 1.3",
-        contenders=_contenders(),
+        contenders=_one_file(tls=True),
         columns=LARGE_COLUMNS,
         goals=(
-            Goal("throughput / aiohttp", "mb_s", 1.7, peers=("aiohttp",)),
-            Goal("throughput / curl", "mb_s", 0.9, peers=("curl",)),
-            Goal("RSS growth, MiB", "rss_growth_mib", 16, at_least=False, statistic=max),
+            Goal("throughput / aiohttp", "mb_s", 2.0, peers=("aiohttp",)),
+            Goal("throughput / curl and pycurl", "mb_s", 1.0, peers=("curl", "pycurl, a thread")),
+            _RSS,
             *loop_goals(),
         ),
         setup=lambda workshop: served(workshop, size, tls=True),
@@ -79,51 +101,59 @@ def _small(count: int) -> Contest:
     return Contest(
         name="upload-small",
         title=f"{count} multipart uploads of 16 KiB, {SMALL_CONCURRENCY} at a time",
-        contenders=_contenders(is_small=True),
+        contenders=(
+            Contender("outhaul", f"{__name__}:upload_all"),
+            _peer("aiohttp", "aiohttp_client:upload_many", "aiohttp", is_quick=True),
+            _peer("curl", "curl:upload_many", "$curl", is_quick=True),
+            _peer("pyreqwest", "pyreqwest_client:upload_many", "pyreqwest"),
+        ),
         columns=(Column("files_s", "files/s"), *LARGE_COLUMNS[1:]),
-        goals=(Goal("files/s / aiohttp", "files_s", 3, peers=("aiohttp",)), *loop_goals()),
+        goals=(
+            Goal("files/s / aiohttp", "files_s", 5, peers=("aiohttp",)),
+            Goal("files/s / pyreqwest", "files_s", 1.5, peers=("pyreqwest",)),
+            *loop_goals(),
+        ),
         setup=lambda workshop: served(workshop, SMALL_BYTES, count=count),
-        rounds=7,
+        rounds=5,
     )
 
 
-@contextlib.contextmanager
-def served(
-    workshop: Workshop, size: int, *, count: int = 1, tls: bool = False
-) -> Iterator[Arguments]:
-    """The files, on disk and in the page cache, and a sink to send them to."""
-    files = _files(workshop.folder / f"files-{count}-{size}", size, count)
-    certificate, key, ca_file = _certificate(workshop.folder) if tls else ("", "", "")
-    with sink.running(certificate, key) as url:
-        yield {"url": url, "files": str(files), "ca_file": ca_file}
+def _many(size: int) -> Contest:
+    limit = {"limit": MANY}
+    return Contest(
+        name="upload-many",
+        title=f"{MANY} multipart uploads of {size // MIB} MiB at once",
+        contenders=(
+            Contender("outhaul", f"{__name__}:upload_all", limit),
+            _peer("aiohttp", "aiohttp_client:upload_many", "aiohttp", is_quick=True),
+            _peer("pyreqwest", "pyreqwest_client:upload_many", "pyreqwest"),
+        ),
+        columns=LARGE_COLUMNS,
+        goals=(
+            Goal("throughput / aiohttp", "mb_s", 2.5, peers=("aiohttp",)),
+            Goal("loop lag p99, ms", "late_ms", 3, at_least=False, statistic=p99),
+        ),
+        setup=lambda workshop: served(workshop, size, count=MANY),
+        rounds=5,
+    )
 
 
-def _files(folder: Path, size: int, count: int) -> Path:
-    if not folder.exists():
-        folder.mkdir()
-        block = os.urandom(min(size, MIB))
-        for number in range(count):
-            with (folder / f"{number:05}.bin").open("wb") as file:
-                for _ in range(size // len(block)):
-                    file.write(block)
-        os.sync()  # no write-back during the measurements
-    for path in folder.iterdir():
-        with path.open("rb", buffering=0) as file:
-            while file.read(MIB):
-                pass
-    return folder
-
-
-def _certificate(folder: Path) -> tuple[str, str, str]:
-    import trustme  # noqa: PLC0415 — only where TLS is measured
-
-    authority = trustme.CA()
-    issued = authority.issue_cert("127.0.0.1")
-    paths = [str(folder / name) for name in ("cert.pem", "key.pem", "ca.pem")]
-    issued.cert_chain_pems[0].write_to_path(paths[0])
-    issued.private_key_pem.write_to_path(paths[1])
-    authority.cert_pem.write_to_path(paths[2])
-    return paths[0], paths[1], paths[2]
+def _mixed(*, tiny: bool) -> Contest:
+    sizes = mixed_sizes(20 if tiny else 400, 64 * 1024 if tiny else 16 * MIB)
+    return Contest(
+        name="upload-mixed",
+        title=f"{len(sizes)} multipart uploads, 1 B to {max(sizes) // 1024:,} KiB, 32 at a time",
+        contenders=(
+            Contender("outhaul", f"{__name__}:upload_all"),
+            _peer("aiohttp", "aiohttp_client:upload_many", "aiohttp"),
+            _peer("pyreqwest", "pyreqwest_client:upload_many", "pyreqwest"),
+        ),
+        columns=(Column("files_s", "files/s"), *LARGE_COLUMNS),
+        goals=loop_goals(),
+        setup=lambda workshop: served_files(workshop, "files-mixed", sizes),
+        rounds=5,
+        is_quick=False,
+    )
 
 
 async def upload(url: str, files: str, ca_file: str, folder: str) -> dict[str, Any]:
@@ -143,13 +173,15 @@ async def upload(url: str, files: str, ca_file: str, folder: str) -> dict[str, A
     return {"mb_s": size / usage.wall_s / 1e6, **usage.report(), **lag.report()}
 
 
-async def upload_many(url: str, files: str, ca_file: str, folder: str) -> dict[str, Any]:
+async def upload_all(
+    url: str, files: str, ca_file: str, folder: str, limit: int = SMALL_CONCURRENCY
+) -> dict[str, Any]:
     """From `enqueue_all` to the last durable `completed`."""
     from outhaul import NativeWorker, Task, WorkManager  # noqa: PLC0415 — in the child only
 
     paths = paths_in(files)
+    size = sum(path.stat().st_size for path in paths)
     store = Path(folder, "work.db")
-    limit = SMALL_CONCURRENCY
     async with (
         WorkManager(store, max_concurrent=limit, max_per_host=limit) as manager,
         LagTicker() as lag,
@@ -161,4 +193,5 @@ async def upload_many(url: str, files: str, ca_file: str, folder: str) -> dict[s
             await manager.wait_idle()
         assert (await manager.stats()).completed == len(paths), await manager.stats()
     assert sink.totals(url, ca_file)["requests"] >= len(paths)
-    return {"files_s": len(paths) / usage.wall_s, **usage.report(), **lag.report()}
+    speed = {"files_s": len(paths) / usage.wall_s, "mb_s": size / usage.wall_s / 1e6}
+    return {**speed, **usage.report(), **lag.report()}

@@ -52,4 +52,6 @@ async def upload_many(url: str, files: str, ca_file: str, folder: str) -> dict[s
     async with session_for(ca_file) as session, LagTicker() as lag:
         with Usage() as usage:
             await asyncio.gather(*(work(session) for _ in range(CONCURRENCY)))
-    return {"files_s": len(paths) / usage.wall_s, **usage.report(), **lag.report()}
+    size = sum(path.stat().st_size for path in paths)
+    speed = {"files_s": len(paths) / usage.wall_s, "mb_s": size / usage.wall_s / 1e6}
+    return {**speed, **usage.report(), **lag.report()}
