@@ -41,8 +41,9 @@ def contests(*, tiny: bool = False) -> list[Contest]:
                 Column("lag_max_ms", "lag max ms", 1),
             ),
             goals=(
-                Goal("bytes per task", "task_bytes", 400, at_least=False),
-                Goal("bytes per task, reopened", "reopened_bytes", 400, at_least=False),
+                Goal("bytes per task", "task_bytes", 250, at_least=False),
+                Goal("bytes per task, reopened", "reopened_bytes", 250, at_least=False),
+                Goal("reopened, s", "reopen_s", 2, at_least=False),
                 *loop_goals(),
             ),
             rounds=1,

@@ -10,7 +10,7 @@ from pathlib import Path
 from outhaul_bench.child import environment
 from outhaul_bench.contest import Column, Contender, Contest, Goal
 
-BARE = "import asyncio, sqlite3"
+BARE = "import asyncio"
 SPAWNS = 3
 
 _REPORT = """
@@ -73,8 +73,8 @@ def contests(*, tiny: bool = False) -> list[Contest]:
             ),
             columns=columns,
             goals=(
-                Goal("adds ms", "ms", 20, at_least=False, peers=(BARE,), is_difference=True),
-                Goal("adds MB", "mb", 6, at_least=False, peers=(BARE,), is_difference=True),
+                Goal("adds ms", "ms", 10, at_least=False, peers=(BARE,), is_difference=True),
+                Goal("adds MB", "mb", 4, at_least=False, peers=(BARE,), is_difference=True),
             ),
             rounds=5,
         )

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any, ClassVar
 
 from arq import create_pool
@@ -18,6 +17,7 @@ from arq.constants import default_queue_name
 
 from outhaul_bench import drive
 from outhaul_bench.child import environment
+from outhaul_bench.peers import redis_server
 
 PORT = "BENCH_REDIS_PORT"
 
@@ -36,27 +36,10 @@ class WorkerSettings:
     log_results: ClassVar = False
 
 
-@contextlib.contextmanager
-def _redis(folder: str) -> Iterator[int]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    options = f"--port {port} --bind 127.0.0.1 --dir {folder} --daemonize no --logfile redis.log"
-    durable = ["--save", "", "--appendonly", "yes", "--appendfsync", "always"]
-    process = subprocess.Popen(
-        ["redis-server", *options.split(), *durable], stdout=subprocess.DEVNULL
-    )
-    try:
-        yield port
-    finally:
-        process.terminate()
-        process.wait()
-
-
 @contextlib.asynccontextmanager
 async def _pool(folder: str) -> AsyncIterator[ArqRedis]:
-    with _redis(folder) as port:
-        pool = await create_pool(RedisSettings(port=port, conn_retries=50, conn_retry_delay=0.1))
+    with redis_server.running(folder) as port:
+        pool = await create_pool(RedisSettings(port=port))
         os.environ[PORT] = str(port)
         yield pool
         await pool.aclose()
