@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from saq import Queue
+
 from outhaul_bench import drive
 from outhaul_bench.peers import redis_server
-from saq import Queue
 
 
 async def enqueue(folder: str, awaiters: int, seconds: float) -> dict[str, Any]:
