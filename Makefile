@@ -1,7 +1,7 @@
 # The commands of this repository. `make setup` makes .venv; `make test` is what CI runs.
 .NOTPARALLEL:
 .DEFAULT_GOAL := test
-.PHONY: setup test demo bench bench-full bench-smoke wheel soak lint fmt types layers rust nginx clean
+.PHONY: setup test demo bench bench-full bench-smoke instructions wheel soak lint fmt types layers rust tools clean
 
 PYTHON ?= python3
 BIN    := .venv/bin
@@ -25,7 +25,7 @@ setup: .venv/.built
 	@touch $@
 
 # Everything a change must pass, cheapest first. pytest's closing line is the last one.
-test: setup nginx lint types layers rust bench-smoke wheel
+test: setup tools lint types layers rust bench-smoke wheel
 	$(BIN)/python -m pytest
 
 lint: setup
@@ -63,6 +63,10 @@ bench: setup
 bench-full:
 	@$(MAKE) bench BENCH="--full $(BENCH)"
 
+# What the core's operations cost from now on: benches/instructions.json, to be committed.
+instructions: setup
+	$(BIN)/python -m tests.performance.instructions
+
 # Every benchmark runs once, so that none rots.
 bench-smoke: setup
 	@test -z "$(wildcard benches/bench_*.py)" || \
@@ -83,11 +87,13 @@ dist/.stamp: .venv/.deps $(RUST) $(PACKAGE) README.md
 	PIP_QUIET=1 $(BIN)/maturin build --release --quiet --out dist
 	@touch $@
 
-# A real proxy server for the HTTP tests. Where it can't be had they are skipped and say so.
-nginx:
-	@command -v nginx >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
-		{ apt-get update -qq && RUNLEVEL=1 apt-get install -qq -y --no-install-recommends nginx; } \
-		>/dev/null 2>&1; } || echo 'nginx is not installed: its tests will be skipped'
+# A real proxy server for the HTTP tests, and what counts instructions. Where they can't be had, their
+# tests are skipped and say so.
+tools:
+	@command -v nginx >/dev/null && command -v valgrind >/dev/null || { [ "$$(id -u)" = 0 ] && \
+		command -v apt-get >/dev/null && { apt-get update -qq && RUNLEVEL=1 apt-get install -qq -y \
+		--no-install-recommends nginx valgrind; } >/dev/null 2>&1; } || \
+		echo 'nginx or valgrind is not installed: their tests will be skipped'
 
 clean:
 	rm -rf .venv dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
