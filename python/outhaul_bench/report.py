@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from outhaul_bench.contest import Contest, Results, Verdict
 
 CONGESTION = Path("/proc/sys/net/ipv4/tcp_congestion_control")
-_PACKAGES = ("aiohttp", "uvloop", "huey", "arq", "redis", "hiredis", "msgspec", "outhaul")
+_PACKAGES = ("aiohttp", "uvloop", "msgspec", "outhaul", "redis", "hiredis")
 _PROGRAMS = {"curl": "--version", "redis-server": "--version"}
 
 
@@ -67,12 +67,20 @@ def save(
         "title": contest.title,
         "loop_lag_ms": {name: _quantiles(late) for name, late in results.late_ms.items() if late},
         "goals": [verdict._asdict() for verdict in verdicts],
+        "columns": [list(column) for column in contest.columns],
         "samples": results,
         "absent": results.absent,
-        "about": about,
+        "about": {**about, "peers": _peers(contest)},
     }
     path = folder / f"{contest.name}.json"
     path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def _peers(contest: Contest) -> dict[str, str]:
+    """The versions of what the contenders need."""
+    needs = {need for one in contest.contenders for need in one.needs if need[0] != "$"}
+    names = importlib.metadata.packages_distributions()
+    return {need: _version(names[need][0]) for need in sorted(needs) if need in names}
 
 
 def show(console: Console, contest: Contest, results: Results, verdicts: list[Verdict]) -> None:

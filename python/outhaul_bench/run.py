@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib.util
 import sys
 import tempfile
 import time
@@ -85,6 +86,10 @@ def main(given: Sequence[str] | None = None) -> int:
             judged[contest.name] = verdicts
             late_ms += results.late_ms.get(OURS, [])
     report.summary(console, judged, late_ms)
+    if not found.tiny and importlib.util.find_spec("matplotlib"):
+        from outhaul_bench import plot  # noqa: PLC0415 — where it can be had
+
+        console.print(f"{len(plot.draw_all(found.out))} plots in {found.out / 'plots'}")
     console.print(f"{time.monotonic() - began:.0f} s")
     return 0
 
