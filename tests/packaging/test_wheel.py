@@ -47,18 +47,23 @@ def scripts(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the programs of an environment are that has the wheel, and what it asks for."""
     folder = tmp_path_factory.mktemp("environment")
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    install(folder / "bin", wheel)
+    return folder / "bin"
+
+
+def install(scripts: Path, *what: str | Path) -> None:
     pip: list[str | Path] = [
-        folder / "bin" / "python",
+        scripts / "python",
         "-Im",
         "pip",
         "--disable-pip-version-check",
         "--quiet",
+        "install",
     ]
-    done = subprocess.run([*pip, "install", wheel], check=False, capture_output=True, text=True)
+    done = subprocess.run([*pip, *what], check=False, capture_output=True, text=True)
     if any(sign in done.stderr for sign in WITHOUT_A_REGISTRY):
         pytest.skip("no package registry can be reached for what the wheel depends on")
     assert done.returncode == 0, done.stderr
-    return folder / "bin"
 
 
 def output(*words: str | Path, cwd: Path) -> str:
@@ -80,6 +85,7 @@ def test_it_holds_the_package_and_nothing_else(wheel: Path) -> None:
     assert {"_core.abi3.so", "_core.pyi", "py.typed", "testing/flaky_server.py"} <= inside
     assert {name.partition("/")[0] for name in names if "dist-info" not in name} <= {
         "outhaul",
+        "outhaul_bench",
         "outhaul.libs",
     }
     assert len([name for name in names if name.endswith(".so")]) == 1
@@ -95,3 +101,16 @@ def test_the_command_is_installed(scripts: Path, tmp_path: Path, wheel: Path) ->
     version = wheel.stem.split("-")[1]
     assert output(scripts / "outhaul", "--version", cwd=tmp_path) == f"outhaul {version}\n"
     assert "upload" in output(scripts / "outhaul", "--help", cwd=tmp_path)
+
+
+def test_the_benchmarks_run_from_it_and_say_what_they_need(
+    scripts: Path, tmp_path: Path, wheel: Path
+) -> None:
+    command = (scripts / "outhaul", "bench", "--tiny", "--rounds", "1", "upload-small")
+    alone = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path)
+    assert alone.returncode == 2
+    assert "pip install 'outhaul[bench]'" in alone.stderr
+    install(scripts, f"{wheel}[bench]")
+    said = output(*command, cwd=tmp_path)
+    assert "files/s / aiohttp" in said
+    assert "failed" not in said
