@@ -177,7 +177,7 @@ impl Gathered {
     /// A change of a row that is not there is refused, and with it the transaction: then the engine
     /// knows something that the store does not, and has to be built anew.
     fn write_live(&mut self, connection: &Connection) -> Result<(), StoreError> {
-        let mut update = connection.prepare_cached(update_live())?;
+        let mut update = connection.prepare_cached(&update_live())?;
         let mut delete = connection.prepare_cached("DELETE FROM live WHERE key=?1")?;
         let mut added = Vec::with_capacity(self.changes.len());
         for (key, change) in std::mem::take(&mut self.changes) {

@@ -15,9 +15,9 @@ pub(super) const LIVE_COLUMNS: &str = "key, status, priority, run_at, attempt, a
     crashes, epoch, lane, needs, native, mark_percent, failure";
 
 /// Changes a row of `live`; the values are those of [`write_live`].
-pub(super) const fn update_live() -> &'static str {
-    "UPDATE live SET (status,priority,run_at,attempt,attempts_max,crashes,epoch,lane,needs,native,\
-     mark_percent,failure) = (?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13) WHERE key=?1"
+pub(super) fn update_live() -> String {
+    let changing = LIVE_COLUMNS.trim_start_matches("key, ");
+    format!("UPDATE live SET ({changing}) = (?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13) WHERE key=?1")
 }
 
 pub(super) fn live_row(row: &Row<'_>) -> rusqlite::Result<Live> {
