@@ -12,8 +12,12 @@ DOCUMENT: dict[str, Any] = {
     "title": "How fast they are",
     "columns": [["jobs_s", "jobs/s", 0], ["cpu_us", "CPU", 0]],
     "samples": {
-        "outhaul": [{"jobs_s": 30_000}, {"jobs_s": 34_567}, {"jobs_s": 40_000}],
-        "a peer": [{"jobs_s": 1_234}],
+        "outhaul": [
+            {"jobs_s": 30_000, "cpu_us": 1},
+            {"jobs_s": 34_567, "cpu_us": 2},
+            {"jobs_s": 40_000, "cpu_us": 3},
+        ],
+        "a peer": [{"jobs_s": 1_234, "cpu_us": 4}],
         "silent": [],
     },
     "about": {
@@ -40,3 +44,11 @@ def test_the_same_figures_make_the_same_file(tmp_path: Path) -> None:
     (tmp_path / "rate.json").write_text(json.dumps(DOCUMENT))
     first = plot.draw_all(tmp_path)[0].read_bytes()
     assert plot.draw_all(tmp_path)[0].read_bytes() == first
+
+
+def test_what_grows_is_drawn_as_curves(tmp_path: Path) -> None:
+    points = {"axis": "tasks", "at": {"outhaul": 10, "a peer": 1000, "silent": 0}}
+    (tmp_path / "growth.json").write_text(json.dumps(DOCUMENT | points))
+    drawn = plot.draw_all(tmp_path)[0].read_text()
+    for text in ("How fast they are", "tasks", "jobs/s", "CPU"):
+        assert text in drawn, text

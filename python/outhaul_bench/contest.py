@@ -29,6 +29,7 @@ class Contender:
 
     Attributes:
         is_quick: Whether it takes part in the quick run, too.
+        at: Where it stands on the axis, of a contest that has one.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Contender:
     arguments: Arguments = field(default_factory=dict)
     needs: tuple[str, ...] = ()
     is_quick: bool = True
+    at: float | None = None
 
     def missing(self) -> str:
         """What is not installed here."""
@@ -103,11 +105,14 @@ class Goal:
     at_least: bool = True
     peers: tuple[str, ...] = ()
     is_difference: bool = False
+    of: str = OURS
     statistic: Callable[[list[float]], float] = statistics.median
 
     def judge(self, results: Results) -> Verdict:
         is_lag = self.member == LATE
-        ours = results.late_ms.get(OURS, []) if is_lag else results.values_of(OURS, self.member)
+        ours = (
+            results.late_ms.get(self.of, []) if is_lag else results.values_of(self.of, self.member)
+        )
         rival = ""
         measured: float | None = None
         if self.peers:
@@ -159,6 +164,7 @@ class Contest:
     setup: Setup = field(default=lambda _: contextlib.nullcontext({}))
     rounds: int = 5
     is_quick: bool = True
+    axis: str = ""  # what grows from one contender to the next
 
     def quick(self) -> Contest:
         """With those who take part in the quick run."""

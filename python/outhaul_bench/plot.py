@@ -46,6 +46,38 @@ def draw_all(folder: Path) -> list[Path]:
 
 
 def draw(document: dict[str, Any]) -> Figure:
+    """Curves where something grows, else bars."""
+    return _curves(document) if document.get("axis") else _bars(document)
+
+
+def _curves(document: dict[str, Any]) -> Figure:
+    """Every column over what grows, both by powers of ten: what is straight grows as it should."""
+    columns = document["columns"]
+    figure = Figure(figsize=(2.6 * len(columns), 2.6), layout="constrained")
+    for number, (member, title, _) in enumerate(columns, 1):
+        axes = figure.add_subplot(1, len(columns), number)
+        points = sorted(
+            (at, [sample[member] for sample in document["samples"].get(name, [])])
+            for name, at in document["at"].items()
+        )
+        drawn = [(max(at, 1), values) for at, values in points if values]
+        places = [at for at, _ in drawn]
+        axes.fill_between(
+            places, [min(v) for _, v in drawn], [max(v) for _, v in drawn], color=ACCENT, alpha=0.25
+        )
+        medians = [statistics.median(values) for _, values in drawn]
+        axes.plot(places, medians, color=ACCENT, marker="o", markersize=3, linewidth=1.2)
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_title(title, loc="left", fontsize=9, color=INK)
+        axes.set_xlabel(document["axis"], fontsize=8)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(visible=True, color=INK, alpha=0.2, linewidth=0.5)
+    figure.suptitle(document["title"], fontsize=10, color=INK, x=0.01, ha="left")
+    return figure
+
+
+def _bars(document: dict[str, Any]) -> Figure:
     """The first column of a table as bars, the best on top, with the range of the rounds."""
     member, title, digits = document["columns"][0]
     rows = {

@@ -67,6 +67,8 @@ def save(
         "title": contest.title,
         "loop_lag_ms": {name: _quantiles(late) for name, late in results.late_ms.items() if late},
         "goals": [verdict._asdict() for verdict in verdicts],
+        "axis": contest.axis,
+        "at": {one.name: one.at for one in contest.contenders if one.at is not None},
         "columns": [list(column) for column in contest.columns],
         "samples": results,
         "absent": results.absent,

@@ -24,10 +24,10 @@ def served(
 
 @contextlib.contextmanager
 def served_files(
-    workshop: Workshop, name: str, sizes: Sequence[int], *, tls: bool = False
+    workshop: Workshop, name: str, sizes: Sequence[int], *, tls: bool = False, sparse: bool = False
 ) -> Iterator[Arguments]:
-    """Files of those sizes, under a name of the set."""
-    files = _files(workshop.folder / name, sizes)
+    """Files of those sizes, under a name of the set; sparse ones are holes, which read as zeros."""
+    files = _files(workshop.folder / name, sizes, sparse=sparse)
     certificate, key, ca_file = _certificate(workshop.folder) if tls else ("", "", "")
     with sink.running(certificate, key) as url:
         yield {"url": url, "files": str(files), "ca_file": ca_file}
@@ -39,14 +39,15 @@ def mixed_sizes(count: int, largest: int) -> list[int]:
     return [round(2 ** chance.uniform(0, largest.bit_length() - 1)) for _ in range(count)]
 
 
-def _files(folder: Path, sizes: Sequence[int]) -> Path:
+def _files(folder: Path, sizes: Sequence[int], *, sparse: bool) -> Path:
     if not folder.exists():
         folder.mkdir()
         block = os.urandom(MIB)
         for number, size in enumerate(sizes):
             with (folder / f"{number:05}.bin").open("wb") as file:
-                for at in range(0, size, MIB):
+                for at in range(0, 0 if sparse else size, MIB):
                     file.write(block[: size - at])
+                file.truncate(size)
         os.sync()  # no write-back during the measurements
     for path in folder.iterdir():
         with path.open("rb", buffering=0) as file:
