@@ -24,6 +24,9 @@ LARGE_COLUMNS = (
 )
 _RSS = Goal("RSS growth, MiB", "rss_growth_mib", 16, at_least=False, statistic=max)
 _READ_WRITE = "limit: read + write 1 MiB"
+_WATCHED = Contender(
+    "outhaul, its progress watched", f"{__name__}:upload", {"watched": True}, is_quick=False
+)
 _FREE = ("aiohttp", "httpx", "pyreqwest")  # their event loop stays free, more or less
 
 
@@ -64,7 +67,7 @@ def _plain(size: int) -> Contest:
     return Contest(
         name="upload-plain",
         title=f"One multipart upload of {size // MIB} MiB, plain HTTP",
-        contenders=_one_file(tls=False),
+        contenders=(*_one_file(tls=False), _WATCHED),
         columns=LARGE_COLUMNS,
         goals=(
             Goal("throughput / aiohttp", "mb_s", 2.1, peers=("aiohttp",)),
@@ -72,6 +75,7 @@ def _plain(size: int) -> Contest:
             Goal("throughput / curl", "mb_s", 1.0, peers=("curl",)),
             Goal("throughput / clients with a free loop", "mb_s", 1.0, peers=_FREE),
             Goal("throughput / read + write", "mb_s", 0.9, peers=(_READ_WRITE,)),
+            Goal("with progress / without", "mb_s", 0.99, peers=("outhaul",), of=_WATCHED.name),
             _RSS,
             *loop_goals(),
         ),
@@ -156,7 +160,9 @@ def _mixed(*, tiny: bool) -> Contest:
     )
 
 
-async def upload(url: str, files: str, ca_file: str, folder: str) -> dict[str, Any]:
+async def upload(
+    url: str, files: str, ca_file: str, folder: str, *, watched: bool = False
+) -> dict[str, Any]:
     """From `enqueue` to the durable `completed`."""
     from outhaul import NativeWorker, WorkManager  # noqa: PLC0415 — in the child only
 
@@ -166,8 +172,10 @@ async def upload(url: str, files: str, ca_file: str, folder: str) -> dict[str, A
         worker = NativeWorker.http_upload(url=url, file_path=path)
         with Usage() as usage:
             task = await manager.enqueue(None, worker)
+            updates = len([update async for update in task.progress()]) if watched else 0
             event = await task.result()
         assert event.success, event
+        assert bool(updates) == watched
     size = path.stat().st_size
     assert sink.totals(url, ca_file)["body_bytes"] >= size
     return {"mb_s": size / usage.wall_s / 1e6, **usage.report(), **lag.report()}
