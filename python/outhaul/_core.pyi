@@ -7,12 +7,13 @@ file first lets go of the interpreter; none calls back into Python. Times are mi
 from collections.abc import Sequence
 from typing import Literal, TypeAlias, final
 
-__all__ = ["Core", "ManualClock", "MultipartEncoder", "ProgressMeter", "Schedule"]
+__all__ = ["Core", "ManualClock", "MultipartEncoder", "ProgressMeter", "Schedule", "serve_sink"]
 
 _TextPart: TypeAlias = tuple[str, str]
 _FilePart: TypeAlias = tuple[str, str, str | None, str | None]
 _Update: TypeAlias = tuple[int, int, int, int, float, int | None]
-_Reply: TypeAlias = tuple[int, bytes | None, tuple[str, str, str] | None]
+_Scheduled: TypeAlias = tuple[int, bool, str]
+_Reply: TypeAlias = tuple[int, bytes | _Scheduled | None, tuple[str, str, str] | None]
 _Callback: TypeAlias = tuple[int, int, str, bytes, str]
 _Secrets: TypeAlias = tuple[int, int, list[tuple[Literal["env", "file", "provider"], str, str]]]
 _Stop: TypeAlias = tuple[int, int, str]
