@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Self
 import uvloop
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Sequence
 
 TICK_S = 0.005
 MIB = 1024 * 1024
+GIB = 1024 * MIB
 
 
 def run(work: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
@@ -99,6 +100,16 @@ class Usage:
             "rss_growth_mib": round(self.rss_growth_mib, 2),
         }
 
+    def sent(self, paths: Sequence[Path]) -> dict[str, float]:
+        """How fast those files went, and what a GiB of them would have cost."""
+        size = sum(path.stat().st_size for path in paths)
+        return {
+            "files_s": len(paths) / self.wall_s,
+            "mb_s": size / self.wall_s / 1e6,
+            "cpu_s_gib": round(self.cpu_s / size * GIB, 4),
+            **self.report(),
+        }
+
 
 def rss_mib(member: str = "VmRSS") -> float:
     """Resident memory now, or its peak (`VmHWM`), from the kernel."""
@@ -112,6 +123,13 @@ def rss_mib(member: str = "VmRSS") -> float:
 def paths_in(folder: str) -> list[Path]:
     """The files to upload, in order."""
     return sorted(Path(folder).iterdir())
+
+
+def first_file(folder: str) -> Path:
+    """One byte, uploaded before the clock starts: modules, pools and a connection are there."""
+    path = Path(folder, "first.bin")
+    path.write_bytes(b"1")
+    return path
 
 
 def _forget_peak() -> None:

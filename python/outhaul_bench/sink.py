@@ -14,7 +14,8 @@ import urllib.request
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
 
 @contextlib.contextmanager
@@ -40,6 +41,17 @@ def totals(url: str, ca_file: str = "") -> dict[str, int]:
     with urllib.request.urlopen(url, context=context) as answer:
         counted: dict[str, int] = json.loads(answer.read())
     return counted
+
+
+@contextlib.contextmanager
+def receiving(paths: Sequence[Path], url: str, ca_file: str = "") -> Iterator[None]:
+    """Whoever says that these files were uploaded has to have sent them."""
+    before = totals(url, ca_file)
+    yield
+    after = totals(url, ca_file)
+    assert after["requests"] >= before["requests"] + len(paths), (before, after)
+    size = sum(path.stat().st_size for path in paths)
+    assert after["body_bytes"] >= before["body_bytes"] + size, (before, after)
 
 
 def main() -> None:

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from outhaul_bench.contest import Contest
-from outhaul_bench.contests import growth, memory, payload, queue, service, startup, uploads
+from outhaul_bench.contests import (
+    batches,
+    growth,
+    memory,
+    payload,
+    queue,
+    service,
+    startup,
+    uploads,
+)
 
-_MODULES = (uploads, payload, queue, service, memory, startup, growth)
+_MODULES = (uploads, batches, payload, queue, service, memory, startup, growth)
 
 
 def contests(*, tiny: bool = False) -> list[Contest]:

@@ -77,7 +77,7 @@ def _transfers(limits: tuple[int, ...], count: int) -> Contest:
         name="grow-transfers",
         title=f"{count} uploads of {_EACH // MIB} MiB, so many at once",
         contenders=tuple(
-            _point(limit, "outhaul_bench.contests.uploads:upload_all", limit=limit)
+            _point(limit, "outhaul_bench.contests.batches:upload_all", limit=limit)
             for limit in limits
         ),
         columns=(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from outhaul_bench import sink
 from outhaul_bench.contest import Contender, Contest, Goal, loop_goals
 from outhaul_bench.contests.files import served
-from outhaul_bench.contests.uploads import GIB, LARGE_COLUMNS
-from outhaul_bench.measure import MIB, LagTicker, Usage, paths_in
+from outhaul_bench.contests.uploads import LARGE_COLUMNS
+from outhaul_bench.measure import GIB, MIB, LagTicker, Usage, first_file, paths_in
 
 
 def contests(*, tiny: bool = False) -> list[Contest]:
@@ -55,18 +56,23 @@ def _tls(size: int) -> Contest:
     )
 
 
-async def upload(url: str, files: str, ca_file: str, folder: str) -> dict[str, Any]:  # noqa: ARG001 — it stores nothing
+async def upload(url: str, files: str, ca_file: str, folder: str) -> dict[str, Any]:
     """The peer's session, the same file: only the body is another."""
     from outhaul.aiohttp import FilePart, MultipartPayload  # noqa: PLC0415
     from outhaul_bench.peers.aiohttp_client import session_for  # noqa: PLC0415 — in the child only
 
     path = paths_in(files)[0]
-    async with session_for(ca_file) as session, LagTicker() as lag:
-        with Usage() as usage:
+    async with session_for(ca_file) as session:
+
+        async def send(path: Path) -> None:
             part = FilePart("file", path, content_type="application/octet-stream")
             async with session.post(url, data=MultipartPayload([part])) as answer:
                 assert answer.status == 200
                 await answer.read()
-    size = path.stat().st_size
-    assert sink.totals(url, ca_file)["body_bytes"] >= size
-    return {"mb_s": size / usage.wall_s / 1e6, **usage.report(), **lag.report()}
+
+        await send(first_file(folder))
+        with sink.receiving([path], url, ca_file):
+            async with LagTicker() as lag:
+                with Usage() as usage:
+                    await send(path)
+    return {**usage.sent([path]), **lag.report()}

@@ -2,37 +2,43 @@
 
 from __future__ import annotations
 
+import contextlib
 import ssl
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 
-from outhaul_bench.measure import LagTicker, Usage, paths_in
-from outhaul_bench.peers import in_thread
+from outhaul_bench.peers import in_loop, in_thread
+
+_LIMITS = httpx.Limits(
+    max_connections=in_loop.CONCURRENCY, max_keepalive_connections=in_loop.CONCURRENCY
+)
 
 
 def _verify(ca_file: str) -> ssl.SSLContext | bool:
     return ssl.create_default_context(cafile=ca_file) if ca_file else True
 
 
-async def upload(url: str, files: str, ca_file: str, folder: str) -> dict[str, Any]:  # noqa: ARG001 — it stores nothing
-    path = paths_in(files)[0]
-    async with (
-        httpx.AsyncClient(verify=_verify(ca_file), timeout=None) as client,
-        LagTicker() as lag,
-    ):
-        with Usage() as usage, path.open("rb") as file:
-            answer = await client.post(url, files={"file": (path.name, file)})
-        assert answer.status_code == 200
-    return {"mb_s": path.stat().st_size / usage.wall_s / 1e6, **usage.report(), **lag.report()}
+def _client(ca_file: str) -> httpx.AsyncClient:
+    return httpx.AsyncClient(verify=_verify(ca_file), timeout=None, limits=_LIMITS)
 
 
-async def upload_sync(url: str, files: str, ca_file: str, folder: str) -> dict[str, Any]:  # noqa: ARG001 — it stores nothing
-    with httpx.Client(verify=_verify(ca_file), timeout=None) as client:
+async def _send(client: httpx.AsyncClient, url: str, path: Path) -> int:
+    with path.open("rb") as file:
+        return (await client.post(url, files={"file": (path.name, file)})).status_code
 
-        def send(path: Path) -> int:
+
+@contextlib.contextmanager
+def _blocking(ca_file: str) -> Iterator[in_thread.Send]:
+    with httpx.Client(verify=_verify(ca_file), timeout=None, limits=_LIMITS) as client:
+
+        def send(url: str, path: Path) -> int:
             with path.open("rb") as file:
                 return client.post(url, files={"file": (path.name, file)}).status_code
 
-        return await in_thread.upload(send, files)
+        yield send
+
+
+upload = in_loop.uploader(_client, _send)
+upload_sync = in_thread.uploader(_blocking)

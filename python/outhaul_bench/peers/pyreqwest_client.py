@@ -1,51 +1,33 @@
-"""pyreqwest (reqwest from Python), with its own form and the file's path."""
+"""pyreqwest (reqwest from Python), with its own form: the file's path, or pieces of 1 MiB."""
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
-from typing import Any
 
 from pyreqwest.client import Client, ClientBuilder
-from pyreqwest.multipart import FormBuilder
+from pyreqwest.multipart import FormBuilder, PartBuilder
 
-from outhaul_bench.measure import LagTicker, Usage, paths_in
-from outhaul_bench.peers.aiohttp_client import CONCURRENCY
+from outhaul_bench.peers import in_loop
+from outhaul_bench.peers.bodies import pieces_of
 
 
-def _client(ca_file: str) -> ClientBuilder:
+def _client(ca_file: str) -> Client:
     builder = ClientBuilder().http1_only()
     if ca_file:
         builder = builder.add_root_certificate_pem(Path(ca_file).read_bytes())
-    return builder
+    return builder.build()
 
 
-async def _send(client: Client, url: str, path: Path) -> None:
+async def _by_path(client: Client, url: str, path: Path) -> int:
     form = await FormBuilder().file("file", path)
-    answer = await client.post(url).multipart(form).build().send()
-    assert answer.status == 200
+    return (await client.post(url).multipart(form).build().send()).status
 
 
-async def upload(url: str, files: str, ca_file: str, folder: str) -> dict[str, Any]:  # noqa: ARG001 — it stores nothing
-    path = paths_in(files)[0]
-    async with _client(ca_file).build() as client, LagTicker() as lag:
-        with Usage() as usage:
-            await _send(client, url, path)
-    return {"mb_s": path.stat().st_size / usage.wall_s / 1e6, **usage.report(), **lag.report()}
+async def _by_pieces(client: Client, url: str, path: Path) -> int:
+    part = PartBuilder.from_stream_with_length(pieces_of(path), path.stat().st_size)
+    form = FormBuilder().part("file", part.file_name(path.name).mime("application/octet-stream"))
+    return (await client.post(url).multipart(form).build().send()).status
 
 
-async def upload_many(url: str, files: str, ca_file: str, folder: str) -> dict[str, Any]:  # noqa: ARG001 — it stores nothing
-    """Workers that share one iterator, as aiohttp's."""
-    paths = paths_in(files)
-    queue = iter(paths)
-
-    async def work(client: Client) -> None:
-        for path in queue:
-            await _send(client, url, path)
-
-    async with _client(ca_file).build() as client, LagTicker() as lag:
-        with Usage() as usage:
-            await asyncio.gather(*(work(client) for _ in range(CONCURRENCY)))
-    size = sum(path.stat().st_size for path in paths)
-    speed = {"files_s": len(paths) / usage.wall_s, "mb_s": size / usage.wall_s / 1e6}
-    return {**speed, **usage.report(), **lag.report()}
+upload = in_loop.uploader(_client, _by_path)
+upload_pieces = in_loop.uploader(_client, _by_pieces)

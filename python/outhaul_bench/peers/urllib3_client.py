@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.metadata
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import urllib3
 
-from outhaul_bench.peers import in_thread
+from outhaul_bench.peers import in_loop, in_thread
+from outhaul_bench.peers.bodies import Body
 
 
-async def upload(url: str, files: str, ca_file: str, folder: str) -> dict[str, Any]:  # noqa: ARG001 — it stores nothing
-    with urllib3.PoolManager(ca_certs=ca_file or None) as pool:
+@contextlib.contextmanager
+def _pool(ca_file: str) -> Iterator[in_thread.Send]:
+    assert urllib3.__version__ == importlib.metadata.version("urllib3"), "another took its name"
+    with urllib3.PoolManager(ca_certs=ca_file or None, maxsize=in_loop.CONCURRENCY) as pool:
 
-        def send(path: Path) -> int:
-            body, headers = in_thread.pieces(path), in_thread.headers(path)
-            return pool.request("POST", url, body=body, headers=headers).status
+        def send(url: str, path: Path) -> int:
+            body = Body(path)
+            return pool.request("POST", url, body=body, headers=body.headers()).status
 
-        return await in_thread.upload(send, files)
+        yield send
+
+
+upload = in_thread.uploader(_pool)
