@@ -40,3 +40,12 @@ def test_nobody_to_compare_with_is_neither_met_nor_missed() -> None:
 def test_the_worst_round_decides_where_the_goal_says_so() -> None:
     goal = Goal("lag", "rate", 20, at_least=False, statistic=max)
     assert not goal.judge(_results(outhaul=[1, 2, 21])).is_met
+
+
+def test_a_peer_that_kept_its_loop_from_others_does_not_count_where_loops_have_to_stay_free() -> (
+    None
+):
+    results = _results(outhaul=[10], free=[5], late=[8])
+    results.late_ms = {"free": [1.0, 2.0], "late": [1.0, 90.0]}
+    goal = Goal("rate", "rate", 2, peers=("free", "late"), peers_late_ms_max=20)
+    assert goal.judge(results).against == "free"

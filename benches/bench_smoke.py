@@ -20,6 +20,9 @@ def test_everybody_finishes(benchmark: Any, contest: Contest, tmp_path: Path) ->
         results = contest.hold(Workshop(tmp_path), rounds=1, say=lambda _: None)
         failed = {name: why for name, why in results.absent.items() if why.startswith("failed")}
         assert not failed
+        skipped = [why for why in results.absent.values() if why.startswith("skipped")]
+        if skipped:
+            pytest.skip(skipped[0])
         assert results[contest.contenders[0].name]
         for goal in contest.goals:
             goal.judge(results)

@@ -29,9 +29,9 @@ def environment() -> dict[str, str]:
     return {**inherited, "BENCH_SPAWNED": repr(time.monotonic())}
 
 
-def measure(target: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Runs `module:function` in a child and returns the figures it printed last."""
-    command = [sys.executable, "-m", "outhaul_bench.child", target, json.dumps(arguments)]
+def measure(target: str, arguments: dict[str, Any], within: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Runs `module:function` in a child, through `within`; returns the figures it printed last."""
+    command = [*within, sys.executable, "-m", "outhaul_bench.child", target, json.dumps(arguments)]
     try:
         done = subprocess.run(
             command, env=environment(), capture_output=True, text=True,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib.util
+import math
 import shutil
 import statistics
 import time
@@ -21,6 +22,10 @@ Arguments = dict[str, Any]
 Sample = dict[str, float]
 OURS = "outhaul"
 LATE = "late_ms"  # the ticks of all rounds together
+
+
+class NotHereError(Exception):
+    """This machine cannot hold the contest; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -97,13 +102,18 @@ class Verdict(NamedTuple):
 
 @dataclass(frozen=True)
 class Goal:
-    """Something promised: a figure of ours, or its ratio or distance to the best of some peers."""
+    """Something promised: a figure of ours, or its ratio or distance to the best of some peers.
+
+    Attributes:
+        peers_late_ms_max: Peers whose event loop was ever later than that do not count.
+    """
 
     what: str
     member: str
     target: float
     at_least: bool = True
     peers: tuple[str, ...] = ()
+    peers_late_ms_max: float = math.inf
     is_difference: bool = False
     of: str = OURS
     statistic: Callable[[list[float]], float] = statistics.median
@@ -134,7 +144,12 @@ class Goal:
 
     def _best(self, results: Results) -> str:
         """The hardest of the peers to beat."""
-        medians = {name: results.median(name, self.member) for name in self.peers}
+        free = (
+            name
+            for name in self.peers
+            if max(results.late_ms.get(name, ()), default=0) <= self.peers_late_ms_max
+        )
+        medians = {name: results.median(name, self.member) for name in free}
         known = {name: value for name, value in medians.items() if value is not None}
         pick = max if self.at_least else min
         return pick(known, key=known.__getitem__) if known else ", ".join(self.peers)
@@ -165,6 +180,7 @@ class Contest:
     rounds: int = 5
     is_quick: bool = True
     axis: str = ""  # what grows from one contender to the next
+    within: tuple[str, ...] = ()  # the command that measurements are run by
 
     def quick(self) -> Contest:
         """With those who take part in the quick run."""
@@ -180,19 +196,25 @@ class Contest:
                 results.absent[contender.name] = f"not installed: {missing}"
             else:
                 taking_part.append(contender)
-        with self.setup(workshop) as shared:
-            for turn in range(rounds):
-                for contender in taking_part:
-                    say(f"{self.name}: round {turn + 1} of {rounds}: {contender.name}")
-                    self._one(contender, workshop, shared, results)
+        try:
+            with self.setup(workshop) as shared:
+                for turn in range(rounds):
+                    for contender in taking_part:
+                        say(f"{self.name}: round {turn + 1} of {rounds}: {contender.name}")
+                        self._one(contender, workshop, shared, results)
+        except NotHereError as error:
+            results.absent.update(
+                dict.fromkeys((one.name for one in taking_part), f"skipped: {error}")
+            )
         return results
 
-    @staticmethod
-    def _one(contender: Contender, workshop: Workshop, shared: Arguments, results: Results) -> None:
+    def _one(
+        self, contender: Contender, workshop: Workshop, shared: Arguments, results: Results
+    ) -> None:
         folder = workshop.fresh()
         arguments = {**shared, **contender.arguments, "folder": folder}
         try:
-            sample = measure(contender.target, arguments)
+            sample = measure(contender.target, arguments, self.within)
         except ChildFailedError as error:
             results.absent[contender.name] = f"failed: {error}"
         else:

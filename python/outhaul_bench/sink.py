@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def running(certificate: str = "", key: str = "") -> Iterator[str]:
+def running(certificate: str = "", key: str = "", within: tuple[str, ...] = ()) -> Iterator[str]:
     """A sink in a process of its own; yields its URL."""
     files = [certificate, key] if certificate else []
-    command = [sys.executable, "-m", __name__, *files]
+    command = [*within, sys.executable, "-m", __name__, *files]
     process = subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     with process:
         assert process.stdout is not None

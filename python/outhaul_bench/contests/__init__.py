@@ -6,6 +6,7 @@ from outhaul_bench.contest import Contest
 from outhaul_bench.contests import (
     batches,
     growth,
+    links,
     memory,
     payload,
     queue,
@@ -14,7 +15,7 @@ from outhaul_bench.contests import (
     uploads,
 )
 
-_MODULES = (uploads, batches, payload, queue, service, memory, startup, growth)
+_MODULES = (uploads, batches, links, payload, queue, service, memory, startup, growth)
 
 
 def contests(*, tiny: bool = False) -> list[Contest]:

@@ -15,21 +15,36 @@ from outhaul_bench.measure import MIB
 
 @contextlib.contextmanager
 def served(
-    workshop: Workshop, size: int, *, count: int = 1, tls: bool = False
+    workshop: Workshop,
+    size: int,
+    *,
+    count: int = 1,
+    tls: bool = False,
+    within: tuple[str, ...] = (),
 ) -> Iterator[Arguments]:
     """Files of one size."""
-    with served_files(workshop, f"files-{count}-{size}", [size] * count, tls=tls) as arguments:
+    name = f"files-{count}-{size}"
+    with served_files(workshop, name, [size] * count, tls=tls, within=within) as arguments:
         yield arguments
 
 
 @contextlib.contextmanager
 def served_files(
-    workshop: Workshop, name: str, sizes: Sequence[int], *, tls: bool = False, sparse: bool = False
+    workshop: Workshop,
+    name: str,
+    sizes: Sequence[int],
+    *,
+    tls: bool = False,
+    sparse: bool = False,
+    within: tuple[str, ...] = (),
 ) -> Iterator[Arguments]:
-    """Files of those sizes, under a name of the set; sparse ones are holes, which read as zeros."""
+    """Files of those sizes, and the sink, run by the command `within`.
+
+    Sparse files are holes, which read as zeros. The name is that of the set.
+    """
     files = _files(workshop.folder / name, sizes, sparse=sparse)
     certificate, key, ca_file = _certificate(workshop.folder) if tls else ("", "", "")
-    with sink.running(certificate, key) as url:
+    with sink.running(certificate, key, within) as url:
         yield {"url": url, "files": str(files), "ca_file": ca_file}
 
 
