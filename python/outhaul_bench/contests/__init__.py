@@ -9,13 +9,14 @@ from outhaul_bench.contests import (
     links,
     memory,
     payload,
+    progress,
     queue,
     service,
     startup,
     uploads,
 )
 
-_MODULES = (uploads, batches, links, payload, queue, service, memory, startup, growth)
+_MODULES = (uploads, batches, links, progress, payload, queue, service, memory, startup, growth)
 
 
 def contests(*, tiny: bool = False) -> list[Contest]:

@@ -20,9 +20,6 @@ LARGE_COLUMNS = (
 )
 RSS = Goal("RSS growth, MiB", "rss_growth_mib", 16, at_least=False, statistic=max)
 OUTHAUL = Contender("outhaul", f"{__name__}:upload")
-_WATCHED = Contender(
-    "outhaul, its progress watched", f"{__name__}:upload", {"watched": True}, is_quick=False
-)
 _EVERYWHERE = (
     clients.AIOHTTP,
     clients.AIOHTTP_ASYNCIO,
@@ -59,7 +56,6 @@ def _plain(size: int) -> Contest:
         title=f"One multipart upload of {size // MIB} MiB, plain HTTP",
         contenders=(
             OUTHAUL,
-            _WATCHED,
             *_EVERYWHERE,
             clients.AIOFASTNET_SENDFILE,
             clients.READ_WRITE,
@@ -78,7 +74,6 @@ def _plain(size: int) -> Contest:
                 peers_late_ms_max=20,
             ),
             Goal("throughput / read + write", "mb_s", 0.9, peers=(clients.READ_WRITE.name,)),
-            Goal("with progress / without", "mb_s", 0.99, peers=("outhaul",), of=_WATCHED.name),
             RSS,
             *loop_goals(),
         ),
@@ -105,9 +100,7 @@ def _tls(size: int) -> Contest:
     )
 
 
-async def upload(
-    url: str, files: str, ca_file: str, folder: str, *, watched: bool = False
-) -> dict[str, Any]:
+async def upload(url: str, files: str, ca_file: str, folder: str) -> dict[str, Any]:
     """From `enqueue` to the durable `completed`."""
     from outhaul import NativeWorker, WorkManager  # noqa: PLC0415 — in the child only
 
@@ -120,9 +113,6 @@ async def upload(
         with sink.receiving([path], url, ca_file):
             async with LagTicker() as lag:
                 with Usage() as usage:
-                    task = await manager.enqueue(None, worker)
-                    updates = len([update async for update in task.progress()]) if watched else 0
-                    event = await task.result()
+                    event = await (await manager.enqueue(None, worker)).result()
         assert event.success, event
-        assert bool(updates) == watched
     return {**usage.sent([path]), **lag.report()}
