@@ -55,11 +55,12 @@ demo: setup
 # Side by side with what a user would pick instead; benches/README.md says how. `make bench
 # BENCH="enqueue noop --rounds 3"` runs some of it.
 bench: setup
-	@URLLIB3_NO_OVERRIDE=1 $(PIP) install --no-binary urllib3-future --group peers || echo 'the peers cannot be installed: their rows stay empty'
-	@command -v redis-server >/dev/null || echo 'redis-server is not installed: no arq'
+	@URLLIB3_NO_OVERRIDE=1 $(PIP) install --no-binary urllib3-future --group peers || \
+		echo 'the peers cannot be installed: their rows stay empty'
+	@command -v redis-server >/dev/null || echo 'redis-server is not installed: no arq, saq, dramatiq'
 	$(BIN)/outhaul bench --out benches/results $(BENCH)
 
-# Every peer and every contest: an hour.
+# Every peer and every contest.
 bench-full:
 	@$(MAKE) bench BENCH="--full $(BENCH)"
 

@@ -95,7 +95,8 @@ class Core:
     def enqueue(self, enqueues: Sequence[tuple[int, bytes]], more: bool) -> None:
         """Stores the task of each `(ticket, spec)`. Answers: `(key, accepted, task_id)`.
 
-        With `more`, others follow at once, so that the commit waits for them: for 2 ms at most.
+        With `more`, others follow at once, so that the commit waits for them: for 2 ms at
+        most from one call to the next.
         """
     def enqueue_all(self, ticket: int, specs: Sequence[bytes]) -> None:
         """Stores several tasks, all or none; those of its parts come first.

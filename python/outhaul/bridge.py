@@ -82,8 +82,8 @@ class Bridge:
         self.is_broken = False
         self._enqueues: list[tuple[int, bytes]] = []
         self._results: list[tuple[int, int, bytes]] = []
-        self._leaves = False
-        self._has_begun = False
+        self._leaves = False  # whether `_leave` is called at the end of this turn
+        self._has_begun = False  # whether the core was told that more of this turn follows
         loop.add_reader(core.fileno(), self._drain)
         _OPEN.add(self)
 

@@ -44,7 +44,7 @@ def arguments(given: Sequence[str]) -> argparse.Namespace:
     )
     names = [contest.name for contest in contests()]
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(names)}")
-    parser.add_argument("--full", action="store_true", help="every peer and contest: an hour")
+    parser.add_argument("--full", action="store_true", help="every peer and contest")
     parser.add_argument("--rounds", type=int, help="instead of each contest's own number")
     parser.add_argument("--tiny", action="store_true", help="seconds in all, figures worthless")
     parser.add_argument("--congestion", help="set tcp_congestion_control for the run (root)")

@@ -1,4 +1,4 @@
-"""The bridge when the core breaks: nobody waits for ever."""
+"""The bridge: how calls cross, and that nobody waits for ever when the core breaks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from outhaul.bridge import EVERYBODY, Bridge, Work
+from outhaul.bridge import CROSSING, EVERYBODY, Bridge, Work
 from outhaul.errors import InternalError
 
 if TYPE_CHECKING:
@@ -27,6 +27,10 @@ class BreakingCore:
         os.set_blocking(self.reading, False)
         os.set_blocking(self.writing, False)
         self.asked: list[int] = []
+        self.crossed: list[tuple[int, bool]] = []
+
+    def enqueue(self, enqueues: list[tuple[int, bytes]], more: bool) -> None:
+        self.crossed.append((len(enqueues), more))
 
     def fileno(self) -> int:
         return self.reading
@@ -77,3 +81,38 @@ async def test_whoever_waits_for_a_core_that_breaks_is_told_and_so_is_whoever_as
     assert work.is_stopped
     await bridge.close(grace_ms=0)  # there is nothing left to close
     assert not loop.remove_reader(core.reading)
+
+
+@pytest.mark.parametrize(
+    ("number", "crossings"),
+    [
+        pytest.param(1, [(1, False)], id="one"),
+        pytest.param(CROSSING - 1, [(CROSSING - 1, False)], id="few"),
+        pytest.param(CROSSING, [(CROSSING, True), (0, False)], id="just a part"),
+        pytest.param(2 * CROSSING + 3, [(CROSSING, True), (CROSSING, True), (3, False)], id="more"),
+    ],
+)
+async def test_enqueues_of_a_turn_cross_in_parts_of_which_the_last_says_so(
+    core: BreakingCore, number: int, crossings: list[tuple[int, bool]]
+) -> None:
+    """Else the core would commit each part, or wait for one that does not come."""
+    loop = asyncio.get_running_loop()
+    bridge = Bridge(cast("Core", core), cast("Work", StoppingWork()), loop)
+    for _ in range(number):
+        bridge.enqueue(b"spec")
+    await asyncio.sleep(0)
+    assert core.crossed == crossings
+    loop.remove_reader(core.reading)
+
+
+async def test_a_call_does_not_overtake_the_enqueues_before_it(core: BreakingCore) -> None:
+    loop = asyncio.get_running_loop()
+    bridge = Bridge(cast("Core", core), cast("Work", StoppingWork()), loop)
+    for _ in range(CROSSING + 1):
+        bridge.enqueue(b"spec")
+    bridge.call(core.ask)
+    assert core.crossed == [(CROSSING, True), (1, False)]
+    assert core.asked
+    await asyncio.sleep(0)
+    assert core.crossed == [(CROSSING, True), (1, False)]
+    loop.remove_reader(core.reading)

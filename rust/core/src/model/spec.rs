@@ -6,7 +6,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::clock::UnixMillis;
@@ -183,7 +183,7 @@ impl<'de> Tagged<'de> for WorkerSpec {
         match tag {
             "http_upload" => HttpUploadSpec::deserialize(members).map(Self::HttpUpload),
             "python" => PythonSpec::deserialize(members).map(Self::Python),
-            _ => Err(tagged::unknown(tag, &["http_upload", "python"])),
+            _ => Err(D::Error::unknown_variant(tag, &["http_upload", "python"])),
         }
     }
 }
@@ -214,7 +214,7 @@ impl<'de> Tagged<'de> for TriggerSpec {
         match tag {
             "one_time" => OneTime::deserialize(members)
                 .map(|OneTime { initial_delay_ms }| Self::OneTime { initial_delay_ms }),
-            _ => Err(tagged::unknown(tag, &["one_time"])),
+            _ => Err(D::Error::unknown_variant(tag, &["one_time"])),
         }
     }
 }

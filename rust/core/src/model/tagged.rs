@@ -40,7 +40,30 @@ pub(super) fn read<'de, T: Tagged<'de>, D: Deserializer<'de>>(
     deserializer.deserialize_map(Map(PhantomData))
 }
 
-/// The refusal of a tag that is none of those.
-pub(super) fn unknown<E: Error>(tag: &str, known: &'static [&'static str]) -> E {
-    E::unknown_variant(tag, known)
+#[cfg(test)]
+mod tests {
+    use crate::model::spec::TriggerSpec;
+
+    fn read(members: &[(&str, &str)]) -> Result<TriggerSpec, String> {
+        let mut packed = vec![0x80 | u8::try_from(members.len()).unwrap()];
+        for (name, value) in members {
+            packed.extend(rmp_serde::to_vec(name).unwrap());
+            match value.parse::<i64>() {
+                Ok(number) => packed.extend(rmp_serde::to_vec(&number).unwrap()),
+                Err(_) => packed.extend(rmp_serde::to_vec(value).unwrap()),
+            }
+        }
+        rmp_serde::from_slice(&packed).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_tag_says_what_follows_and_comes_first() {
+        let (tag, delay) = (("type", "one_time"), ("initial_delay_ms", "5"));
+        assert_eq!(read(&[tag, delay]), Ok(TriggerSpec::OneTime { initial_delay_ms: 5 }));
+        assert!(read(&[delay, tag]).is_err());
+        assert!(read(&[("other", "x"), tag]).unwrap_err().contains("must come first"));
+        assert!(read(&[tag]).unwrap_err().contains("initial_delay_ms"));
+        assert!(read(&[("type", "never"), delay]).unwrap_err().contains("never"));
+        assert!(read(&[]).is_err());
+    }
 }

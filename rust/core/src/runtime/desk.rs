@@ -80,10 +80,20 @@ struct State {
     admitted: Vec<Op>,
     /// Whether others of the same turn follow; `None` where the call brings no enqueue.
     more: Option<bool>,
-    /// Since when one is being admitted, which one, and of how many tasks.
-    under_way: Option<(Instant, Ticket, usize)>,
+    /// The task that is being looked at.
+    under_way: Option<UnderWay>,
     /// What has come of enqueues that are made in parts; `None` where one of them was refused.
     parts: HashMap<Ticket, Option<Vec<Vec<u8>>>>,
+}
+
+/// A task that is being looked at.
+#[derive(Clone, Copy)]
+struct UnderWay {
+    since: Instant,
+    /// Of which enqueue, where in it, and of how many.
+    ticket: Ticket,
+    at: usize,
+    tasks: usize,
 }
 
 /// The tasks of an enqueue.
@@ -140,23 +150,27 @@ impl Desk {
     /// Called now and then.
     pub(super) fn relieve(self: &Arc<Self>) -> Result<(), Fault> {
         let mut state = self.state();
-        let hangs = |(since, ..): &(Instant, _, _)| since.elapsed() > self.patience;
-        let Some((_, ticket, tasks)) = state.under_way.filter(hangs) else { return Ok(()) };
+        let hangs = |under_way: &UnderWay| under_way.since.elapsed() > self.patience;
+        let Some(UnderWay { ticket, at, tasks, .. }) = state.under_way.filter(hangs) else {
+            return Ok(());
+        };
         if state.lost == LOST_MAX {
             return Ok(());
         }
+        // Waits for the state. Where there is no thread nothing has changed, and it is tried again.
+        self.seat(state.term + 1)?;
         state.under_way = None;
         state.lost += 1;
         state.term += 1;
-        let term = state.term;
         drop(state);
         self.inbox().release(tasks);
         let message = format!(
             "cannot be opened: its file system has not answered for {} s; look after the mount",
             self.patience.as_secs()
         );
-        self.completions().reply(ticket, Err(Fault::invalid("file_path", message)));
-        self.seat(term)
+        let fault = Fault::invalid("file_path", message);
+        self.completions().reply(ticket, Err(numbered(fault, at, tasks)));
+        Ok(())
     }
 
     /// Works until the calls end or the desk is another's.
@@ -209,16 +223,14 @@ impl Desk {
         let mut state = self.state();
         while let Some((ticket, specs)) = state.to_admit.pop_front() {
             let number = specs.as_slice().len();
-            state.under_way = Some((Instant::now(), ticket, number));
             drop(state);
-            let admitted = self.check(specs.as_slice());
+            let checked = self.check(term, ticket, specs.as_slice());
             state = self.state();
-            if state.term != term {
+            let Some(admitted) = checked else {
                 // The caller was told, and the room given back, when the desk was taken over.
                 state.lost -= 1;
                 return false;
-            }
-            state.under_way = None;
+            };
             match admitted {
                 Ok(tasks) => state.admitted.push(Op::Enqueue { ticket, tasks }),
                 Err(fault) => {
@@ -235,22 +247,45 @@ impl Desk {
         true
     }
 
-    /// All of them, or the first refusal.
-    fn check(&self, specs: &[Vec<u8>]) -> Result<Vec<NewTask>, Fault> {
+    /// All of them, or the first refusal. None where the desk was taken over meanwhile.
+    ///
+    /// Each has its own time: many files that open take as long as they take.
+    fn check(
+        &self,
+        term: u32,
+        ticket: Ticket,
+        specs: &[Vec<u8>],
+    ) -> Option<Result<Vec<NewTask>, Fault>> {
         let now_ms = self.situation.now().wall_ms;
         let known = |name: &str| {
             let callbacks = self.callbacks.read().unwrap_or_else(PoisonError::into_inner);
             callbacks.elsewhere || callbacks.names.contains(name)
         };
-        let admit = |(at, spec): (usize, &Vec<u8>)| {
-            (self.admit)(spec, &known, now_ms).map_err(|mut fault| {
-                if specs.len() > 1 {
-                    fault.argument = format!("tasks[{at}].{}", fault.argument);
+        let tasks = specs.len();
+        let mut admitted = Vec::with_capacity(tasks);
+        for (at, spec) in specs.iter().enumerate() {
+            let under_way = UnderWay { since: Instant::now(), ticket, at, tasks };
+            self.looks_at(term, Some(under_way))?;
+            match (self.admit)(spec, &known, now_ms) {
+                Ok(task) => admitted.push(task),
+                Err(fault) => {
+                    self.looks_at(term, None)?;
+                    return Some(Err(numbered(fault, at, tasks)));
                 }
-                fault
-            })
-        };
-        specs.iter().enumerate().map(admit).collect()
+            }
+        }
+        self.looks_at(term, None)?;
+        Some(Ok(admitted))
+    }
+
+    /// Notes what is looked at now. None where the desk is another's.
+    fn looks_at(&self, term: u32, under_way: Option<UnderWay>) -> Option<()> {
+        let mut state = self.state();
+        if state.term != term {
+            return None;
+        }
+        state.under_way = under_way;
+        Some(())
     }
 
     fn inbox(&self) -> &Inbox {
@@ -264,6 +299,14 @@ impl Desk {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A refusal that says which of several tasks it is about.
+fn numbered(mut fault: Fault, at: usize, tasks: usize) -> Fault {
+    if tasks > 1 {
+        fault.argument = format!("tasks[{at}].{}", fault.argument);
+    }
+    fault
 }
 
 #[cfg(test)]
@@ -297,8 +340,11 @@ mod tests {
         }
     }
 
-    /// A desk where the specification `hangs` takes until it is let go.
-    fn scene() -> Scene {
+    const BORNE: Duration = Duration::from_millis(40);
+    const SLOW: Duration = Duration::from_millis(150);
+
+    /// A desk where the specification `hangs` takes until it is let go, and `slow` a while.
+    fn scene(patience: Duration) -> Scene {
         let watch = Watch {
             completions: Completions::new().unwrap(),
             inbox: Arc::default(),
@@ -308,15 +354,17 @@ mod tests {
         let (open, opened) = channel();
         let opened = Mutex::new(opened);
         let admit = move |spec: &[u8], _: &dyn Fn(&str) -> bool, _| {
-            if spec == b"hangs" {
-                opened.lock().unwrap().recv().unwrap_or_default();
+            match spec {
+                b"hangs" => opened.lock().unwrap().recv().unwrap_or_default(),
+                b"slow" => std::thread::sleep(SLOW),
+                _ => {}
             }
             Ok(task())
         };
         let situation = Arc::new(SharedSituation::new(Arc::new(SystemClock::new()), 0));
         let desk = Arc::new(Desk::new(
             Box::new(admit),
-            Duration::from_millis(20),
+            patience,
             KnownCallbacks::default(),
             arrivals,
             situation,
@@ -335,14 +383,20 @@ mod tests {
 
         /// The next ops that are enqueues, by their tickets; relieves the desk meanwhile.
         fn admitted(&self, number: usize) -> Vec<Ticket> {
+            self.taken(number, || self.desk.relieve().unwrap())
+        }
+
+        fn taken(&self, number: usize, meanwhile: impl Fn()) -> Vec<Ticket> {
+            let began = Instant::now();
             let mut tickets = Vec::new();
             while tickets.len() < number {
+                assert!(began.elapsed() < Duration::from_secs(20), "{tickets:?}");
                 for op in self.desk.inbox().take(8, Duration::from_millis(5)) {
                     if let Op::Enqueue { ticket, .. } = op {
                         tickets.push(ticket);
                     }
                 }
-                self.desk.relieve().unwrap();
+                meanwhile();
             }
             tickets
         }
@@ -350,7 +404,7 @@ mod tests {
 
     #[test]
     fn a_file_that_does_not_open_holds_up_nobody_but_its_own_caller() {
-        let scene = scene();
+        let scene = scene(BORNE);
         scene.enqueue(&[(1, b"a"), (2, b"hangs"), (3, b"b")]);
         scene.enqueue(&[(4, b"c")]);
         assert_eq!(scene.admitted(3), [1, 3, 4]);
@@ -361,7 +415,7 @@ mod tests {
 
     #[test]
     fn a_file_that_opens_too_late_is_not_stored_and_its_thread_is_no_longer_lost() {
-        let scene = scene();
+        let scene = scene(BORNE);
         scene.enqueue(&[(1, b"hangs")]);
         scene.enqueue(&[(2, b"a")]);
         assert_eq!(scene.admitted(1), [2]);
@@ -376,8 +430,30 @@ mod tests {
     }
 
     #[test]
+    fn many_files_that_open_slowly_are_not_taken_for_one_that_does_not() {
+        let scene = scene(3 * SLOW);
+        scene.desk.inbox().reserve(5).unwrap();
+        scene.calls.send(Call::EnqueueAll(1, vec![b"slow".to_vec(); 5])).unwrap();
+        assert_eq!(scene.admitted(1), [1]);
+        assert!(scene.desk.completions().drain(8).replies.is_empty());
+    }
+
+    #[test]
+    fn of_several_files_the_refusal_names_the_one_that_does_not_open() {
+        let scene = scene(BORNE);
+        scene.desk.inbox().reserve(3).unwrap();
+        let specs = [b"a".as_slice(), b"hangs", b"a"].map(<[u8]>::to_vec).to_vec();
+        scene.calls.send(Call::EnqueueAll(1, specs)).unwrap();
+        scene.enqueue(&[(2, b"a")]);
+        assert_eq!(scene.admitted(1), [2]);
+        let replies = scene.desk.completions().drain(8).replies;
+        let [(1, Err(fault))] = replies.as_slice() else { panic!("{replies:?}") };
+        assert_eq!(fault.argument, "tasks[1].file_path");
+    }
+
+    #[test]
     fn only_so_many_threads_are_lost() {
-        let scene = scene();
+        let scene = scene(BORNE);
         for ticket in 0..u64::from(LOST_MAX) {
             scene.enqueue(&[(ticket, b"hangs")]);
         }
@@ -385,13 +461,14 @@ mod tests {
         assert_eq!(scene.admitted(1), [99]);
         scene.enqueue(&[(100, b"hangs")]);
         for _ in 0..5 {
-            std::thread::sleep(Duration::from_millis(10));
+            std::thread::sleep(BORNE);
             scene.desk.relieve().unwrap();
         }
         assert_eq!(scene.desk.state().lost, LOST_MAX);
         for _ in 0..=LOST_MAX {
             scene.open.send(()).unwrap();
         }
-        assert_eq!(scene.admitted(1), [100]);
+        // Nobody relieves the desk now: one thread less is lost, and another could be.
+        assert_eq!(scene.taken(1, || ()), [100]);
     }
 }

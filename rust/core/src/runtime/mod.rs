@@ -180,7 +180,7 @@ impl Runtime {
     }
 
     /// Stores a task for each ticket. With `more`, others follow at once, so that the commit waits for
-    /// them, for 2 ms at most.
+    /// them, for 2 ms at most from one call to the next.
     pub fn enqueue(&self, enqueues: Vec<(Ticket, Vec<u8>)>, more: bool) {
         self.gate.enqueue(enqueues, more);
     }

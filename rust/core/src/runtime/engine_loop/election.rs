@@ -1,8 +1,9 @@
 //! Which process runs: becoming the runner, and starting over from what the store has.
 
-use rustc_hash::FxHashMap;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
+
+use rustc_hash::FxHashMap;
 
 use super::EngineLoop;
 use super::publish::{Action, Publication};

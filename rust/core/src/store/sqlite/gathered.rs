@@ -7,9 +7,8 @@ use rusqlite::Connection;
 
 use super::super::StoreError;
 use super::bulk::Bulk;
-use super::rows::{LIVE_COLUMNS, bind_live, pack, sql_key, update_live, write_live};
-use crate::engine::{End, Live, NewTask};
-use crate::model::event::EventDetail;
+use super::rows::{LIVE_COLUMNS, bind_live, sql_key, update_live, write_live};
+use crate::engine::{Live, NewTask};
 use crate::model::{EventKind, TaskKey, TaskStatus, UnixMillis};
 
 /// A new row of `task`.
@@ -27,7 +26,9 @@ pub(super) struct DoneRow {
     pub(super) at: UnixMillis,
     pub(super) attempt: u32,
     pub(super) end_seq: i64,
-    pub(super) end: End,
+    /// What it brought, or why it did not: packed.
+    pub(super) success: Option<Vec<u8>>,
+    pub(super) failure: Option<Vec<u8>>,
 }
 
 /// A new row of `event`.
@@ -36,7 +37,8 @@ pub(super) struct EventRow {
     pub(super) at: UnixMillis,
     pub(super) kind: EventKind,
     pub(super) key: TaskKey,
-    pub(super) detail: EventDetail,
+    /// Packed, where it says anything.
+    pub(super) detail: Option<Vec<u8>>,
 }
 
 /// What a transaction does to one narrow row.
@@ -147,26 +149,21 @@ impl Gathered {
         })?;
         self.tasks.clear();
         self.into_done.add(connection, &self.ends, |row, to| {
-            let (success, failure) = match &row.end {
-                End::Success(success) => (Some(pack(success)?), None),
-                End::Failure(failure) => (None, Some(pack(failure)?)),
-            };
             to.put(sql_key(row.key)?)?;
             to.put(row.status.code())?;
             to.put(row.at)?;
             to.put(row.attempt)?;
             to.put(row.end_seq)?;
-            to.put(success)?;
-            Ok(to.put(failure)?)
+            to.put(row.success.as_deref())?;
+            Ok(to.put(row.failure.as_deref())?)
         })?;
         self.ends.clear();
         self.into_event.add(connection, &self.events, |row, to| {
-            let says_more = row.detail != EventDetail::default();
             to.put(row.seq)?;
             to.put(row.at)?;
             to.put(row.kind.code())?;
             to.put(sql_key(row.key)?)?;
-            Ok(to.put(says_more.then(|| pack(&row.detail)).transpose()?)?)
+            Ok(to.put(row.detail.as_deref())?)
         })?;
         self.events.clear();
         Ok(())

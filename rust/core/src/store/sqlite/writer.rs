@@ -13,8 +13,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::super::{Body, RunnerInfo, Selection, Store, StoreError, key_of_generated_id};
 use super::gathered::{DoneRow, EventRow, Gathered, Made, TaskRow};
 use super::open::{Durability, open_writer};
-use super::rows::{LIVE_COLUMNS, key_at, live_row, sql_key};
-use crate::engine::{Effect, Live, NewTask};
+use super::rows::{LIVE_COLUMNS, key_at, live_row, pack, sql_key};
+use crate::engine::{Effect, End, Live, NewTask};
+use crate::model::event::EventDetail;
 use crate::model::{Epoch, TaskKey, UnixMillis};
 
 /// So many runners are remembered, for people.
@@ -177,6 +178,10 @@ impl Store for SqliteStore {
                 Effect::Insert { live, task, at } => self.insert(live, task, *at)?,
                 Effect::Update(live) => self.gathered.live(live),
                 Effect::Finish { key, status, at, attempt, end } => {
+                    let (success, failure) = match end {
+                        End::Success(success) => (Some(pack(success)?), None),
+                        End::Failure(failure) => (None, Some(pack(failure)?)),
+                    };
                     self.gathered.done(DoneRow {
                         key: *key,
                         status: *status,
@@ -184,17 +189,19 @@ impl Store for SqliteStore {
                         attempt: *attempt,
                         // The engine records the event that says so right after this.
                         end_seq: self.last_seq + 1,
-                        end: end.clone(),
+                        success,
+                        failure,
                     });
                 }
                 Effect::Record { at, kind, key, detail } => {
                     self.last_seq += 1;
+                    let says_more = *detail != EventDetail::default();
                     self.gathered.event(EventRow {
                         seq: self.last_seq,
                         at: *at,
                         kind: *kind,
                         key: *key,
-                        detail: detail.clone(),
+                        detail: says_more.then(|| pack(detail)).transpose()?,
                     });
                 }
                 Effect::Start { .. } | Effect::Stop { .. } => {}
