@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from outhaul_bench import programs
 from outhaul_bench.child import ChildFailedError, measure
 from outhaul_bench.measure import percentile
 
@@ -226,5 +227,5 @@ class Contest:
 
 def _is_here(need: str) -> bool:
     if need.startswith("$"):
-        return shutil.which(need[1:]) is not None
+        return programs.find(need[1:]) is not None
     return importlib.util.find_spec(need) is not None

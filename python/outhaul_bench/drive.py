@@ -84,3 +84,17 @@ async def dispatch(put_and_start: Callable[[], Awaitable[float]], count: int) ->
             late_ms.append((await put_and_start() - before) * 1000)
     quantiles = {"p50_ms": percentile(late_ms, 50), "p99_ms": percentile(late_ms, 99)}
     return {**quantiles, **lag.report()}
+
+
+async def enqueue_all(
+    put_all: Callable[[list[dict[str, Any]]], Awaitable[Any]], batches: int, each: int
+) -> dict[str, Any]:
+    """One batch after the other, each stored by one call."""
+    await put_all([PAYLOAD])  # connections, caches
+    async with LagTicker() as lag:
+        with Usage() as usage:
+            for _ in range(batches):
+                await put_all([PAYLOAD] * each)
+    count = batches * each
+    figures = {"jobs_s": count / usage.wall_s, "cpu_us": usage.cpu_s / count * 1e6}
+    return {**figures, **usage.report(), **lag.report()}

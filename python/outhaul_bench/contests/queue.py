@@ -3,95 +3,95 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from outhaul_bench import drive
 from outhaul_bench.contest import Column, Contender, Contest, Goal, loop_goals
+from outhaul_bench.contests import queues
 
 _LAG = (Column("lag_p99_ms", "lag p99 ms", 1), Column("lag_max_ms", "lag max ms", 1))
 _RATE = (Column("jobs_s", "jobs/s"), Column("cpu_us", "CPU µs/job"), *_LAG)
-_HUEY, _ARQ, _PURE = ("huey",), ("arq", "$redis-server"), ("msgspec",)
-_SAQ, _DRAMATIQ = ("saq", "$redis-server"), ("dramatiq", "$redis-server")
 
 
 def contests(*, tiny: bool = False) -> list[Contest]:
     seconds = 0.2 if tiny else 2.0
-    few = _enqueue(64, seconds, ratio=12, of_pure=1.4)
-    many = _enqueue(512, seconds, ratio=25, of_pure=2)
-    rest = [_finish(tiny=tiny), _dispatch(3 if tiny else 100)]
-    return [few, *rest] if tiny else [few, many, *rest]
+    one, few, many = _enqueue(1, seconds), _enqueue(64, seconds), _enqueue(512, seconds)
+    rest = [_enqueue_all(tiny=tiny), _finish(tiny=tiny), _dispatch(3 if tiny else 100)]
+    return [few, *rest] if tiny else [one, few, many, *rest]
 
 
-def _enqueue(awaiters: int, seconds: float, *, ratio: float, of_pure: float) -> Contest:
+# Of the best library, and of plain Python.
+_TIMES: dict[int, tuple[float, float]] = {64: (12, 1.4), 512: (25, 2)}
+
+
+def _pure(verb: str, arguments: dict[str, Any]) -> Contender:
+    target = f"outhaul_bench.peers.group_commit_runs:{verb}"
+    return Contender("pure Python", target, arguments, ("msgspec",))
+
+
+def _enqueue(awaiters: int, seconds: float) -> Contest:
     shared = {"awaiters": awaiters, "seconds": seconds}
-    pool = {**shared, "threads": awaiters}
-    peers = "outhaul_bench.peers."
+    durable = [*queues.DURABLE]
+    if awaiters > 1:  # what `asyncio.to_thread` would give it
+        durable.append(queues.HUEY._replace(name="huey, a thread each", threads=awaiters))
+    goals = ()
+    if awaiters in _TIMES:
+        of_best, of_pure = _TIMES[awaiters]
+        names = tuple(queue.name for queue in durable)
+        goals = (
+            Goal("jobs/s / best library", "jobs_s", of_best, peers=names),
+            Goal("jobs/s / pure Python", "jobs_s", of_pure, peers=("pure Python",)),
+        )
     return Contest(
         name=f"enqueue-{awaiters}",
-        title=f"Durable enqueue, {awaiters} concurrent awaiters",
+        title=f"Durable enqueue, {awaiters} concurrent awaiter{'s' * (awaiters > 1)}",
         contenders=(
             Contender("outhaul", f"{__name__}:enqueue", shared),
-            Contender("pure Python", f"{peers}group_commit_runs:enqueue", shared, _PURE),
-            Contender("huey, 1 thread", f"{peers}huey_jobs:enqueue", {**pool, "threads": 1}, _HUEY),
-            Contender(f"huey, {awaiters} threads", f"{peers}huey_jobs:enqueue", pool, _HUEY),
-            Contender("arq", f"{peers}arq_jobs:enqueue", shared, _ARQ),
-            Contender("saq", f"{peers}saq_jobs:enqueue", shared, _SAQ, is_quick=False),
-            Contender(
-                "dramatiq, 8 threads",
-                f"{peers}dramatiq_jobs:enqueue",
-                {**shared, "threads": 8},
-                _DRAMATIQ,
-                is_quick=False,
-            ),
-            Contender(
-                "persist-queue, 1 thread",
-                f"{peers}persist_queue:enqueue",
-                shared,
-                ("persistqueue",),
-                is_quick=False,
-            ),
+            _pure("enqueue", shared),
+            *(queue.contender("enqueue", shared) for queue in (*durable, queues.FLEXIQ)),
         ),
         columns=_RATE,
-        goals=(
-            Goal(
-                "jobs/s / best library",
-                "jobs_s",
-                ratio,
-                peers=(
-                    "huey, 1 thread",
-                    f"huey, {awaiters} threads",
-                    "arq",
-                    "saq",
-                    "dramatiq, 8 threads",
-                    "persist-queue, 1 thread",
-                ),
-            ),
-            Goal("jobs/s / pure Python", "jobs_s", of_pure, peers=("pure Python",)),
-            *loop_goals(),
+        goals=(*goals, *loop_goals()),
+        rounds=5 if awaiters > 1 else 3,
+        is_quick=awaiters > 1,
+    )
+
+
+def _enqueue_all(*, tiny: bool) -> Contest:
+    shared = {"batches": 2, "each": 50} if tiny else {"batches": 20, "each": 1000}
+    return Contest(
+        name="enqueue-all",
+        title="Durable enqueue, 1000 jobs with one call",
+        contenders=(
+            Contender("outhaul", f"{__name__}:enqueue_all", shared),
+            _pure("enqueue_all", shared),
+            *(queue.contender("enqueue_all", shared) for queue in queues.BY_BATCH),
+            queues.FLEXIQ.contender("enqueue_all", shared),
         ),
+        columns=_RATE,
+        goals=loop_goals(),
+        is_quick=False,
     )
 
 
 def _finish(*, tiny: bool) -> Contest:
     many = {"awaiters": 256, "count": 500 if tiny else 20_000}
     few = {"awaiters": 256, "count": 50 if tiny else 1000}
-    peers = "outhaul_bench.peers."
     return Contest(
         name="noop",
         title="No-op Python jobs, from the first enqueue to the last durable completion",
         contenders=(
             Contender("outhaul", f"{__name__}:finish", many),
-            Contender("pure Python", f"{peers}group_commit_runs:finish", many, _PURE),
-            Contender("huey", f"{peers}huey_jobs:finish", few, _HUEY),
-            Contender("arq", f"{peers}arq_jobs:finish", few, _ARQ),
-            Contender("dramatiq", f"{peers}dramatiq_jobs:finish", few, _DRAMATIQ, is_quick=False),
+            _pure("finish", many),
+            *(queue.contender("finish", few) for queue in (*queues.RUNNING, queues.FLEXIQ)),
         ),
         columns=_RATE,
         goals=(
-            Goal("jobs/s / huey", "jobs_s", 15, peers=("huey",)),
-            Goal("jobs/s / dramatiq", "jobs_s", 12, peers=("dramatiq",)),
+            Goal("jobs/s / huey", "jobs_s", 15, peers=(queues.HUEY.name,)),
+            Goal("jobs/s / dramatiq", "jobs_s", 12, peers=(queues.DRAMATIQ.name,)),
             *loop_goals(),
         ),
     )
@@ -99,15 +99,13 @@ def _finish(*, tiny: bool) -> Contest:
 
 def _dispatch(count: int) -> Contest:
     shared = {"count": count}
-    peers = "outhaul_bench.peers."
     return Contest(
         name="dispatch",
         title="Idle: from enqueue to the start of the callback",
         contenders=(
             Contender("outhaul", f"{__name__}:dispatch", shared),
-            Contender("pure Python", f"{peers}group_commit_runs:dispatch", shared, _PURE),
-            Contender("huey, 1 ms poll", f"{peers}huey_jobs:dispatch", shared, _HUEY),
-            Contender("arq, 1 ms poll", f"{peers}arq_jobs:dispatch", shared, _ARQ),
+            _pure("dispatch", shared),
+            *(queue.contender("dispatch", shared) for queue in (*queues.RUNNING, queues.FLEXIQ)),
         ),
         columns=(Column("p50_ms", "p50 ms", 2), Column("p99_ms", "p99 ms", 2), *_LAG),
         goals=(Goal("p50, ms", "p50_ms", 1.0, at_least=False), *loop_goals()),
@@ -131,6 +129,24 @@ async def enqueue(folder: str, awaiters: int, seconds: float) -> dict[str, Any]:
             seconds,
         )
         assert (await manager.stats()).pending == figures["count"] + awaiters
+    return figures
+
+
+async def enqueue_all(folder: str, batches: int, each: int) -> dict[str, Any]:
+    """As `enqueue`: into a manager that runs, for in an hour."""
+    from outhaul import PythonWorker, Task, TaskTrigger, WorkManager  # noqa: PLC0415 — in the child only
+
+    later = TaskTrigger.one_time(timedelta(hours=1))
+
+    def tasks(payloads: list[dict[str, Any]]) -> Iterator[Task]:
+        for payload in payloads:
+            yield Task(None, PythonWorker("noop", payload), trigger=later)
+
+    async with WorkManager(Path(folder, "work.db"), workers={"noop": noop}) as manager:
+        figures = await drive.enqueue_all(
+            lambda payloads: manager.enqueue_all(tasks(payloads)), batches, each
+        )
+        assert (await manager.stats()).pending == batches * each + 1
     return figures
 
 

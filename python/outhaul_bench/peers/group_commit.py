@@ -18,7 +18,7 @@ import msgspec
 BATCH_MAX = 1024
 _encode = msgspec.msgpack.Encoder().encode
 Op = tuple[int, Any, "asyncio.Future[int]"]
-PUT, DONE, STOP = range(3)
+PUT, PUT_ALL, DONE, STOP = range(4)
 
 
 class GroupCommit:
@@ -32,6 +32,11 @@ class GroupCommit:
     async def put(self, payload: object) -> int:
         """Stores a job; returns its id once it is on disk."""
         return await self._ask(PUT, _encode(payload))
+
+    async def put_all(self, payloads: list[dict[str, Any]]) -> list[int]:
+        """Stores several; returns their ids once all are on disk."""
+        last = await self._ask(PUT_ALL, [_encode(payload) for payload in payloads])
+        return list(range(last - len(payloads) + 1, last + 1))
 
     async def done(self, job: int) -> int:
         """Notes that a job is done; returns once that is on disk."""
@@ -61,6 +66,9 @@ class GroupCommit:
                 if verb == PUT:
                     last += 1
                     rows.append((last, value))
+                elif verb == PUT_ALL:
+                    rows.extend(enumerate(value, last + 1))
+                    last += len(value)
                 elif verb == DONE:
                     ended.append((value,))
                 answers.append((future, last))

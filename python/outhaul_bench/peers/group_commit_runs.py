@@ -18,6 +18,13 @@ async def enqueue(folder: str, awaiters: int, seconds: float) -> dict[str, Any]:
     return figures
 
 
+async def enqueue_all(folder: str, batches: int, each: int) -> dict[str, Any]:
+    store = GroupCommit(str(Path(folder, "jobs.db")))
+    figures = await drive.enqueue_all(store.put_all, batches, each)
+    await store.close()
+    return figures
+
+
 async def finish(folder: str, awaiters: int, count: int) -> dict[str, Any]:
     """The putter runs its job at once, in a task of its own, and notes its end."""
     store = GroupCommit(str(Path(folder, "jobs.db")))

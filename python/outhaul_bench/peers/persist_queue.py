@@ -5,22 +5,24 @@ It has no workers: only what enqueueing costs can be compared.
 
 from __future__ import annotations
 
-import asyncio
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+import os
+from contextlib import AbstractAsyncContextManager
 
 from persistqueue import SQLiteAckQueue
 
-from outhaul_bench import drive
+from outhaul_bench.drive import Put
+from outhaul_bench.peers.elsewhere import in_threads
+from outhaul_bench.peers.servers import PLACE
+
+WORKER = ()
+
+queue = SQLiteAckQueue(os.environ[PLACE], multithreading=True, auto_commit=True)
+queue._putter.execute("pragma synchronous=full")
 
 
-async def enqueue(folder: str, awaiters: int, seconds: float) -> dict[str, Any]:
-    loop = asyncio.get_running_loop()
-    queue = SQLiteAckQueue(folder, multithreading=True, auto_commit=True)
-    queue._putter.execute("pragma synchronous=full")
-    with ThreadPoolExecutor(1) as pool:
-        figures = await drive.enqueue_for(
-            lambda payload: loop.run_in_executor(pool, queue.put, payload), awaiters, seconds
-        )
-    assert queue.size >= figures["count"]
-    return figures
+def putting(*, threads: int, runs: bool) -> AbstractAsyncContextManager[Put]:  # noqa: ARG001 — nothing runs
+    return in_threads(threads, queue.put)
+
+
+async def stored() -> int:
+    return int(queue.size)

@@ -1,25 +1,37 @@
-"""saq on a Redis that fsyncs before it answers: how fast it takes jobs in.
-
-Its worker is not measured: started as its documentation says it sweeps our first job as stuck.
-"""
+"""saq on Redis, its own worker with 256 jobs at once."""
 
 from __future__ import annotations
 
+import contextlib
+import os
+from collections.abc import AsyncIterator
 from typing import Any
 
 from saq import Queue
 
-from outhaul_bench import drive
-from outhaul_bench.peers import redis_server
+from outhaul_bench.drive import Put
+from outhaul_bench.peers.reports import report
+from outhaul_bench.peers.servers import PLACE
+
+WORKER = ("saq", f"{__name__}.settings")
+
+queue = Queue.from_url(os.environ[PLACE])
 
 
-async def enqueue(folder: str, awaiters: int, seconds: float) -> dict[str, Any]:
-    with redis_server.running(folder) as port:
-        queue = Queue.from_url(f"redis://127.0.0.1:{port}")
-        await queue.connect()
-        figures = await drive.enqueue_for(
-            lambda payload: queue.enqueue("noop", payload=payload), awaiters, seconds
-        )
-        assert await queue.count("queued") >= figures["count"]
-        await queue.disconnect()
-        return figures
+async def noop(context: Any, *, payload: dict[str, Any]) -> None:  # noqa: ARG001 — it does nothing
+    report()
+
+
+settings = {"queue": queue, "functions": [noop], "concurrency": 256}
+
+
+@contextlib.asynccontextmanager
+async def putting(*, threads: int, runs: bool) -> AsyncIterator[Put]:  # noqa: ARG001 — it awaits
+    await queue.connect()
+    yield lambda payload: queue.enqueue("noop", payload=payload)
+    await queue.disconnect()
+
+
+async def stored() -> int:
+    count: int = await queue.count("queued")
+    return count
