@@ -11,7 +11,9 @@ import pwd
 import shutil
 import signal
 import socket
+import stat
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -41,17 +43,18 @@ def redis(folder: str) -> Iterator[str]:
 
 @contextlib.contextmanager
 def postgres(folder: str) -> Iterator[str]:
-    """Its defaults: `fsync` and `synchronous_commit` are on."""
-    data, user = Path(folder, "data"), _owner()
-    shutil.chown(folder, user)
-    made = ["--pgdata", str(data), "--auth", "trust", "--username", "bench", "--encoding", "UTF8"]
-    subprocess.run(
-        [_program("initdb"), *made], user=user, cwd=folder, check=True, capture_output=True
-    )
-    port = _free_port()
-    options = f"-D {data} -p {port} -h 127.0.0.1 -k {folder}"
-    with _running([_program("postgres"), *options.split()], port, user=user):
-        yield f"postgresql://bench@127.0.0.1:{port}/postgres"
+    """Its defaults: `fsync` and `synchronous_commit` are on. It refuses to be root."""
+    user = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
+    with tempfile.TemporaryDirectory(dir=_open_to_others(Path(folder))) as home:
+        shutil.chown(home, user)
+        made = ["--pgdata", f"{home}/data", "--auth", "trust", "--username", "bench"]
+        subprocess.run(
+            [_program("initdb"), *made], user=user, cwd=home, check=True, capture_output=True
+        )
+        port = _free_port()
+        options = f"-D {home}/data -p {port} -h 127.0.0.1 -k {home}"
+        with _running([_program("postgres"), *options.split()], port, user=user):
+            yield f"postgresql://bench@127.0.0.1:{port}/postgres"
 
 
 SERVERS: dict[str, Callable[[str], AbstractContextManager[str]]] = {
@@ -67,9 +70,13 @@ def _program(name: str) -> str:
     return found
 
 
-def _owner() -> str:
-    """PostgreSQL refuses to be root."""
-    return "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
+def _open_to_others(folder: Path) -> Path:
+    """The folder, or the nearest above it that any user may enter; ours will do for ourselves."""
+    if os.geteuid() != 0:
+        return folder
+    chain = [folder, *folder.parents]
+    closed = [at for at, one in enumerate(chain) if not one.stat().st_mode & stat.S_IXOTH]
+    return chain[closed[-1] + 1] if closed else folder
 
 
 def _free_port() -> int:
