@@ -4,22 +4,23 @@ use std::path::PathBuf;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use crate::store::sqlite::{Checkpointer, checkpoint_due};
+use crate::store::sqlite::{Checkpointer, CheckpointsDue};
 
 /// Asks for checkpoints. The thread starts with the first, and ends with this.
 pub(super) struct Checkpoints {
     path: PathBuf,
+    due: CheckpointsDue,
     worker: Option<(SyncSender<i32>, JoinHandle<()>)>,
 }
 
 impl Checkpoints {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, worker: None }
+        Self { path, due: CheckpointsDue::default(), worker: None }
     }
 
     /// Asks for a checkpoint if the WAL has grown long. Never waits: one request at a time is enough.
     pub(super) fn after_commit(&mut self, wal_pages: i32) {
-        if !checkpoint_due(wal_pages) {
+        if !self.due.after_commit(wal_pages) {
             return;
         }
         if self.worker.is_none() {
@@ -31,7 +32,7 @@ impl Checkpoints {
         }
     }
 
-    /// Without a thread or a connection the WAL grows, and the next commit asks again.
+    /// Without a thread or a connection the WAL grows, until the next one is due.
     fn start(&self) -> Option<(SyncSender<i32>, JoinHandle<()>)> {
         let checkpointer = Checkpointer::open(&self.path).ok()?;
         let (requests, inbox) = sync_channel(1);

@@ -11,7 +11,7 @@ mod rows;
 mod schema;
 mod writer;
 
-pub use checkpoint::{Checkpointer, checkpoint_due};
+pub use checkpoint::{Checkpointer, CheckpointsDue};
 pub use open::Durability;
 pub use prune::{PruneWalk, Pruned, Retention};
 pub use reader::{EventFilter, Reader, Situation, TaskFilter};
