@@ -28,7 +28,7 @@ _LOG: Final = logging.getLogger("outhaul")
 BATCH_MAX: Final = 64
 
 # So many enqueues of a turn cross before it ends, for the core to begin with.
-CROSSING: Final = 16
+CROSSING: Final = 32
 
 # So many tasks cross at once: a copy of about a millisecond.
 PART: Final = 2048

@@ -1,7 +1,7 @@
 //! Admission: what a specification means is checked here, once, and its file gets a fingerprint.
 //!
-//! Runs in a thread of its own, in the order of the calls: opening a file may take long, and must
-//! hold up neither the event loop nor the engine loop.
+//! Opening a file may take long, and must hold up neither the event loop nor the engine loop: that
+//! happens in a thread of its own. What opens none is checked where it is called.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,6 +21,9 @@ use crate::transfer::{AddressPolicy, Target, headers};
 
 /// A specification is at most this long, encoded (1 MiB): big bodies are files, never rows.
 pub(super) const SPEC_BYTES_MAX: usize = 1024 * 1024;
+
+/// A specification up to this length (16 KiB) may be judged where it is called.
+const AT_ONCE_BYTES_MAX: usize = 16 * 1024;
 
 /// An id or a tag is at most this long, in bytes.
 pub(super) const NAME_BYTES_MAX: usize = 512;
@@ -59,15 +62,33 @@ impl Admission {
         callbacks: &dyn Fn(&str) -> bool,
         now_ms: UnixMillis,
     ) -> Result<NewTask, Fault> {
-        if encoded.len() > SPEC_BYTES_MAX {
-            let message = format!(
-                "the task takes {} bytes, more than {SPEC_BYTES_MAX}; put large data into a file",
-                encoded.len()
-            );
-            return Err(Fault::invalid("worker", message));
+        self.judge(encoded, read(encoded)?, callbacks, now_ms)
+    }
+
+    /// As `admit`; `None` where a file has to be opened, or much to be read.
+    pub(super) fn admit_at_once(
+        &self,
+        encoded: &[u8],
+        callbacks: &dyn Fn(&str) -> bool,
+        now_ms: UnixMillis,
+    ) -> Option<Result<NewTask, Fault>> {
+        if encoded.len() > AT_ONCE_BYTES_MAX {
+            return None;
         }
-        let spec: TaskSpec = rmp_serde::from_slice(encoded)
-            .map_err(|error| Fault::invalid("task", format!("cannot be read: {error}")))?;
+        match read(encoded) {
+            Ok(TaskSpec { worker: WorkerSpec::HttpUpload(_), .. }) => None,
+            Ok(spec) => Some(self.judge(encoded, spec, callbacks, now_ms)),
+            Err(fault) => Some(Err(fault)),
+        }
+    }
+
+    fn judge(
+        &self,
+        encoded: &[u8],
+        spec: TaskSpec,
+        callbacks: &dyn Fn(&str) -> bool,
+        now_ms: UnixMillis,
+    ) -> Result<NewTask, Fault> {
         check_name("task_id", spec.task_id.as_deref())?;
         check_name("tag", spec.tag.as_deref())?;
         check_retry(&spec.retry)?;
@@ -127,6 +148,18 @@ impl Admission {
                 .into(),
         })
     }
+}
+
+fn read(encoded: &[u8]) -> Result<TaskSpec, Fault> {
+    if encoded.len() > SPEC_BYTES_MAX {
+        let message = format!(
+            "the task takes {} bytes, more than {SPEC_BYTES_MAX}; put large data into a file",
+            encoded.len()
+        );
+        return Err(Fault::invalid("worker", message));
+    }
+    rmp_serde::from_slice(encoded)
+        .map_err(|error| Fault::invalid("task", format!("cannot be read: {error}")))
 }
 
 /// What a worker adds to a task.

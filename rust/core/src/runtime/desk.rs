@@ -4,18 +4,18 @@
 //! thread in such a call cannot be stopped: then its caller is refused, and another thread takes the
 //! desk over. What comes back at last finds its chair taken and goes.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::slice;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Receiver;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::completions::{Completions, Ticket};
 use super::inbox::{Inbox, Op};
-use super::situation::SharedSituation;
 use super::watch::Watch;
 use crate::engine::NewTask;
-use crate::model::{Fault, UnixMillis};
+use crate::model::Fault;
 
 /// A call on its way to the engine loop.
 pub(super) enum Call {
@@ -32,23 +32,8 @@ pub(super) enum Call {
     Pass(Op),
 }
 
-/// Which Python callbacks may be named by a task.
-#[derive(Debug, Default)]
-pub struct KnownCallbacks {
-    names: HashSet<String>,
-    elsewhere: bool,
-}
-
-impl KnownCallbacks {
-    /// These; or any, where another process runs them.
-    pub fn new(names: impl IntoIterator<Item = String>, elsewhere: bool) -> Self {
-        Self { names: names.into_iter().collect(), elsewhere }
-    }
-}
-
 /// Checks one encoded specification at a time; may take for ever.
-pub(super) type Admit =
-    Box<dyn Fn(&[u8], &dyn Fn(&str) -> bool, UnixMillis) -> Result<NewTask, Fault> + Send + Sync>;
+pub(super) type Admit = Box<dyn Fn(&[u8]) -> Result<NewTask, Fault> + Send + Sync>;
 
 /// How long a file may take to open before its enqueue is refused.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
@@ -60,11 +45,11 @@ const LOST_MAX: u32 = 16;
 pub(super) struct Desk {
     admit: Admit,
     patience: Duration,
-    callbacks: RwLock<KnownCallbacks>,
     arrivals: Mutex<Receiver<Call>>,
+    /// How many calls are on their way, with the one that is being worked on.
+    calls: AtomicUsize,
     // LOCKING: held for moments, never while a file is opened.
     state: Mutex<State>,
-    situation: Arc<SharedSituation>,
     watch: Watch,
 }
 
@@ -74,7 +59,9 @@ struct State {
     term: u32,
     /// How many threads have not come back.
     lost: u32,
-    /// The enqueues of the call that is being worked on.
+    /// Whether a call is being worked on.
+    is_busy: bool,
+    /// Its enqueues.
     to_admit: VecDeque<(Ticket, Specs)>,
     /// Those of them that were admitted.
     admitted: Vec<Op>,
@@ -115,18 +102,15 @@ impl Desk {
     pub(super) fn new(
         admit: Admit,
         patience: Duration,
-        callbacks: KnownCallbacks,
         arrivals: Receiver<Call>,
-        situation: Arc<SharedSituation>,
         watch: Watch,
     ) -> Self {
         Self {
             admit,
             patience,
-            callbacks: RwLock::new(callbacks),
             arrivals: Mutex::new(arrivals),
+            calls: AtomicUsize::new(0),
             state: Mutex::default(),
-            situation,
             watch,
         }
     }
@@ -141,9 +125,14 @@ impl Desk {
         self.watch.spawn("outhaul-admit", move || desk.sit(term)).map(drop)
     }
 
-    pub(super) fn register(&self, callback_id: &str) {
-        let mut callbacks = self.callbacks.write().unwrap_or_else(PoisonError::into_inner);
-        callbacks.names.insert(callback_id.to_owned());
+    /// A call is about to be sent.
+    pub(super) fn expect(&self) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether every call has passed: what is pushed now overtakes none.
+    pub(super) fn is_free(&self) -> bool {
+        self.calls.load(Ordering::Acquire) == 0
     }
 
     /// Gives the desk to another thread where the one that sits at it has waited too long for a file.
@@ -185,6 +174,7 @@ impl Desk {
 
     fn begin(&self, call: Call) {
         let mut state = self.state();
+        state.is_busy = true;
         state.more = matches!(call, Call::EnqueueAll(..)).then_some(false);
         match call {
             Call::Enqueue(enqueues, more) => {
@@ -239,10 +229,14 @@ impl Desk {
                 }
             }
         }
-        if let Some(more) = state.more.take() {
-            let admitted = std::mem::take(&mut state.admitted);
-            drop(state);
+        let (admitted, more) = (std::mem::take(&mut state.admitted), state.more.take());
+        let is_done = std::mem::take(&mut state.is_busy);
+        drop(state);
+        if let Some(more) = more {
             self.inbox().push_turn(admitted, more);
+        }
+        if is_done {
+            self.calls.fetch_sub(1, Ordering::Release);
         }
         true
     }
@@ -256,17 +250,12 @@ impl Desk {
         ticket: Ticket,
         specs: &[Vec<u8>],
     ) -> Option<Result<Vec<NewTask>, Fault>> {
-        let now_ms = self.situation.now().wall_ms;
-        let known = |name: &str| {
-            let callbacks = self.callbacks.read().unwrap_or_else(PoisonError::into_inner);
-            callbacks.elsewhere || callbacks.names.contains(name)
-        };
         let tasks = specs.len();
         let mut admitted = Vec::with_capacity(tasks);
         for (at, spec) in specs.iter().enumerate() {
             let under_way = UnderWay { since: Instant::now(), ticket, at, tasks };
             self.looks_at(term, Some(under_way))?;
-            match (self.admit)(spec, &known, now_ms) {
+            match (self.admit)(spec) {
                 Ok(task) => admitted.push(task),
                 Err(fault) => {
                     self.looks_at(term, None)?;
@@ -315,7 +304,6 @@ mod tests {
 
     use super::*;
     use crate::model::spec::ExistingPolicy;
-    use crate::runtime::SystemClock;
 
     struct Scene {
         desk: Arc<Desk>,
@@ -353,7 +341,7 @@ mod tests {
         let (calls, arrivals) = channel();
         let (open, opened) = channel();
         let opened = Mutex::new(opened);
-        let admit = move |spec: &[u8], _: &dyn Fn(&str) -> bool, _| {
+        let admit = move |spec: &[u8]| {
             match spec {
                 b"hangs" => opened.lock().unwrap().recv().unwrap_or_default(),
                 b"slow" => std::thread::sleep(SLOW),
@@ -361,15 +349,7 @@ mod tests {
             }
             Ok(task())
         };
-        let situation = Arc::new(SharedSituation::new(Arc::new(SystemClock::new()), 0));
-        let desk = Arc::new(Desk::new(
-            Box::new(admit),
-            patience,
-            KnownCallbacks::default(),
-            arrivals,
-            situation,
-            watch,
-        ));
+        let desk = Arc::new(Desk::new(Box::new(admit), patience, arrivals, watch));
         desk.open().unwrap();
         Scene { desk, calls, open }
     }
@@ -378,7 +358,12 @@ mod tests {
         fn enqueue(&self, specs: &[(Ticket, &[u8])]) {
             self.desk.inbox().reserve(specs.len()).unwrap();
             let enqueues = specs.iter().map(|(ticket, spec)| (*ticket, spec.to_vec())).collect();
-            self.calls.send(Call::Enqueue(enqueues, false)).unwrap();
+            self.send(Call::Enqueue(enqueues, false));
+        }
+
+        fn send(&self, call: Call) {
+            self.desk.expect();
+            self.calls.send(call).unwrap();
         }
 
         /// The next ops that are enqueues, by their tickets; relieves the desk meanwhile.
@@ -433,7 +418,7 @@ mod tests {
     fn many_files_that_open_slowly_are_not_taken_for_one_that_does_not() {
         let scene = scene(3 * SLOW);
         scene.desk.inbox().reserve(5).unwrap();
-        scene.calls.send(Call::EnqueueAll(1, vec![b"slow".to_vec(); 5])).unwrap();
+        scene.send(Call::EnqueueAll(1, vec![b"slow".to_vec(); 5]));
         assert_eq!(scene.admitted(1), [1]);
         assert!(scene.desk.completions().drain(8).replies.is_empty());
     }
@@ -443,7 +428,7 @@ mod tests {
         let scene = scene(BORNE);
         scene.desk.inbox().reserve(3).unwrap();
         let specs = [b"a".as_slice(), b"hangs", b"a"].map(<[u8]>::to_vec).to_vec();
-        scene.calls.send(Call::EnqueueAll(1, specs)).unwrap();
+        scene.send(Call::EnqueueAll(1, specs));
         scene.enqueue(&[(2, b"a")]);
         assert_eq!(scene.admitted(1), [2]);
         let replies = scene.desk.completions().drain(8).replies;

@@ -1,22 +1,28 @@
 //! The way in: calls pass in the order they were made, so that a cancel never overtakes the enqueue
-//! before it.
+//! before it. What opens no file passes at once, where nothing is before it; the rest over the desk.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc::{SendError, Sender, channel};
 
 use super::admission::Admission;
 use super::completions::{Completions, Ticket};
-use super::desk::{Call, Desk, KnownCallbacks, PATIENCE};
+use super::desk::{Call, Desk, PATIENCE};
 use super::inbox::{Inbox, Op};
+use super::judge::{Judge, KnownCallbacks};
 use super::replies::closed;
 use super::situation::SharedSituation;
 use super::watch::Watch;
 use crate::model::{Fault, FaultCode};
 
+/// A task to store, and the call that asks for it.
+type Enqueue = (Ticket, Vec<u8>);
+
 /// Where calls are handed in.
 pub(super) struct Gate {
     calls: Sender<Call>,
     desk: Arc<Desk>,
+    judge: Arc<Judge>,
     inbox: Arc<Inbox>,
     completions: Completions,
 }
@@ -30,11 +36,11 @@ impl Gate {
     ) -> Self {
         let (inbox, completions) = (Arc::clone(&watch.inbox), watch.completions.clone());
         let (calls, arrivals) = channel();
-        let admit = Box::new(move |spec: &[u8], known: &dyn Fn(&str) -> bool, now_ms| {
-            admission.admit(spec, known, now_ms)
-        });
-        let desk = Desk::new(admit, PATIENCE, callbacks, arrivals, situation, watch);
-        Self { calls, desk: Arc::new(desk), inbox, completions }
+        let judge = Arc::new(Judge::new(admission, callbacks, situation));
+        let at_desk = Arc::clone(&judge);
+        let admit = Box::new(move |spec: &[u8]| at_desk.admit(spec));
+        let desk = Arc::new(Desk::new(admit, PATIENCE, arrivals, watch));
+        Self { calls, desk, judge, inbox, completions }
     }
 
     /// The desk behind it, which somebody has to open, and to relieve now and then.
@@ -44,15 +50,46 @@ impl Gate {
 
     /// Enqueues of one turn of the event loop, of a task each; `more` says whether others of that turn
     /// follow.
-    pub(super) fn enqueue(&self, enqueues: Vec<(Ticket, Vec<u8>)>, more: bool) {
+    pub(super) fn enqueue(&self, enqueues: Vec<Enqueue>, more: bool) {
         if let Err(waiting) = self.inbox.reserve(enqueues.len()) {
             return self.refuse(enqueues.iter().map(|(ticket, _)| *ticket), &full(waiting));
         }
-        let call = Call::Enqueue(enqueues, more);
-        if let Err(SendError(Call::Enqueue(enqueues, _))) = self.calls.send(call) {
-            self.inbox.release(enqueues.len());
-            self.refuse(enqueues.iter().map(|(ticket, _)| *ticket), &closed());
+        let mut left = VecDeque::from(enqueues);
+        if self.desk.is_free() {
+            self.admit_at_once(&mut left, more);
+            if left.is_empty() {
+                return;
+            }
         }
+        let call = Call::Enqueue(left.into(), more);
+        if let Err(SendError(Call::Enqueue(left, _))) = self.send(call) {
+            self.inbox.release(left.len());
+            self.refuse(left.iter().map(|(ticket, _)| *ticket), &closed());
+        }
+    }
+
+    /// Admits those before the first that has to open a file.
+    fn admit_at_once(&self, enqueues: &mut VecDeque<Enqueue>, more: bool) {
+        let mut admitted = Vec::with_capacity(enqueues.len());
+        while let Some((ticket, spec)) = enqueues.front() {
+            match self.judge.admit_at_once(spec) {
+                Some(Ok(task)) => {
+                    admitted.push(Op::Enqueue { ticket: *ticket, tasks: vec![task] });
+                }
+                Some(Err(fault)) => {
+                    self.inbox.release(1);
+                    self.completions.reply(*ticket, Err(fault));
+                }
+                None => break,
+            }
+            enqueues.pop_front();
+        }
+        self.inbox.push_turn(admitted, more || !enqueues.is_empty());
+    }
+
+    fn send(&self, call: Call) -> Result<(), SendError<Call>> {
+        self.desk.expect();
+        self.calls.send(call)
     }
 
     /// One enqueue of several tasks, all or none; those of its parts come first.
@@ -61,7 +98,7 @@ impl Gate {
         if let Err(waiting) = self.inbox.reserve(number) {
             return self.refuse([ticket], &full(waiting));
         }
-        if self.calls.send(Call::EnqueueAll(ticket, specs)).is_err() {
+        if self.send(Call::EnqueueAll(ticket, specs)).is_err() {
             self.inbox.release(number);
             self.refuse([ticket], &closed());
         }
@@ -70,9 +107,9 @@ impl Gate {
     /// Tasks of an enqueue that is made later, under that ticket. A refusal answers it.
     pub(super) fn enqueue_part(&self, ticket: Ticket, specs: Vec<Vec<u8>>) {
         match self.inbox.reserve(specs.len()) {
-            Ok(()) => drop(self.calls.send(Call::Part(ticket, specs))),
+            Ok(()) => drop(self.send(Call::Part(ticket, specs))),
             Err(waiting) => {
-                drop(self.calls.send(Call::Refused(ticket)));
+                drop(self.send(Call::Refused(ticket)));
                 self.completions.reply(ticket, Err(full(waiting)));
             }
         }
@@ -80,7 +117,7 @@ impl Gate {
 
     /// The enqueue under that ticket will not be made.
     pub(super) fn abandon(&self, ticket: Ticket) {
-        drop(self.calls.send(Call::Abandon(ticket)));
+        drop(self.send(Call::Abandon(ticket)));
     }
 
     fn refuse(&self, tickets: impl IntoIterator<Item = Ticket>, fault: &Fault) {
@@ -92,15 +129,113 @@ impl Gate {
     /// An op that must not overtake the enqueues before it. Lost only once the loop has ended, whose
     /// calls are refused by the manager.
     pub(super) fn pass(&self, op: Op) {
-        drop(self.calls.send(Call::Pass(op)));
+        if self.desk.is_free() {
+            self.inbox.push(op);
+        } else {
+            drop(self.send(Call::Pass(op)));
+        }
     }
 
     pub(super) fn register(&self, callback_id: &str) {
-        self.desk.register(callback_id);
+        self.judge.register(callback_id);
     }
 }
 
 fn full(waiting: usize) -> Fault {
     let message = format!("{waiting} tasks wait to be stored; await some of them first");
     Fault::new(FaultCode::QueueFull, "", message)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::model::spec::{
+        ConstraintsSpec, ExistingPolicy, PythonSpec, RetrySpec, TaskSpec, TriggerSpec, WorkerSpec,
+    };
+    use crate::runtime::SystemClock;
+    use crate::source::PathPolicy;
+    use crate::transfer::AddressPolicy;
+
+    /// A gate whose desk nobody sits at yet.
+    fn gate() -> Gate {
+        let watch = Watch {
+            completions: Completions::new().unwrap(),
+            inbox: Arc::default(),
+            lock: Arc::default(),
+        };
+        let admission = Admission {
+            paths: Arc::new(PathPolicy::anywhere()),
+            addresses: AddressPolicy::permissive(),
+            allow_http: false,
+        };
+        let callbacks = KnownCallbacks::new(["noop".to_owned()], false);
+        let situation = Arc::new(SharedSituation::new(Arc::new(SystemClock::new()), 0));
+        Gate::new(admission, callbacks, situation, watch)
+    }
+
+    fn python(callback: &str, bytes: usize) -> Vec<u8> {
+        let spec = TaskSpec {
+            task_id: None,
+            worker: WorkerSpec::Python(PythonSpec {
+                callback_id: callback.to_owned(),
+                input: vec![0; bytes],
+            }),
+            trigger: TriggerSpec::OneTime { initial_delay_ms: 0 },
+            constraints: ConstraintsSpec { network_type: None, battery_not_low: false },
+            existing_policy: ExistingPolicy::Keep,
+            retry: RetrySpec {
+                max_retries: 0,
+                initial_delay_ms: 0,
+                multiplier: 1.0,
+                max_delay_ms: 0,
+            },
+            tag: None,
+            priority: 0,
+        };
+        rmp_serde::to_vec_named(&spec).unwrap()
+    }
+
+    impl Gate {
+        fn taken(&self) -> Vec<Ticket> {
+            let ticket = |op: &Op| match op {
+                Op::Enqueue { ticket, .. } | Op::Cancel { ticket, .. } => *ticket,
+                other => panic!("{other:?}"),
+            };
+            self.inbox.take(100, Duration::ZERO).iter().map(ticket).collect()
+        }
+    }
+
+    #[test]
+    fn what_opens_no_file_passes_without_a_desk() {
+        let gate = gate();
+        gate.enqueue(vec![(1, python("noop", 10)), (2, python("unknown", 10))], false);
+        assert_eq!(gate.taken(), [1]);
+        let replies = gate.completions.drain(8).replies;
+        let [(2, Err(fault))] = replies.as_slice() else { panic!("{replies:?}") };
+        assert_eq!(fault.code, FaultCode::UnknownCallback);
+    }
+
+    #[test]
+    fn nothing_overtakes_what_waits_at_the_desk() {
+        let gate = gate();
+        let large = python("noop", 32 * 1024);
+        gate.enqueue(vec![(1, python("noop", 1)), (2, large), (3, python("noop", 1))], false);
+        gate.enqueue(vec![(4, python("noop", 1))], false);
+        gate.pass(Op::Cancel { ticket: 5, selection: crate::store::Selection::All });
+        assert_eq!(gate.taken(), [1]);
+        gate.desk().open().unwrap();
+        let (began, mut taken) = (Instant::now(), Vec::new());
+        while taken.len() < 4 {
+            assert!(began.elapsed() < Duration::from_secs(20), "{taken:?}");
+            taken.extend(gate.taken());
+        }
+        assert_eq!(taken, [2, 3, 4, 5]);
+        while !gate.desk.is_free() {
+            assert!(began.elapsed() < Duration::from_secs(20));
+        }
+        gate.enqueue(vec![(6, python("noop", 1))], false);
+        assert_eq!(gate.taken(), [6]);
+    }
 }

@@ -16,6 +16,7 @@ mod desk;
 mod engine_loop;
 mod gate;
 mod inbox;
+mod judge;
 mod launcher;
 mod lock;
 mod progress_board;
@@ -51,7 +52,7 @@ use watch::Watch;
 
 pub use clock::{ManualClock, SystemClock};
 pub use completions::{Answer, Batch, CallbackRequest, Completions, Reply, SecretRequest, Ticket};
-pub use desk::KnownCallbacks;
+pub use judge::KnownCallbacks;
 pub use launcher::Withheld;
 pub use progress_board::{ProgressBoard, ProgressFilter};
 pub use readers::Query;

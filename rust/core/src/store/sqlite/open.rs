@@ -168,3 +168,19 @@ mod tests {
         assert!(refuse_network_filesystem(&here).is_ok());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `fdatasync` cannot be asked for, but it is set in one line with these.
+    #[test]
+    fn sqlite_is_built_with_the_flags_of_this_repository() {
+        let connection = Connection::open_in_memory().unwrap();
+        let mut statement = connection.prepare("PRAGMA compile_options").unwrap();
+        let options: Vec<String> =
+            statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+        assert!(options.iter().any(|option| option == "DEFAULT_MEMSTATUS=0"), "{options:?}");
+        assert!(options.iter().all(|option| option != "ENABLE_MEMORY_MANAGEMENT"));
+    }
+}
