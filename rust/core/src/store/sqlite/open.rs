@@ -167,11 +167,6 @@ mod tests {
         let here = std::env::temp_dir();
         assert!(refuse_network_filesystem(&here).is_ok());
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
 
     /// `fdatasync` cannot be asked for, but it is set in one line with these.
     #[test]
