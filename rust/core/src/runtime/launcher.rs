@@ -1,6 +1,7 @@
 //! Begins and stops attempts: native ones on tokio, Python ones by asking the bridge.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -278,25 +279,26 @@ impl Shared {
         upload: &HttpUploadSpec,
         admitted: &AdmittedUpload,
     ) -> Result<Source, Outcome> {
-        let path = std::path::PathBuf::from(&upload.file_path);
+        let path = PathBuf::from(&upload.file_path);
         let (paths, fingerprint) = (Arc::clone(&self.options.paths), admitted.fingerprint);
-        let opened = tokio::task::spawn_blocking(move || {
-            let source = Source::open(&path, &paths)?;
-            source.verify(&fingerprint)?;
-            Ok::<_, SourceError>(source)
-        });
-        match opened.await {
-            Ok(Ok(source)) => Ok(source),
-            Ok(Err(error)) => {
-                let failure = Failure::new(error.code(), error.to_string());
-                // What the system could not do now it may do later, as while the body is sent.
-                Err(match error {
-                    SourceError::Io { .. } => Outcome::Retry(failure),
-                    _ => Outcome::Failed(failure),
-                })
+        let known = move |source: Source| source.verify(&fingerprint).map(|()| source);
+        let nowait = fingerprint.is_on_device().then(|| Source::open_nowait(&path, &paths));
+        let opened = match nowait.flatten() {
+            Some(opened) => opened.and_then(known),
+            None => {
+                tokio::task::spawn_blocking(move || Source::open(&path, &paths).and_then(known))
+                    .await
+                    .map_err(|error| unreadable(&error.to_string()))?
             }
-            Err(error) => Err(unreadable(&error.to_string())),
-        }
+        };
+        opened.map_err(|error| {
+            let failure = Failure::new(error.code(), error.to_string());
+            // What the system could not do now it may do later, as while the body is sent.
+            match error {
+                SourceError::Io { .. } => Outcome::Retry(failure),
+                _ => Outcome::Failed(failure),
+            }
+        })
     }
 }
 

@@ -26,6 +26,15 @@ pub struct Fingerprint {
     pub mtime_ns: i64,
 }
 
+impl Fingerprint {
+    /// Whether the file is on a device of this host: no server has to answer before it opens.
+    ///
+    /// File systems of a network, in user space or in memory have no device: their major number is 0.
+    pub fn is_on_device(&self) -> bool {
+        rustix::fs::major(self.dev) != 0
+    }
+}
+
 /// An open regular file, read by offset. Never written.
 ///
 /// It holds the file, not the path: when another file is renamed over the path, this one still
@@ -41,7 +50,16 @@ impl Source {
     ///
     /// Call it again for every attempt: the policy judges what is opened, not what was once named.
     pub fn open(path: &Path, policy: &PathPolicy) -> Result<Self, SourceError> {
-        let file = policy.open(path)?;
+        Self::of(policy.open(path)?, path)
+    }
+
+    /// As [`Self::open`], where that needs no waiting. `None`: ask [`Self::open`], where waiting is
+    /// allowed.
+    pub fn open_nowait(path: &Path, policy: &PathPolicy) -> Option<Result<Self, SourceError>> {
+        policy.open_nowait(path).map(|file| Self::of(file, path))
+    }
+
+    fn of(file: File, path: &Path) -> Result<Self, SourceError> {
         let kind = file.metadata().map_err(|error| SourceError::from_io(path, &error))?;
         if !kind.is_file() {
             return Err(SourceError::NotAFile { path: path.to_owned() });

@@ -2,6 +2,8 @@
 
 use std::fs::File;
 use std::io;
+#[cfg(target_os = "linux")]
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
@@ -60,7 +62,34 @@ impl PathPolicy {
             Some(roots) => open_beneath(path, roots),
         }
     }
+
+    /// As [`Self::open`], where every name on the way is in the kernel's memory. `None` otherwise, and
+    /// where it is not allowed or there is none: then [`Self::open`] says why.
+    pub(super) fn open_nowait(&self, path: &Path) -> Option<File> {
+        #[cfg(target_os = "linux")]
+        {
+            use rustix::fs::{CWD, ResolveFlags, openat2};
+            let open = |directory: BorrowedFd<'_>, path: &Path, resolve| {
+                let resolve = resolve | ResolveFlags::CACHED;
+                openat2(directory, path, READ_ONLY, Mode::empty(), resolve).ok().map(File::from)
+            };
+            let Some(roots) = &self.roots else { return open(CWD, path, ResolveFlags::empty()) };
+            let beneath = |root: &Root| open(root.directory.as_fd(), root.relative(path)?, BENEATH);
+            roots.iter().find_map(beneath)
+        }
+        #[cfg(not(target_os = "linux"))]
+        {
+            let _ = path;
+            None
+        }
+    }
 }
+
+/// No way out of a directory. `BENEATH` refuses magic links as well, but does not promise it.
+/// SOURCE: openat2(2).
+#[cfg(target_os = "linux")]
+const BENEATH: rustix::fs::ResolveFlags =
+    rustix::fs::ResolveFlags::BENEATH.union(rustix::fs::ResolveFlags::NO_MAGICLINKS);
 
 impl Root {
     fn open(given: &Path) -> io::Result<Self> {
@@ -129,15 +158,12 @@ enum Verdict {
 /// Lets the kernel open `relative` and refuse whatever leaves `directory` on the way. No race.
 #[cfg(target_os = "linux")]
 fn openat2(directory: &File, relative: &Path) -> io::Result<Verdict> {
-    use rustix::fs::ResolveFlags;
     use rustix::io::Errno;
 
-    // `BENEATH` refuses magic links as well, but does not promise it. SOURCE: openat2(2).
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
     // `AGAIN`: something was renamed while `..` was resolved. Whoever does that on purpose must not
     // keep us here.
     for _ in 0..OPEN_TRIES_MAX {
-        match rustix::fs::openat2(directory, relative, READ_ONLY, Mode::empty(), resolve) {
+        match rustix::fs::openat2(directory, relative, READ_ONLY, Mode::empty(), BENEATH) {
             Ok(opened) => return Ok(Verdict::Opened(File::from(opened))),
             Err(Errno::AGAIN | Errno::INTR) => {}
             Err(Errno::XDEV | Errno::LOOP) => return Ok(Verdict::Outside),
@@ -228,6 +254,25 @@ mod tests {
             let verdict = openat2(directory, Path::new(outside));
             assert!(matches!(verdict, Ok(Verdict::Outside)), "{outside}");
         }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn without_waiting_nothing_opens_that_is_not_allowed() {
+        let (_dir, base, roots) = place();
+        symlink("../file", base.join("root/out")).unwrap();
+        let (anywhere, beneath) = (PathPolicy::anywhere(), PathPolicy { roots: Some(roots) });
+        let file = base.join("root/file");
+        if anywhere.open_nowait(&file).is_none() {
+            return; // an old kernel, or a sandbox without the call
+        }
+        assert!(beneath.open_nowait(&file).is_some());
+        assert!(beneath.open_nowait(&base.join("root/sub/../file")).is_some());
+        assert!(anywhere.open_nowait(&base.join("file")).is_some());
+        for outside in ["file", "root/../file", "root/out", "none", "root/none"] {
+            assert!(beneath.open_nowait(&base.join(outside)).is_none(), "{outside}");
+        }
+        assert!(PathPolicy { roots: Some(Vec::new()) }.open_nowait(&file).is_none());
     }
 
     #[test]
