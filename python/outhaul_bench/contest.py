@@ -22,6 +22,7 @@ from outhaul_bench.measure import percentile
 Arguments = dict[str, Any]
 Sample = dict[str, float]
 OURS = "outhaul"
+ABOUT = "about"  # what a setup says of itself, among its arguments
 LATE = "late_ms"  # the ticks of all rounds together
 
 
@@ -77,12 +78,17 @@ Setup = Callable[[Workshop], AbstractContextManager[Arguments]]
 
 
 class Results(dict[str, list[Sample]]):
-    """The samples of each contender, the ticks of its event loop, and why some have none."""
+    """The samples of each contender, the ticks of its event loop, and why some have none.
+
+    Attributes:
+        about: What has to be known of the contest itself, such as the kind of its link.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.late_ms: dict[str, list[float]] = {}
         self.absent: dict[str, str] = {}
+        self.about: dict[str, str] = {}
 
     def median(self, name: str, member: str) -> float | None:
         values = self.values_of(name, member)
@@ -199,6 +205,7 @@ class Contest:
                 taking_part.append(contender)
         try:
             with self.setup(workshop) as shared:
+                results.about |= shared.pop(ABOUT, {})
                 for turn in range(rounds):
                     for contender in taking_part:
                         say(f"{self.name}: round {turn + 1} of {rounds}: {contender.name}")

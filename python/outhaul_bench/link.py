@@ -22,9 +22,9 @@ _ADDRESSES = {CLIENT: "192.0.2.1/30", SERVER: "192.0.2.2/30"}  # of TEST-NET-1
 
 
 @contextlib.contextmanager
-def running() -> Iterator[None]:
-    """The link, until the block ends."""
-    with _namespace(CLIENT), _namespace(SERVER), _devices() as (near, far):
+def running() -> Iterator[str]:
+    """The link, until the block ends. Says what makes it slow."""
+    with _namespace(CLIENT), _namespace(SERVER), _devices() as (kind, near, far):
         for namespace, device in ((CLIENT, near), (SERVER, far)):
             _run(f"ip -n {namespace} address add {_ADDRESSES[namespace]} dev {device}")
             _run(f"ip -n {namespace} link set {device} up")
@@ -33,7 +33,7 @@ def running() -> Iterator[None]:
         _run(f"ip -n {SERVER} link set lo up")  # and the client's stays down
         server, client = (_ADDRESSES[side].partition("/")[0] for side in (SERVER, CLIENT))
         _run(f"ip -n {CLIENT} route add 127.0.0.1 via {server} dev {near} src {client}")
-        yield
+        yield kind
 
 
 @contextlib.contextmanager
@@ -46,18 +46,18 @@ def _namespace(name: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _devices() -> Iterator[tuple[str, str]]:
-    """The link's two ends, by name."""
+def _devices() -> Iterator[tuple[str, str, str]]:
+    """What makes the link slow, and its two ends, by name."""
     near, far = "near", "far"
     if not _has_netem():
         with relay.running(WITHIN_CLIENT, SERVER, MB_S, ROUND_TRIP_MS / 2):
-            yield relay.NEAR, relay.FAR
+            yield "relay", relay.NEAR, relay.FAR
         return
     _run(f"ip -n {CLIENT} link add {near} type veth peer name {far} netns {SERVER}")
     delay = f"netem delay {ROUND_TRIP_MS / 2:g}ms rate {MB_S * 8}mbit"
     _run(f"tc -n {CLIENT} qdisc add dev {near} root {delay}")
     _run(f"tc -n {SERVER} qdisc add dev {far} root {delay}")
-    yield near, far
+    yield "netem", near, far
 
 
 def _has_netem() -> bool:

@@ -8,7 +8,6 @@ import importlib.util
 import json
 import os
 import platform
-import shutil
 import ssl
 import statistics
 import subprocess
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from outhaul_bench import programs
 from outhaul_bench.measure import percentile
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 CONGESTION = Path("/proc/sys/net/ipv4/tcp_congestion_control")
 _PACKAGES = ("aiohttp", "uvloop", "msgspec", "outhaul", "redis", "hiredis")
-_PROGRAMS = {"curl": "--version", "redis-server": "--version"}
+_PROGRAMS = {"curl": "--version", "redis-server": "--version", "postgres": "--version"}
 
 
 def provenance(folder: Path) -> dict[str, Any]:
@@ -43,12 +43,12 @@ def provenance(folder: Path) -> dict[str, Any]:
         "python": platform.python_version(),
         "openssl": ssl.OPENSSL_VERSION,
         "sqlite_of_python": __import__("sqlite3").sqlite_version,
-        "sqlite_settings": "WAL, synchronous=FULL for outhaul (durability='fsync') and every peer",
+        "sqlite_settings": "synchronous=FULL for outhaul (fsync) and every peer but flexiq",
         "packages": {name: _version(name) for name in _PACKAGES},
         "programs": {
-            name: _said(name, flag).split("\n")[0]
+            name: _said(path, flag).split("\n")[0]
             for name, flag in _PROGRAMS.items()
-            if shutil.which(name)
+            if (path := programs.find(name))
         },
     }
 
@@ -72,7 +72,7 @@ def save(
         "columns": [list(column) for column in contest.columns],
         "samples": results,
         "absent": results.absent,
-        "about": {**about, "peers": _peers(contest)},
+        "about": {**about, **results.about, "peers": _peers(contest)},
     }
     path = folder / f"{contest.name}.json"
     path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")

@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import Iterator
 
 from outhaul_bench import link
-from outhaul_bench.contest import Arguments, Column, Contest, Goal, Workshop, loop_goals
+from outhaul_bench.contest import ABOUT, Arguments, Column, Contest, Goal, Workshop, loop_goals
 from outhaul_bench.contests import clients
 from outhaul_bench.contests.files import served
 from outhaul_bench.contests.uploads import LARGE_COLUMNS, OUTHAUL, RSS
@@ -60,7 +60,7 @@ def contests(*, tiny: bool = False) -> list[Contest]:
 @contextlib.contextmanager
 def _far(workshop: Workshop, size: int) -> Iterator[Arguments]:
     with (
-        link.running(),
+        link.running() as kind,
         served(workshop, size, tls=True, within=link.WITHIN_SERVER) as arguments,
     ):
-        yield arguments
+        yield {**arguments, ABOUT: {"link": kind}}
