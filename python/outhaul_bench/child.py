@@ -7,6 +7,7 @@ import importlib
 import inspect
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -32,16 +33,18 @@ def environment() -> dict[str, str]:
 def measure(target: str, arguments: dict[str, Any], within: tuple[str, ...] = ()) -> dict[str, Any]:
     """Runs `module:function` in a child, through `within`; returns the figures it printed last."""
     command = [*within, sys.executable, "-m", "outhaul_bench.child", target, json.dumps(arguments)]
-    try:
-        done = subprocess.run(
-            command, env=environment(), capture_output=True, text=True,
-            timeout=TIMEOUT_S, check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        raise ChildFailedError(f"{target}: not done after {TIMEOUT_S} s") from None
-    if done.returncode != 0:
-        raise ChildFailedError(f"{target}: {done.stderr.strip()[-2000:]}")
-    figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    with subprocess.Popen(
+        command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    ) as child:  # fmt: skip
+        try:
+            said, complained = child.communicate(timeout=TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(child.pid, signal.SIGKILL)  # with its servers and workers
+            raise ChildFailedError(f"{target}: not done after {TIMEOUT_S} s") from None
+    if child.returncode != 0:
+        raise ChildFailedError(f"{target}: {complained.strip()[-2000:]}")
+    figures: dict[str, Any] = json.loads(said.splitlines()[-1])
     return figures
 
 

@@ -94,7 +94,7 @@ async def _ready(put: Put, reports: Reports, log: Path) -> None:
     """Until a job has run. A first one can be lost: saq's workers take it for a stuck one."""
     until = time.monotonic() + _PATIENCE_S
     while not reports.count:
-        assert time.monotonic() < until, log.read_text("utf-8")
+        assert time.monotonic() < until, log.read_text("utf-8") if log.exists() else "no job ran"
         await put(drive.PAYLOAD)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(reports.until(1), 2)
