@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -11,6 +12,7 @@ from typing import Any
 from outhaul_bench import drive
 from outhaul_bench.contest import Column, Contender, Contest, Goal, loop_goals
 from outhaul_bench.contests import queues
+from outhaul_bench.measure import percentile
 
 _LAG = (Column("lag_p99_ms", "lag p99 ms", 1), Column("lag_max_ms", "lag max ms", 1))
 _RATE = (Column("jobs_s", "jobs/s"), Column("cpu_us", "CPU µs/job"), *_LAG)
@@ -107,8 +109,17 @@ def _dispatch(count: int) -> Contest:
             _pure("dispatch", shared),
             *(queue.contender("dispatch", shared) for queue in (*queues.RUNNING, queues.FLEXIQ)),
         ),
-        columns=(Column("p50_ms", "p50 ms", 2), Column("p99_ms", "p99 ms", 2), *_LAG),
-        goals=(Goal("p50, ms", "p50_ms", 1.0, at_least=False), *loop_goals()),
+        columns=(
+            Column("p50_ms", "p50 ms", 2),
+            Column("p99_ms", "p99 ms", 2),
+            Column("ack_us", "after the answer, µs"),
+            *_LAG,
+        ),
+        goals=(
+            Goal("p50, ms", "p50_ms", 1.0, at_least=False),
+            Goal("from the answer to the start, µs", "ack_us", 60, at_least=False),
+            *loop_goals(),
+        ),
         rounds=3,
     )
 
@@ -168,17 +179,24 @@ async def finish(folder: str, awaiters: int, count: int) -> dict[str, Any]:
 async def dispatch(folder: str, count: int) -> dict[str, Any]:
     from outhaul import PythonWorker, WorkManager  # noqa: PLC0415 — in the child only
 
+    began = asyncio.Event()
     started = 0.0
+    after_us = []
 
     async def note(payload: Any, context: Any) -> None:  # noqa: ARG001 — a callback's two
         nonlocal started
         started = time.monotonic()
+        began.set()
 
     async with WorkManager(Path(folder, "work.db"), workers={"note": note}) as manager:
 
         async def put_and_start() -> float:
-            task = await manager.enqueue(None, PythonWorker("note", drive.PAYLOAD))
-            await task.result()
+            began.clear()
+            await manager.enqueue(None, PythonWorker("note", drive.PAYLOAD))
+            answered = time.monotonic()
+            await began.wait()
+            after_us.append((started - answered) * 1e6)
             return started
 
-        return await drive.dispatch(put_and_start, count)
+        figures = await drive.dispatch(put_and_start, count)
+    return {**figures, "ack_us": percentile(after_us, 50)}
