@@ -58,9 +58,6 @@ bench: setup
 	@URLLIB3_NO_OVERRIDE=1 $(PIP) install --no-binary urllib3-future --group peers && \
 		$(PIP) install --no-deps --group peers-apart || \
 		echo 'the peers cannot be installed: their rows stay empty'
-	@command -v redis-server >/dev/null || echo 'redis-server is not installed: no queue on Redis'
-	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || \
-		echo 'PostgreSQL is not installed: no queue on it'
 	$(BIN)/outhaul bench --out benches/results $(BENCH)
 
 # Every peer and every contest.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import inspect
 import json
@@ -40,8 +41,10 @@ def measure(target: str, arguments: dict[str, Any], within: tuple[str, ...] = ()
         try:
             said, complained = child.communicate(timeout=TIMEOUT_S)
         except subprocess.TimeoutExpired:
-            os.killpg(child.pid, signal.SIGKILL)  # with its servers and workers
             raise ChildFailedError(f"{target}: not done after {TIMEOUT_S} s") from None
+        finally:  # also when the run is interrupted: no server or worker of its outlives it
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
     if child.returncode != 0:
         raise ChildFailedError(f"{target}: {complained.strip()[-2000:]}")
     figures: dict[str, Any] = json.loads(said.splitlines()[-1])

@@ -8,12 +8,14 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::known::KnownCallbacks;
+use super::situation::SharedSituation;
 use crate::engine::{NewTask, lane_of_callback, lane_of_origin};
 use crate::model::spec::{
     BodyKind, ConstraintsSpec, HttpUploadSpec, NetworkType, PythonSpec, RetrySpec, TaskSpec,
     WorkerSpec,
 };
-use crate::model::{Fault, FaultCode, UnixMillis};
+use crate::model::{Fault, FaultCode};
 use crate::multipart::{Boundary, Encoder, Escape, Part};
 use crate::schedule::{LaneId, Needs};
 use crate::source::{Fingerprint, PathPolicy, Source, SourceError};
@@ -52,43 +54,31 @@ pub(super) struct Admission {
     pub(super) addresses: AddressPolicy,
     /// Whether `http://` may leave the host.
     pub(super) allow_http: bool,
+    /// Which callbacks may be named.
+    pub(super) callbacks: KnownCallbacks,
+    /// From when delays count.
+    pub(super) situation: Arc<SharedSituation>,
 }
 
 impl Admission {
-    /// Checks one encoded specification. `callbacks` says whether a callback is known.
-    pub(super) fn admit(
-        &self,
-        encoded: &[u8],
-        callbacks: &dyn Fn(&str) -> bool,
-        now_ms: UnixMillis,
-    ) -> Result<NewTask, Fault> {
-        self.judge(encoded, read(encoded)?, callbacks, now_ms)
+    /// Checks one encoded specification. Opens the file of an upload, which may take for ever.
+    pub(super) fn admit(&self, encoded: &[u8]) -> Result<NewTask, Fault> {
+        self.judge(encoded, read(encoded)?)
     }
 
-    /// As `admit`; `None` where a file has to be opened, or much to be read.
-    pub(super) fn admit_at_once(
-        &self,
-        encoded: &[u8],
-        callbacks: &dyn Fn(&str) -> bool,
-        now_ms: UnixMillis,
-    ) -> Option<Result<NewTask, Fault>> {
+    /// As `admit`, where it takes microseconds: `None` where a file has to be opened, or much to be read.
+    pub(super) fn admit_at_once(&self, encoded: &[u8]) -> Option<Result<NewTask, Fault>> {
         if encoded.len() > AT_ONCE_BYTES_MAX {
             return None;
         }
         match read(encoded) {
             Ok(TaskSpec { worker: WorkerSpec::HttpUpload(_), .. }) => None,
-            Ok(spec) => Some(self.judge(encoded, spec, callbacks, now_ms)),
+            Ok(spec) => Some(self.judge(encoded, spec)),
             Err(fault) => Some(Err(fault)),
         }
     }
 
-    fn judge(
-        &self,
-        encoded: &[u8],
-        spec: TaskSpec,
-        callbacks: &dyn Fn(&str) -> bool,
-        now_ms: UnixMillis,
-    ) -> Result<NewTask, Fault> {
+    fn judge(&self, encoded: &[u8], spec: TaskSpec) -> Result<NewTask, Fault> {
         check_name("task_id", spec.task_id.as_deref())?;
         check_name("tag", spec.tag.as_deref())?;
         check_retry(&spec.retry)?;
@@ -98,14 +88,14 @@ impl Admission {
         }
         let worker = match &spec.worker {
             WorkerSpec::HttpUpload(upload) => self.admit_upload(upload, &spec.constraints)?,
-            WorkerSpec::Python(python) => admit_python(python, &spec.constraints, callbacks)?,
+            WorkerSpec::Python(python) => admit_python(python, &spec.constraints, &self.callbacks)?,
         };
         Ok(NewTask {
             task_id: spec.task_id.map(Into::into),
             tag: spec.tag.map(Into::into),
             spec: encoded.into(),
             admitted: worker.admitted,
-            run_at: now_ms.saturating_add(delay),
+            run_at: self.situation.now().wall_ms.saturating_add(delay),
             priority: spec.priority,
             attempts_max: spec.retry.max_retries.saturating_add(1),
             lane: worker.lane,
@@ -173,9 +163,9 @@ struct Worker {
 fn admit_python(
     python: &PythonSpec,
     constraints: &ConstraintsSpec,
-    callbacks: &dyn Fn(&str) -> bool,
+    callbacks: &KnownCallbacks,
 ) -> Result<Worker, Fault> {
-    if !callbacks(&python.callback_id) {
+    if !callbacks.has(&python.callback_id) {
         let message = format!(
             "no callback is registered as {:?}; register it with @manager.worker({:?}) before the \
              enqueue, or open the manager with workers=\"elsewhere\" if another process runs it",

@@ -9,9 +9,7 @@ use super::admission::Admission;
 use super::completions::{Completions, Ticket};
 use super::desk::{Call, Desk, PATIENCE};
 use super::inbox::{Inbox, Op};
-use super::judge::{Judge, KnownCallbacks};
 use super::replies::closed;
-use super::situation::SharedSituation;
 use super::watch::Watch;
 use crate::model::{Fault, FaultCode};
 
@@ -22,25 +20,20 @@ type Enqueue = (Ticket, Vec<u8>);
 pub(super) struct Gate {
     calls: Sender<Call>,
     desk: Arc<Desk>,
-    judge: Arc<Judge>,
+    admission: Arc<Admission>,
     inbox: Arc<Inbox>,
     completions: Completions,
 }
 
 impl Gate {
-    pub(super) fn new(
-        admission: Admission,
-        callbacks: KnownCallbacks,
-        situation: Arc<SharedSituation>,
-        watch: Watch,
-    ) -> Self {
+    pub(super) fn new(admission: Admission, watch: Watch) -> Self {
         let (inbox, completions) = (Arc::clone(&watch.inbox), watch.completions.clone());
         let (calls, arrivals) = channel();
-        let judge = Arc::new(Judge::new(admission, callbacks, situation));
-        let at_desk = Arc::clone(&judge);
+        let admission = Arc::new(admission);
+        let at_desk = Arc::clone(&admission);
         let admit = Box::new(move |spec: &[u8]| at_desk.admit(spec));
         let desk = Arc::new(Desk::new(admit, PATIENCE, arrivals, watch));
-        Self { calls, desk, judge, inbox, completions }
+        Self { calls, desk, admission, inbox, completions }
     }
 
     /// The desk behind it, which somebody has to open, and to relieve now and then.
@@ -72,7 +65,7 @@ impl Gate {
     fn admit_at_once(&self, enqueues: &mut VecDeque<Enqueue>, more: bool) {
         let mut admitted = Vec::with_capacity(enqueues.len());
         while let Some((ticket, spec)) = enqueues.front() {
-            match self.judge.admit_at_once(spec) {
+            match self.admission.admit_at_once(spec) {
                 Some(Ok(task)) => {
                     admitted.push(Op::Enqueue { ticket: *ticket, tasks: vec![task] });
                 }
@@ -137,7 +130,7 @@ impl Gate {
     }
 
     pub(super) fn register(&self, callback_id: &str) {
-        self.judge.register(callback_id);
+        self.admission.callbacks.register(callback_id);
     }
 }
 
@@ -155,6 +148,8 @@ mod tests {
         ConstraintsSpec, ExistingPolicy, PythonSpec, RetrySpec, TaskSpec, TriggerSpec, WorkerSpec,
     };
     use crate::runtime::SystemClock;
+    use crate::runtime::known::KnownCallbacks;
+    use crate::runtime::situation::SharedSituation;
     use crate::source::PathPolicy;
     use crate::transfer::AddressPolicy;
 
@@ -169,10 +164,10 @@ mod tests {
             paths: Arc::new(PathPolicy::anywhere()),
             addresses: AddressPolicy::permissive(),
             allow_http: false,
+            callbacks: KnownCallbacks::new(["noop".to_owned()], false),
+            situation: Arc::new(SharedSituation::new(Arc::new(SystemClock::new()), 0)),
         };
-        let callbacks = KnownCallbacks::new(["noop".to_owned()], false);
-        let situation = Arc::new(SharedSituation::new(Arc::new(SystemClock::new()), 0));
-        Gate::new(admission, callbacks, situation, watch)
+        Gate::new(admission, watch)
     }
 
     fn python(callback: &str, bytes: usize) -> Vec<u8> {

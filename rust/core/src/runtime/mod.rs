@@ -16,7 +16,7 @@ mod desk;
 mod engine_loop;
 mod gate;
 mod inbox;
-mod judge;
+mod known;
 mod launcher;
 mod lock;
 mod progress_board;
@@ -52,7 +52,7 @@ use watch::Watch;
 
 pub use clock::{ManualClock, SystemClock};
 pub use completions::{Answer, Batch, CallbackRequest, Completions, Reply, SecretRequest, Ticket};
-pub use judge::KnownCallbacks;
+pub use known::KnownCallbacks;
 pub use launcher::Withheld;
 pub use progress_board::{ProgressBoard, ProgressFilter};
 pub use readers::Query;
@@ -141,9 +141,14 @@ impl Runtime {
             Arc::clone(&situation),
         ));
         let weak_launcher = Arc::downgrade(&launcher);
-        let admission =
-            Admission { paths, addresses: options.addresses, allow_http: options.allow_http };
-        let gate = Gate::new(admission, options.callbacks, Arc::clone(&situation), watch.clone());
+        let admission = Admission {
+            paths,
+            addresses: options.addresses,
+            allow_http: options.allow_http,
+            callbacks: options.callbacks,
+            situation: Arc::clone(&situation),
+        };
+        let gate = Gate::new(admission, watch.clone());
         let engine_loop = EngineLoop::open(Parts {
             store,
             checkpoints: Checkpoints::new(path.clone()),

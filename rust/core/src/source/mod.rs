@@ -157,3 +157,15 @@ fn difference(expected: &Fingerprint, now: &Fingerprint) -> Option<String> {
     }
     (now.mtime_ns != expected.mtime_ns).then(|| "it was rewritten with the same size".to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_file_system_with_a_device_is_taken_for_one_of_this_host() {
+        let on = |dev| Fingerprint { dev, ino: 1, size: 1, mtime_ns: 0 }.is_on_device();
+        assert!(on(rustix::fs::makedev(259, 1)));
+        assert!(!on(rustix::fs::makedev(0, 53)));
+    }
+}

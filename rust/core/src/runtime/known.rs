@@ -1,0 +1,26 @@
+//! Which Python callbacks a task may name: registered ones, or any where another process runs them.
+
+use std::collections::HashSet;
+use std::sync::{PoisonError, RwLock};
+
+/// Which Python callbacks may be named by a task.
+#[derive(Debug)]
+pub struct KnownCallbacks {
+    names: RwLock<HashSet<String>>,
+    elsewhere: bool,
+}
+
+impl KnownCallbacks {
+    /// These; or any, where another process runs them.
+    pub fn new(names: impl IntoIterator<Item = String>, elsewhere: bool) -> Self {
+        Self { names: RwLock::new(names.into_iter().collect()), elsewhere }
+    }
+
+    pub(super) fn register(&self, name: &str) {
+        self.names.write().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.elsewhere || self.names.read().unwrap_or_else(PoisonError::into_inner).contains(name)
+    }
+}
