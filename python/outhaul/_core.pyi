@@ -98,14 +98,17 @@ class Core:
         With `more`, others follow at once, so that the commit waits for them: for 2 ms at
         most from one call to the next.
         """
-    def enqueue_all(self, ticket: int, specs: Sequence[bytes]) -> None:
-        """Stores several tasks, all or none; those of its parts come first.
-
-        Answer: `(key, accepted, task_id)` of the only one; of several an encoded list of pages,
-        where a page is an encoded list of these.
-        """
     def enqueue_part(self, ticket: int, specs: Sequence[bytes]) -> None:
-        """Tasks of an enqueue that follows under that ticket and has too many for one call."""
+        """Some tasks of an enqueue of several, which are admitted as they come.
+
+        A refusal answers that ticket, and names its task: `tasks[n]`.
+        """
+    def enqueue_all(self, ticket: int) -> None:
+        """Stores the tasks of the parts before, all or none.
+
+        Answer: an encoded list of pages, where a page is an encoded list of
+        `(key, accepted, task_id)`.
+        """
     def cancel(
         self,
         ticket: int,

@@ -18,7 +18,7 @@ from outhaul.errors import ForkedError, ManagerClosedError, OuthaulError, WrongL
 from outhaul.wire import SecretSource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from outhaul._native import Core
 
@@ -29,9 +29,6 @@ BATCH_MAX: Final = 64
 
 # So many enqueues of a turn cross before it ends, for the core to begin with.
 CROSSING: Final = 32
-
-# So many tasks cross at once: a copy of about a millisecond.
-PART: Final = 2048
 
 # An answer under this number is everybody's: a thread of the core has ended.
 EVERYBODY: Final = 0
@@ -114,24 +111,23 @@ class Bridge:
             self._cross(more=True)
         return future
 
-    async def enqueue_all(self, specs: list[bytes]) -> bytes:
+    async def enqueue_all(self, parts: Iterable[list[bytes]]) -> bytes:
         """Stores several tasks, all or none: they cross in parts, a turn of the loop for each."""
         self.check()
         ticket = next(self._tickets)
         future: asyncio.Future[bytes] = self._loop.create_future()
         self._waiting[ticket] = future
         try:
-            last = (len(specs) - 1) // PART * PART
-            for at in range(0, last, PART):
-                self.core.enqueue_part(ticket, specs[at : at + PART])
+            for part in parts:
+                self.core.enqueue_part(ticket, part)
                 await asyncio.sleep(0)
                 if future.done():  # refused
                     break
             # Nothing overtakes what was called before it.
             self._leave()
-            self.core.enqueue_all(ticket, specs[last:])
+            self.core.enqueue_all(ticket)
             return await future
-        except asyncio.CancelledError:
+        except BaseException:  # also the caller's own, who makes the parts
             self._waiting.pop(ticket, None)
             self.core.abandon(ticket)  # also where it was refused: its parts are kept until then
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar
 
 import msgspec
@@ -10,7 +11,7 @@ import msgspec
 from outhaul.arguments import text, unknown_keyword, wrong_type
 from outhaul.bridge import Bridge
 from outhaul.callbacks import Callbacks
-from outhaul.errors import ManagerClosedError, OuthaulError
+from outhaul.errors import ManagerClosedError
 from outhaul.handle import TaskHandle, handles
 from outhaul.model import ExistingTaskPolicy
 from outhaul.options import ANY_ADDRESS, RETENTION_DEFAULT, Options, unmet
@@ -22,7 +23,7 @@ from outhaul.wire import encode
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import timedelta
     from types import TracebackType
 
@@ -233,26 +234,12 @@ class WorkManager(Reads):
             OuthaulError: As `enqueue`; the argument begins with `tasks[n]`.
         """
         queries = self._ask()
-        bridge = queries.bridge
-        bridge.check()
-        encoded = []
-        for at, task in enumerate(tasks, 1):
-            if not isinstance(task, Task):
-                raise wrong_type(f"tasks[{at - 1}]", task, "a Task")
-            encoded.append(task.encoded())
-            if at % SLICE == 0:
-                await asyncio.sleep(0)
-        if not encoded:
+        queries.bridge.check()
+        parts = _encoded(tasks)
+        first = next(parts, None)
+        if first is None:
             return []
-        try:
-            if len(encoded) == 1:
-                return [TaskHandle(*await bridge.enqueue(encoded[0]), queries)]
-            answer = await bridge.enqueue_all(encoded)
-        except OuthaulError as error:
-            # The core numbers the tasks of a call where there are several.
-            if len(encoded) == 1 and error.argument:
-                error.argument = f"tasks[0].{error.argument}"
-            raise
+        answer = await queries.bridge.enqueue_all(itertools.chain([first], parts))
         made: list[TaskHandle] = []
         for page in handles(answer, queries):
             made += page
@@ -314,3 +301,17 @@ class WorkManager(Reads):
             await bridge.close(grace_ms=self._options.close_timeout_ms)
         finally:
             await self._callbacks.close()
+
+
+def _encoded(tasks: Iterable[Task]) -> Iterator[list[bytes]]:
+    """Tasks as they cross to the core, a few at a time."""
+    part: list[bytes] = []
+    for at, task in enumerate(tasks):
+        if not isinstance(task, Task):
+            raise wrong_type(f"tasks[{at}]", task, "a Task")
+        part.append(task.encoded())
+        if len(part) == SLICE:
+            yield part
+            part = []
+    if part:
+        yield part

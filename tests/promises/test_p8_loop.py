@@ -17,7 +17,6 @@ from tests.http.conftest import Made
 
 from outhaul import NativeWorker, PythonWorker, Task, TaskContext, TaskTrigger, WorkManager
 from outhaul._native import Core
-from outhaul.bridge import PART
 from outhaul.handle import handles
 from outhaul.manager import SLICE
 
@@ -139,7 +138,7 @@ class CoreInParts:
         return getattr(self._core, verb)
 
     def enqueue_part(self, ticket: int, specs: list[bytes]) -> None:
-        assert len(specs) <= PART
+        assert len(specs) <= SLICE
         for each in self._turns.each("part", [specs]):
             self._core.enqueue_part(ticket, each)
 
@@ -150,7 +149,7 @@ async def test_of_many_tasks_few_are_dealt_with_in_one_turn(
     """Whatever a turn takes on this machine: described, carried over, answered for."""
     turns = Turns()
     worker = NativeWorker.http_upload(url="http://127.0.0.1:9/", file_path=make())
-    tasks = [Task(None, worker, trigger=LATER) for _ in range(3 * PART)]
+    tasks = [Task(None, worker, trigger=LATER) for _ in range(20 * SLICE + 1)]
     monkeypatch.setattr("outhaul.manager.handles", lambda *of: turns.each("page", handles(*of)))
     async with WorkManager(tmp_path / "work.db") as manager:
         assert manager._bridge is not None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -350,6 +350,21 @@ async def test_one_bad_task_of_many_is_named_and_none_is_stored(
         await manager.enqueue_all([tasks[0], "x1"])  # type: ignore[list-item]
     assert not_one.value.argument == "tasks[1]"
     assert await manager.stats() == Stats()
+
+
+async def test_of_tasks_that_end_with_an_error_none_is_stored(
+    manager: WorkManager, root: Path
+) -> None:
+    def tasks() -> Iterator[Task]:
+        """Fails when many have crossed to the core already."""
+        for number in range(500):
+            yield Task(f"x{number}", upload(root))
+        raise LookupError("where they come from")
+
+    with pytest.raises(LookupError, match="where they come from"):
+        await manager.enqueue_all(tasks())
+    assert await manager.stats() == Stats()
+    assert len(await manager.enqueue_all([Task("x0", upload(root))])) == 1
 
 
 async def test_a_refusal_leaves_the_manager_as_it_was(manager: WorkManager, root: Path) -> None:

@@ -108,14 +108,13 @@ impl PyCore {
         py.detach(|| self.0.enqueue(enqueues, more));
     }
 
-    fn enqueue_all(&self, py: Python<'_>, ticket: Ticket, specs: Vec<Bound<'_, PyBytes>>) {
-        let specs = specs.iter().map(|spec| spec.as_bytes().to_vec()).collect();
-        py.detach(|| self.0.enqueue_all(ticket, specs));
-    }
-
     fn enqueue_part(&self, py: Python<'_>, ticket: Ticket, specs: Vec<Bound<'_, PyBytes>>) {
         let specs = specs.iter().map(|spec| spec.as_bytes().to_vec()).collect();
         py.detach(|| self.0.enqueue_part(ticket, specs));
+    }
+
+    fn enqueue_all(&self, py: Python<'_>, ticket: Ticket) {
+        py.detach(|| self.0.enqueue_all(ticket));
     }
 
     #[pyo3(signature = (ticket, *, key=None, task_id=None, tag=None))]

@@ -4,7 +4,7 @@
 //! thread in such a call cannot be stopped: then its caller is refused, and another thread takes the
 //! desk over. What comes back at last finds its chair taken and goes.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::slice;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Receiver;
@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::completions::{Completions, Ticket};
 use super::inbox::{Inbox, Op};
+use super::parts::Parts;
 use super::watch::Watch;
 use crate::engine::NewTask;
 use crate::model::Fault;
@@ -21,10 +22,10 @@ use crate::model::Fault;
 pub(super) enum Call {
     /// Enqueues of a task each that were made together, and whether others follow at once.
     Enqueue(Vec<(Ticket, Vec<u8>)>, bool),
-    /// One enqueue of several tasks.
-    EnqueueAll(Ticket, Vec<Vec<u8>>),
-    /// Tasks of an enqueue that is yet to be made: so many that they come in parts.
+    /// Some tasks of one enqueue of several, which is yet to be made.
     Part(Ticket, Vec<Vec<u8>>),
+    /// The enqueue whose parts came before.
+    EnqueueAll(Ticket),
     /// A part found no room: the whole enqueue is refused, which has been said.
     Refused(Ticket),
     /// An enqueue will not be made.
@@ -61,39 +62,57 @@ struct State {
     lost: u32,
     /// Whether a call is being worked on.
     is_busy: bool,
-    /// Its enqueues.
+    /// What it asks for.
     to_admit: VecDeque<(Ticket, Specs)>,
-    /// Those of them that were admitted.
+    /// What of it was admitted.
     admitted: Vec<Op>,
     /// Whether others of the same turn follow; `None` where the call brings no enqueue.
     more: Option<bool>,
     /// The task that is being looked at.
     under_way: Option<UnderWay>,
-    /// What has come of enqueues that are made in parts; `None` where one of them was refused.
-    parts: HashMap<Ticket, Option<Vec<Vec<u8>>>>,
+    /// What was admitted of enqueues that are yet to be made.
+    parts: Parts,
 }
 
 /// A task that is being looked at.
 #[derive(Clone, Copy)]
 struct UnderWay {
     since: Instant,
-    /// Of which enqueue, where in it, and of how many.
     ticket: Ticket,
-    at: usize,
-    tasks: usize,
+    place: Place,
 }
 
-/// The tasks of an enqueue.
+/// Where a task stands in the enqueue that brings it.
+#[derive(Clone, Copy)]
+enum Place {
+    Alone,
+    /// At a position of several, in a part of so many.
+    Among {
+        at: usize,
+        part: usize,
+    },
+}
+
+/// What an enqueue brings at once.
 enum Specs {
-    One(Vec<u8>),
-    Several(Vec<Vec<u8>>),
+    /// Its only task.
+    Alone(Vec<u8>),
+    /// Some of several, after so many others.
+    Part(usize, Vec<Vec<u8>>),
 }
 
 impl Specs {
     fn as_slice(&self) -> &[Vec<u8>] {
         match self {
-            Self::One(spec) => slice::from_ref(spec),
-            Self::Several(specs) => specs,
+            Self::Alone(spec) => slice::from_ref(spec),
+            Self::Part(_, specs) => specs,
+        }
+    }
+
+    fn place(&self, at: usize) -> Place {
+        match self {
+            Self::Alone(_) => Place::Alone,
+            Self::Part(before, specs) => Place::Among { at: before + at, part: specs.len() },
         }
     }
 }
@@ -140,7 +159,7 @@ impl Desk {
     pub(super) fn relieve(self: &Arc<Self>) -> Result<(), Fault> {
         let mut state = self.state();
         let hangs = |under_way: &UnderWay| under_way.since.elapsed() > self.patience;
-        let Some(UnderWay { ticket, at, tasks, .. }) = state.under_way.filter(hangs) else {
+        let Some(UnderWay { ticket, place, .. }) = state.under_way.filter(hangs) else {
             return Ok(());
         };
         if state.lost == LOST_MAX {
@@ -151,14 +170,11 @@ impl Desk {
         state.under_way = None;
         state.lost += 1;
         state.term += 1;
-        drop(state);
-        self.inbox().release(tasks);
         let message = format!(
             "cannot be opened: its file system has not answered for {} s; look after the mount",
             self.patience.as_secs()
         );
-        let fault = Fault::invalid("file_path", message);
-        self.completions().reply(ticket, Err(numbered(fault, at, tasks)));
+        self.refuse(&mut state, ticket, place, Fault::invalid("file_path", message));
         Ok(())
     }
 
@@ -175,34 +191,24 @@ impl Desk {
     fn begin(&self, call: Call) {
         let mut state = self.state();
         state.is_busy = true;
-        state.more = matches!(call, Call::EnqueueAll(..)).then_some(false);
         match call {
             Call::Enqueue(enqueues, more) => {
-                let one = |(ticket, spec)| (ticket, Specs::One(spec));
-                state.to_admit = enqueues.into_iter().map(one).collect();
+                let alone = |(ticket, spec)| (ticket, Specs::Alone(spec));
+                state.to_admit = enqueues.into_iter().map(alone).collect();
                 state.more = Some(more);
             }
-            Call::EnqueueAll(ticket, rest) => match state.parts.remove(&ticket) {
-                Some(Some(mut specs)) => {
-                    specs.extend(rest);
-                    state.to_admit.push_back((ticket, Specs::Several(specs)));
-                }
-                Some(None) => self.inbox().release(rest.len()),
-                None => state.to_admit.push_back((ticket, Specs::Several(rest))),
+            Call::Part(ticket, specs) => match state.parts.number(ticket) {
+                Some(before) => state.to_admit.push_back((ticket, Specs::Part(before, specs))),
+                None => self.inbox().release(specs.len()),
             },
-            Call::Part(ticket, specs) => {
-                match state.parts.entry(ticket).or_insert_with(|| Some(Vec::new())) {
-                    Some(before) => before.extend(specs),
-                    None => self.inbox().release(specs.len()),
-                }
+            Call::EnqueueAll(ticket) => {
+                let admitted = state.parts.take(ticket);
+                state.admitted.extend(admitted.map(|tasks| Op::EnqueueAll { ticket, tasks }));
+                state.more = Some(false);
             }
-            Call::Refused(ticket) => {
-                let before = state.parts.insert(ticket, None).flatten();
-                self.inbox().release(before.map_or(0, |specs| specs.len()));
-            }
+            Call::Refused(ticket) => self.inbox().release(state.parts.refuse(ticket).len()),
             Call::Abandon(ticket) => {
-                let before = state.parts.remove(&ticket).flatten();
-                self.inbox().release(before.map_or(0, |specs| specs.len()));
+                self.inbox().release(state.parts.take(ticket).unwrap_or_default().len());
             }
             Call::Pass(op) => self.inbox().push(op),
         }
@@ -212,20 +218,22 @@ impl Desk {
     fn admit_all(&self, term: u32) -> bool {
         let mut state = self.state();
         while let Some((ticket, specs)) = state.to_admit.pop_front() {
-            let number = specs.as_slice().len();
             drop(state);
-            let checked = self.check(term, ticket, specs.as_slice());
+            let checked = self.check(term, ticket, &specs);
             state = self.state();
-            let Some(admitted) = checked else {
-                // The caller was told, and the room given back, when the desk was taken over.
-                state.lost -= 1;
-                return false;
-            };
-            match admitted {
-                Ok(tasks) => state.admitted.push(Op::Enqueue { ticket, tasks }),
-                Err(fault) => {
-                    self.inbox().release(number);
-                    self.completions().reply(ticket, Err(fault));
+            match checked {
+                Some(Ok(tasks)) => match specs {
+                    Specs::Alone(_) => {
+                        let one = |task| Op::Enqueue { ticket, task };
+                        state.admitted.extend(tasks.into_iter().map(one));
+                    }
+                    Specs::Part(..) => state.parts.add(ticket, tasks),
+                },
+                Some(Err((place, fault))) => self.refuse(&mut state, ticket, place, fault),
+                None => {
+                    // The caller was told, and the room given back, when the desk was taken over.
+                    state.lost -= 1;
+                    return false;
                 }
             }
         }
@@ -248,18 +256,17 @@ impl Desk {
         &self,
         term: u32,
         ticket: Ticket,
-        specs: &[Vec<u8>],
-    ) -> Option<Result<Vec<NewTask>, Fault>> {
-        let tasks = specs.len();
-        let mut admitted = Vec::with_capacity(tasks);
-        for (at, spec) in specs.iter().enumerate() {
-            let under_way = UnderWay { since: Instant::now(), ticket, at, tasks };
-            self.looks_at(term, Some(under_way))?;
+        specs: &Specs,
+    ) -> Option<Result<Vec<NewTask>, (Place, Fault)>> {
+        let mut admitted = Vec::with_capacity(specs.as_slice().len());
+        for (at, spec) in specs.as_slice().iter().enumerate() {
+            let place = specs.place(at);
+            self.looks_at(term, Some(UnderWay { since: Instant::now(), ticket, place }))?;
             match (self.admit)(spec) {
                 Ok(task) => admitted.push(task),
                 Err(fault) => {
                     self.looks_at(term, None)?;
-                    return Some(Err(numbered(fault, at, tasks)));
+                    return Some(Err((place, fault)));
                 }
             }
         }
@@ -277,6 +284,18 @@ impl Desk {
         Some(())
     }
 
+    /// Refuses an enqueue for one of its tasks.
+    fn refuse(&self, state: &mut State, ticket: Ticket, place: Place, mut fault: Fault) {
+        let mut room = 1;
+        if let Place::Among { at, part } = place {
+            room = part + state.parts.refuse(ticket).len();
+            let of_it = if fault.argument.is_empty() { "" } else { "." };
+            fault.argument = format!("tasks[{at}]{of_it}{}", fault.argument);
+        }
+        self.inbox().release(room);
+        self.completions().reply(ticket, Err(fault));
+    }
+
     fn inbox(&self) -> &Inbox {
         &self.watch.inbox
     }
@@ -290,20 +309,13 @@ impl Desk {
     }
 }
 
-/// A refusal that says which of several tasks it is about.
-fn numbered(mut fault: Fault, at: usize, tasks: usize) -> Fault {
-    if tasks > 1 {
-        fault.argument = format!("tasks[{at}].{}", fault.argument);
-    }
-    fault
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc::{Sender, channel};
 
     use super::*;
     use crate::model::spec::ExistingPolicy;
+    use crate::runtime::inbox::BACKLOG_MAX;
 
     struct Scene {
         desk: Arc<Desk>,
@@ -361,6 +373,14 @@ mod tests {
             self.send(Call::Enqueue(enqueues, false));
         }
 
+        fn enqueue_all(&self, ticket: Ticket, parts: &[&[&[u8]]]) {
+            for part in parts {
+                self.desk.inbox().reserve(part.len()).unwrap();
+                self.send(Call::Part(ticket, part.iter().map(|spec| spec.to_vec()).collect()));
+            }
+            self.send(Call::EnqueueAll(ticket));
+        }
+
         fn send(&self, call: Call) {
             self.desk.expect();
             self.calls.send(call).unwrap();
@@ -377,7 +397,7 @@ mod tests {
             while tickets.len() < number {
                 assert!(began.elapsed() < Duration::from_secs(20), "{tickets:?}");
                 for op in self.desk.inbox().take(8, Duration::from_millis(5)) {
-                    if let Op::Enqueue { ticket, .. } = op {
+                    if let Op::Enqueue { ticket, .. } | Op::EnqueueAll { ticket, .. } = op {
                         tickets.push(ticket);
                     }
                 }
@@ -417,8 +437,7 @@ mod tests {
     #[test]
     fn many_files_that_open_slowly_are_not_taken_for_one_that_does_not() {
         let scene = scene(3 * SLOW);
-        scene.desk.inbox().reserve(5).unwrap();
-        scene.send(Call::EnqueueAll(1, vec![b"slow".to_vec(); 5]));
+        scene.enqueue_all(1, &[&[b"slow".as_slice(); 5]]);
         assert_eq!(scene.admitted(1), [1]);
         assert!(scene.desk.completions().drain(8).replies.is_empty());
     }
@@ -426,14 +445,30 @@ mod tests {
     #[test]
     fn of_several_files_the_refusal_names_the_one_that_does_not_open() {
         let scene = scene(BORNE);
-        scene.desk.inbox().reserve(3).unwrap();
-        let specs = [b"a".as_slice(), b"hangs", b"a"].map(<[u8]>::to_vec).to_vec();
-        scene.send(Call::EnqueueAll(1, specs));
+        scene.enqueue_all(1, &[&[b"a", b"a"], &[b"a", b"hangs", b"a"], &[b"hangs"]]);
         scene.enqueue(&[(2, b"a")]);
         assert_eq!(scene.admitted(1), [2]);
         let replies = scene.desk.completions().drain(8).replies;
         let [(1, Err(fault))] = replies.as_slice() else { panic!("{replies:?}") };
-        assert_eq!(fault.argument, "tasks[1].file_path");
+        assert_eq!(fault.argument, "tasks[3].file_path");
+    }
+
+    #[test]
+    fn an_enqueue_that_is_refused_or_given_up_gives_its_room_back() {
+        let scene = scene(BORNE);
+        let send_part = |ticket| {
+            scene.desk.inbox().reserve(3).unwrap();
+            scene.send(Call::Part(ticket, vec![b"a".to_vec(); 3]));
+        };
+        send_part(1);
+        scene.send(Call::Abandon(1));
+        send_part(2);
+        scene.send(Call::Refused(2));
+        send_part(2); // comes to nothing
+        scene.send(Call::EnqueueAll(2));
+        scene.enqueue(&[(3, b"a")]);
+        assert_eq!(scene.admitted(1), [3]);
+        scene.desk.inbox().reserve(BACKLOG_MAX).unwrap();
     }
 
     #[test]

@@ -67,7 +67,7 @@ impl Gate {
         while let Some((ticket, spec)) = enqueues.front() {
             match self.admission.admit_at_once(spec) {
                 Some(Ok(task)) => {
-                    admitted.push(Op::Enqueue { ticket: *ticket, tasks: vec![task] });
+                    admitted.push(Op::Enqueue { ticket: *ticket, task });
                 }
                 Some(Err(fault)) => {
                     self.inbox.release(1);
@@ -85,18 +85,6 @@ impl Gate {
         self.calls.send(call)
     }
 
-    /// One enqueue of several tasks, all or none; those of its parts come first.
-    pub(super) fn enqueue_all(&self, ticket: Ticket, specs: Vec<Vec<u8>>) {
-        let number = specs.len();
-        if let Err(waiting) = self.inbox.reserve(number) {
-            return self.refuse([ticket], &full(waiting));
-        }
-        if self.send(Call::EnqueueAll(ticket, specs)).is_err() {
-            self.inbox.release(number);
-            self.refuse([ticket], &closed());
-        }
-    }
-
     /// Tasks of an enqueue that is made later, under that ticket. A refusal answers it.
     pub(super) fn enqueue_part(&self, ticket: Ticket, specs: Vec<Vec<u8>>) {
         match self.inbox.reserve(specs.len()) {
@@ -105,6 +93,13 @@ impl Gate {
                 drop(self.send(Call::Refused(ticket)));
                 self.completions.reply(ticket, Err(full(waiting)));
             }
+        }
+    }
+
+    /// One enqueue of what came in parts, all or none.
+    pub(super) fn enqueue_all(&self, ticket: Ticket) {
+        if self.send(Call::EnqueueAll(ticket)).is_err() {
+            self.refuse([ticket], &closed());
         }
     }
 

@@ -14,8 +14,10 @@ use crate::store::Selection;
 /// One thing for the engine loop to do.
 #[derive(Debug)]
 pub(super) enum Op {
-    /// Store tasks that passed admission.
-    Enqueue { ticket: Ticket, tasks: Vec<NewTask> },
+    /// Store a task that passed admission.
+    Enqueue { ticket: Ticket, task: NewTask },
+    /// Store several, all or none.
+    EnqueueAll { ticket: Ticket, tasks: Vec<NewTask> },
     /// End tasks.
     Cancel { ticket: Ticket, selection: Selection },
     /// An attempt ended.
@@ -37,17 +39,23 @@ pub(super) enum Op {
 }
 
 impl Op {
-    /// How many tasks it stores: what it costs.
+    /// What it costs: as much as so many tasks.
     pub(super) fn weight(&self) -> usize {
+        self.tasks().max(1)
+    }
+
+    /// How many tasks it stores.
+    fn tasks(&self) -> usize {
         match self {
-            Self::Enqueue { tasks, .. } => tasks.len(),
-            _ => 1,
+            Self::Enqueue { .. } => 1,
+            Self::EnqueueAll { tasks, .. } => tasks.len(),
+            _ => 0,
         }
     }
 }
 
 /// At most this many tasks wait to be stored, from their enqueue to the transaction that takes them.
-const BACKLOG_MAX: usize = 1_000_000;
+pub(super) const BACKLOG_MAX: usize = 1_000_000;
 
 /// How long a batch waits for the rest of a turn of the event loop that has begun to cross.
 const GATHER_MAX: Duration = Duration::from_millis(2);
@@ -159,9 +167,7 @@ impl Inbox {
             && let Some(op) = queue.ops.pop_front()
         {
             weight += op.weight();
-            if matches!(op, Op::Enqueue { .. }) {
-                tasks += op.weight();
-            }
+            tasks += op.tasks();
             taken.push(op);
         }
         drop(queue);

@@ -163,23 +163,13 @@ impl Launcher {
             Err(fault) => return self.shared.ended(key, number, failed(&fault)),
         };
         let shared = Arc::clone(&self.shared);
-        let work = tokio.spawn(async move { shared.transfer(attempt, secrets).await });
-        native.insert((key, number), Native::Underway(work.abort_handle()));
-        let shared = Arc::clone(&self.shared);
-        tokio.spawn(async move {
-            match work.await {
-                Ok(outcome) => shared.ended(key, number, outcome),
-                Err(error) if error.is_panic() => {
-                    let failure = Failure::new(
-                        ErrorCode::Unknown,
-                        "Unknown error: a mistake of \
-                        outhaul's own ended the transfer; see the standard error stream",
-                    );
-                    shared.ended(key, number, Outcome::Failed(failure));
-                }
-                Err(_) => {} // Stopped by us.
-            }
+        let work = tokio.spawn(async move {
+            let mistake = Mistake { shared: &shared, key, number };
+            let outcome = shared.transfer(attempt, secrets).await;
+            drop(mistake);
+            shared.ended(key, number, outcome);
         });
+        native.insert((key, number), Native::Underway(work.abort_handle()));
     }
 
     fn tokio(&self) -> Result<&Tokio, Fault> {
@@ -211,13 +201,33 @@ impl Drop for Launcher {
     }
 }
 
+/// Ends an attempt whose transfer panics. One that is stopped by us is dropped without an outcome.
+struct Mistake<'a> {
+    shared: &'a Shared,
+    key: TaskKey,
+    number: u32,
+}
+
+impl Drop for Mistake<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let failure = Failure::new(
+                ErrorCode::Unknown,
+                "Unknown error: a mistake of outhaul's own ended the transfer; see the standard \
+                 error stream",
+            );
+            self.shared.ended(self.key, self.number, Outcome::Failed(failure));
+        }
+    }
+}
+
 impl Shared {
     fn ended(&self, key: TaskKey, attempt: u32, outcome: Outcome) {
         self.inbox.push(Op::Outcome { key, attempt, outcome });
     }
 
     /// One native attempt, from opening the file to the server's answer.
-    async fn transfer(self: Arc<Self>, attempt: Attempt, secrets: Vec<String>) -> Outcome {
+    async fn transfer(&self, attempt: Attempt, secrets: Vec<String>) -> Outcome {
         let WorkerSpec::HttpUpload(upload) = &attempt.spec.worker else {
             let message = "a worker that is not native was started as one";
             return Outcome::Failed(Failure::new(ErrorCode::Unknown, message));
@@ -234,7 +244,7 @@ impl Shared {
     }
 
     async fn prepare(
-        self: &Arc<Self>,
+        &self,
         attempt: &Attempt,
         upload: &HttpUploadSpec,
         secrets: Vec<String>,
@@ -355,4 +365,53 @@ fn failed(fault: &Fault) -> Outcome {
 fn unreadable(what: &str) -> Outcome {
     let message = format!("Unknown error: the stored task cannot be read ({what})");
     Outcome::Failed(Failure::new(ErrorCode::Unknown, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+    use crate::runtime::SystemClock;
+    use crate::transfer::Config;
+
+    fn shared() -> Shared {
+        let clock = Arc::new(SystemClock::new());
+        let completions = Completions::new().unwrap();
+        Shared {
+            options: TransferOptions {
+                addresses: AddressPolicy::permissive(),
+                paths: Arc::new(PathPolicy::anywhere()),
+                client: Transfers::new(Config::new(clock.clone())).unwrap(),
+            },
+            board: Arc::new(ProgressBoard::new(completions.clone())),
+            inbox: Arc::default(),
+            completions,
+            situation: Arc::new(SharedSituation::new(clock, 0)),
+        }
+    }
+
+    #[test]
+    fn a_transfer_that_panics_ends_its_attempt() {
+        let shared = shared();
+        let panics = catch_unwind(AssertUnwindSafe(|| {
+            let _mistake = Mistake { shared: &shared, key: 7, number: 2 };
+            panic!("as a mistake would");
+        }));
+        assert!(panics.is_err());
+        let ops = shared.inbox.take(8, Duration::ZERO);
+        let [Op::Outcome { key: 7, attempt: 2, outcome: Outcome::Failed(failure) }] =
+            ops.as_slice()
+        else {
+            panic!("{ops:?}")
+        };
+        assert_eq!(failure.code, ErrorCode::Unknown);
+    }
+
+    #[test]
+    fn a_transfer_that_is_stopped_has_no_outcome() {
+        let shared = shared();
+        drop(Mistake { shared: &shared, key: 7, number: 2 });
+        assert!(shared.inbox.take(8, Duration::ZERO).is_empty());
+    }
 }

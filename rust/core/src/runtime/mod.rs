@@ -19,6 +19,7 @@ mod inbox;
 mod known;
 mod launcher;
 mod lock;
+mod parts;
 mod progress_board;
 mod readers;
 mod replies;
@@ -191,15 +192,14 @@ impl Runtime {
         self.gate.enqueue(enqueues, more);
     }
 
-    /// Stores several tasks, all or none; those of its parts come first. Answer: encoded pages of
-    /// (key, accepted, id).
-    pub fn enqueue_all(&self, ticket: Ticket, specs: Vec<Vec<u8>>) {
-        self.gate.enqueue_all(ticket, specs);
-    }
-
-    /// Tasks of an enqueue that follows under that ticket, which has too many for one call.
+    /// Some tasks of an enqueue of several, which are admitted as they come.
     pub fn enqueue_part(&self, ticket: Ticket, specs: Vec<Vec<u8>>) {
         self.gate.enqueue_part(ticket, specs);
+    }
+
+    /// Stores the tasks of the parts before, all or none. Answer: encoded pages of (key, accepted, id).
+    pub fn enqueue_all(&self, ticket: Ticket) {
+        self.gate.enqueue_all(ticket);
     }
 
     /// Ends tasks. Answer: how many.

@@ -1,6 +1,6 @@
 //! One transaction: what has arrived is decided in order, and stored.
 
-use std::sync::Arc;
+use std::slice;
 use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
@@ -96,13 +96,13 @@ impl EngineLoop {
         publication: &mut Publication,
     ) -> Result<(), StoreError> {
         match op {
-            Op::Enqueue { ticket, tasks } => {
-                self.look_how_many_wait()?;
-                let arrivals = self.arrivals(tasks, now)?;
-                let ids: Vec<Option<Arc<str>>> =
-                    tasks.iter().map(|task| task.task_id.clone()).collect();
-                let answer = self.engine.handle(Input::Enqueue(arrivals), now, effects);
-                publication.replies.push((*ticket, scheduled(answer, &ids)));
+            Op::Enqueue { ticket, task } => {
+                let rows = self.enqueue(slice::from_ref(task), now, effects)?;
+                publication.replies.push((*ticket, rows.and_then(only)));
+            }
+            Op::EnqueueAll { ticket, tasks } => {
+                let rows = self.enqueue(tasks, now, effects)?;
+                publication.replies.push((*ticket, rows.and_then(|rows| pages(&rows))));
             }
             Op::Cancel { ticket, selection } => {
                 let keys = self.meant(selection)?;
@@ -130,6 +130,18 @@ impl EngineLoop {
             | Op::Poke => {}
         }
         Ok(())
+    }
+
+    /// Lets the engine decide about new tasks: what becomes of each, or why of none.
+    fn enqueue(
+        &mut self,
+        tasks: &[NewTask],
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Result<Vec<Row>, Fault>, StoreError> {
+        self.look_how_many_wait()?;
+        let arrivals = self.arrivals(tasks, now)?;
+        Ok(rows(self.engine.handle(Input::Enqueue(arrivals), now, effects), tasks))
     }
 
     /// A process that does not run tasks has none in memory: it asks the store how many there are.
@@ -233,7 +245,9 @@ impl EngineLoop {
         let mut again = Vec::new();
         for op in ops {
             match op {
-                Op::Enqueue { ticket, .. } | Op::Cancel { ticket, .. } => {
+                Op::Enqueue { ticket, .. }
+                | Op::EnqueueAll { ticket, .. }
+                | Op::Cancel { ticket, .. } => {
                     self.parts.completions.reply(ticket, Err(fault.clone()));
                 }
                 other => again.push(other),
@@ -249,35 +263,44 @@ const COUNT_AGAIN: Duration = Duration::from_secs(1);
 /// So many tasks are answered for in one piece, which whoever reads it can take in between.
 const PAGE: usize = 256;
 
-/// The answer to an enqueue. Of several tasks, in encoded pages.
-fn scheduled(answer: Answer, ids: &[Option<Arc<str>>]) -> Reply {
+/// What is told of a new task: its key, whether it was accepted, and its id.
+type Row = (TaskKey, bool, String);
+
+fn rows(answer: Answer, tasks: &[NewTask]) -> Result<Vec<Row>, Fault> {
     match answer {
-        Answer::Scheduled(tasks) => {
-            let row = |(task, id): (&Scheduled, &Option<Arc<str>>)| {
-                let (key, accepted) = match task {
-                    Scheduled::Accepted(key) => (*key, true),
-                    Scheduled::Kept(key) => (*key, false),
+        Answer::Scheduled(scheduled) => {
+            let row = |(scheduled, task): (Scheduled, &NewTask)| {
+                let (key, accepted) = match scheduled {
+                    Scheduled::Accepted(key) => (key, true),
+                    Scheduled::Kept(key) => (key, false),
                 };
-                (key, accepted, id.as_deref().map_or_else(|| generated_id(key), str::to_owned))
+                let id = task.task_id.as_deref();
+                (key, accepted, id.map_or_else(|| generated_id(key), str::to_owned))
             };
-            let mut rows = tasks.iter().zip(ids).map(row);
-            if tasks.len() == 1
-                && let Some((key, accepted, id)) = rows.next()
-            {
-                return Ok(completions::Answer::Scheduled(key, accepted, id));
-            }
-            let rows: Vec<_> = rows.collect();
-            let page = |rows: &[_]| rmp_serde::to_vec_named(&rows).map(ByteBuf::from);
-            let pages = rows.chunks(PAGE).map(page).collect::<Result<Vec<_>, _>>();
-            pack(&pages.map_err(|error| Fault::new(FaultCode::Internal, "", error.to_string()))?)
+            Ok(scheduled.into_iter().zip(tasks).map(row).collect())
         }
         Answer::Full(waiting) => Err(Fault::new(
             FaultCode::QueueFull,
             "",
             format!("{waiting} tasks wait already; enqueue fewer, or later"),
         )),
-        Answer::None | Answer::Cancelled(_) => {
-            Err(Fault::new(FaultCode::Internal, "", "an enqueue got no answer"))
-        }
+        Answer::None | Answer::Cancelled(_) => Err(unanswered()),
     }
+}
+
+/// The answer to an enqueue of one task.
+fn only(rows: Vec<Row>) -> Reply {
+    let (key, accepted, id) = rows.into_iter().next().ok_or_else(unanswered)?;
+    Ok(completions::Answer::Scheduled(key, accepted, id))
+}
+
+/// The answer to an enqueue of several: encoded pages.
+fn pages(rows: &[Row]) -> Reply {
+    let page = |rows: &[Row]| rmp_serde::to_vec_named(&rows).map(ByteBuf::from);
+    let pages = rows.chunks(PAGE).map(page).collect::<Result<Vec<_>, _>>();
+    pack(&pages.map_err(|error| Fault::new(FaultCode::Internal, "", error.to_string()))?)
+}
+
+fn unanswered() -> Fault {
+    Fault::new(FaultCode::Internal, "", "an enqueue got no answer")
 }

@@ -50,6 +50,7 @@ impl EngineLoop {
         }
         for op in self.parts.inbox.take(usize::MAX, Duration::ZERO) {
             if let Op::Enqueue { ticket, .. }
+            | Op::EnqueueAll { ticket, .. }
             | Op::Cancel { ticket, .. }
             | Op::Drain { ticket }
             | Op::WaitIdle { ticket } = op

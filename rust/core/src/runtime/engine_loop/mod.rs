@@ -194,7 +194,9 @@ impl EngineLoop {
                 *op = Op::Signals { unmet: self.parts.situation.unmet() };
                 return false;
             }
-            Op::Enqueue { .. } | Op::Cancel { .. } | Op::Signals { .. } => return false,
+            Op::Enqueue { .. } | Op::EnqueueAll { .. } | Op::Cancel { .. } | Op::Signals { .. } => {
+                return false;
+            }
         }
         true
     }
