@@ -92,12 +92,8 @@ class Core:
             secrets to resolve `(key, attempt, [(source, name, prefix)])`;
             callbacks to stop `(key, attempt, reason)`; messages for the log.
         """
-    def enqueue(self, enqueues: Sequence[tuple[int, bytes]], more: bool) -> None:
-        """Stores the task of each `(ticket, spec)`. Answers: `(key, accepted, task_id)`.
-
-        With `more`, others follow at once, so that the commit waits for them: for 2 ms at
-        most from one call to the next.
-        """
+    def enqueue(self, enqueues: Sequence[tuple[int, bytes]]) -> None:
+        """Stores the task of each `(ticket, spec)`. Answers: `(key, accepted, task_id)`."""
     def enqueue_part(self, ticket: int, specs: Sequence[bytes]) -> None:
         """Some tasks of an enqueue of several, which are admitted as they come.
 

@@ -80,7 +80,6 @@ class Bridge:
         self._enqueues: list[tuple[int, bytes]] = []
         self._results: list[tuple[int, int, bytes]] = []
         self._leaves = False  # whether `_leave` is called at the end of this turn
-        self._has_begun = False  # whether the core was told that more of this turn follows
         loop.add_reader(core.fileno(), self._drain)
         _OPEN.add(self)
 
@@ -98,7 +97,7 @@ class Bridge:
             raise WrongLoopError
 
     def enqueue(self, spec: bytes) -> asyncio.Future[Scheduled]:
-        """Stores a task. What is enqueued in one turn of the loop is committed together."""
+        """Stores a task. What is enqueued in one turn of the loop crosses together."""
         self.check()
         ticket = next(self._tickets)
         future: asyncio.Future[Scheduled] = self._loop.create_future()
@@ -108,7 +107,7 @@ class Bridge:
         enqueues = self._enqueues
         enqueues.append((ticket, spec))
         if len(enqueues) == CROSSING:
-            self._cross(more=True)
+            self._cross()
         return future
 
     async def enqueue_all(self, parts: Iterable[list[bytes]]) -> bytes:
@@ -142,17 +141,16 @@ class Bridge:
         self._leaves = True
         self._loop.call_soon(self._leave)
 
-    def _cross(self, *, more: bool) -> None:
-        """Enqueues of this turn cross; with `more` the core knows that others will follow."""
+    def _cross(self) -> None:
+        """Enqueues of this turn cross."""
         enqueues, self._enqueues = self._enqueues, []
-        self._has_begun = more
-        self.core.enqueue(enqueues, more)
+        self.core.enqueue(enqueues)
 
     def _leave(self) -> None:
         """What has gathered crosses into the core."""
         self._leaves = False
-        if self._enqueues or self._has_begun:
-            self._cross(more=False)
+        if self._enqueues:
+            self._cross()
         if self._results:
             self.core.succeeded(self._results)
             self._results = []

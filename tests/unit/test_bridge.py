@@ -27,10 +27,10 @@ class BreakingCore:
         os.set_blocking(self.reading, False)
         os.set_blocking(self.writing, False)
         self.asked: list[int] = []
-        self.crossed: list[tuple[int, bool]] = []
+        self.crossed: list[int] = []
 
-    def enqueue(self, enqueues: list[tuple[int, bytes]], more: bool) -> None:
-        self.crossed.append((len(enqueues), more))
+    def enqueue(self, enqueues: list[tuple[int, bytes]]) -> None:
+        self.crossed.append(len(enqueues))
 
     def fileno(self) -> int:
         return self.reading
@@ -86,16 +86,15 @@ async def test_whoever_waits_for_a_core_that_breaks_is_told_and_so_is_whoever_as
 @pytest.mark.parametrize(
     ("number", "crossings"),
     [
-        pytest.param(1, [(1, False)], id="one"),
-        pytest.param(CROSSING - 1, [(CROSSING - 1, False)], id="few"),
-        pytest.param(CROSSING, [(CROSSING, True), (0, False)], id="just a part"),
-        pytest.param(2 * CROSSING + 3, [(CROSSING, True), (CROSSING, True), (3, False)], id="more"),
+        pytest.param(1, [1], id="one"),
+        pytest.param(CROSSING - 1, [CROSSING - 1], id="few"),
+        pytest.param(CROSSING, [CROSSING], id="just a part"),
+        pytest.param(2 * CROSSING + 3, [CROSSING, CROSSING, 3], id="more"),
     ],
 )
-async def test_enqueues_of_a_turn_cross_in_parts_of_which_the_last_says_so(
-    core: BreakingCore, number: int, crossings: list[tuple[int, bool]]
+async def test_enqueues_of_a_turn_cross_together_or_where_they_are_many_in_parts(
+    core: BreakingCore, number: int, crossings: list[int]
 ) -> None:
-    """Else the core would commit each part, or wait for one that does not come."""
     loop = asyncio.get_running_loop()
     bridge = Bridge(cast("Core", core), cast("Work", StoppingWork()), loop)
     for _ in range(number):
@@ -111,8 +110,8 @@ async def test_a_call_does_not_overtake_the_enqueues_before_it(core: BreakingCor
     for _ in range(CROSSING + 1):
         bridge.enqueue(b"spec")
     bridge.call(core.ask)
-    assert core.crossed == [(CROSSING, True), (1, False)]
+    assert core.crossed == [CROSSING, 1]
     assert core.asked
     await asyncio.sleep(0)
-    assert core.crossed == [(CROSSING, True), (1, False)]
+    assert core.crossed == [CROSSING, 1]
     loop.remove_reader(core.reading)

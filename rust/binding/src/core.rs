@@ -101,11 +101,11 @@ impl PyCore {
         to_python(py, batch)
     }
 
-    fn enqueue(&self, py: Python<'_>, enqueues: Vec<(Ticket, Bound<'_, PyBytes>)>, more: bool) {
+    fn enqueue(&self, py: Python<'_>, enqueues: Vec<(Ticket, Bound<'_, PyBytes>)>) {
         let copied =
             |(ticket, spec): (Ticket, Bound<'_, PyBytes>)| (ticket, spec.as_bytes().to_vec());
         let enqueues = enqueues.into_iter().map(copied).collect();
-        py.detach(|| self.0.enqueue(enqueues, more));
+        py.detach(|| self.0.enqueue(enqueues));
     }
 
     fn enqueue_part(&self, py: Python<'_>, ticket: Ticket, specs: Vec<Bound<'_, PyBytes>>) {

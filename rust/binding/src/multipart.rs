@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use outhaul_core::multipart::{Boundary, Encoder, Escape, MultipartError, Part};
-use outhaul_core::source::{Fingerprint, PathPolicy, Source, SourceError};
+use outhaul_core::source::{PathPolicy, Source, SourceError};
 use pyo3::exceptions::PyBlockingIOError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -63,7 +63,6 @@ impl From<MultipartError> for Refusal {
 /// A file of the body, as it was when the encoder was made.
 struct OpenFile {
     source: Source,
-    expected: Fingerprint,
     /// Which part it is, for messages.
     argument: String,
 }
@@ -71,13 +70,11 @@ struct OpenFile {
 impl OpenFile {
     fn open(number: usize, path: &Path, policy: &PathPolicy) -> Result<Self, Refusal> {
         let argument = format!("parts[{number}].path");
-        let opened = Source::open(path, policy).and_then(|source| {
-            let expected = source.fingerprint().map_err(|error| io_error(&source, &error))?;
-            source.advise_sequential();
-            Ok((source, expected))
-        });
-        match opened {
-            Ok((source, expected)) => Ok(Self { source, expected, argument }),
+        match Source::open(path, policy) {
+            Ok(source) => {
+                source.advise_sequential();
+                Ok(Self { source, argument })
+            }
             Err(error) => Err(Refusal::source(argument, &error)),
         }
     }
@@ -96,7 +93,8 @@ impl OpenFile {
     }
 
     fn verify(&self) -> Result<(), Refusal> {
-        self.source.verify(&self.expected).map_err(|error| Refusal::source(&self.argument, &error))
+        let unchanged = self.source.verify(self.source.opened());
+        unchanged.map_err(|error| Refusal::source(&self.argument, &error))
     }
 }
 
@@ -232,7 +230,7 @@ impl PyMultipartEncoder {
                     let file_name = file_name.unwrap_or_else(|| base_name(&path));
                     let content_type =
                         content_type.unwrap_or_else(|| CONTENT_TYPE_DEFAULT.to_owned());
-                    let part = Part::file(name, file_name, content_type, file.expected.size);
+                    let part = Part::file(name, file_name, content_type, file.source.opened().size);
                     files.push(file);
                     part
                 }

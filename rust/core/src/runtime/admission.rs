@@ -117,13 +117,11 @@ impl Admission {
             return Err(Fault::invalid("file_path", "is relative; give an absolute path"));
         }
         let source = Source::open(path, &self.paths).map_err(|error| refusal(&error))?;
-        let fingerprint = source
-            .fingerprint()
-            .map_err(|error| Fault::invalid("file_path", format!("cannot be examined: {error}")))?;
+        let [boundary, key] = random()?;
         let admitted = AdmittedUpload {
-            fingerprint,
-            boundary: Boundary::from_random(random()?).as_str().to_owned(),
-            idempotency_key: uuid(random()?),
+            fingerprint: *source.opened(),
+            boundary: Boundary::from_random(boundary).as_str().to_owned(),
+            idempotency_key: uuid(key),
             allow_http: self.allow_http,
         };
         encoder(upload, &admitted)?;
@@ -289,9 +287,9 @@ fn check_retry(retry: &RetrySpec) -> Result<(), Fault> {
 }
 
 /// Bytes from the operating system's generator.
-fn random() -> Result<[u8; 16], Fault> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| {
+fn random() -> Result<[[u8; 16]; 2], Fault> {
+    let mut bytes = [[0; 16]; 2];
+    getrandom::fill(bytes.as_flattened_mut()).map_err(|error| {
         Fault::new(FaultCode::Internal, "", format!("no random numbers from the system: {error}"))
     })?;
     Ok(bytes)

@@ -20,8 +20,8 @@ use crate::model::Fault;
 
 /// A call on its way to the engine loop.
 pub(super) enum Call {
-    /// Enqueues of a task each that were made together, and whether others follow at once.
-    Enqueue(Vec<(Ticket, Vec<u8>)>, bool),
+    /// Enqueues of a task each that were made together.
+    Enqueue(Vec<(Ticket, Vec<u8>)>),
     /// Some tasks of one enqueue of several, which is yet to be made.
     Part(Ticket, Vec<Vec<u8>>),
     /// The enqueue whose parts came before.
@@ -66,8 +66,6 @@ struct State {
     to_admit: VecDeque<(Ticket, Specs)>,
     /// What of it was admitted.
     admitted: Vec<Op>,
-    /// Whether others of the same turn follow; `None` where the call brings no enqueue.
-    more: Option<bool>,
     /// The task that is being looked at.
     under_way: Option<UnderWay>,
     /// What was admitted of enqueues that are yet to be made.
@@ -192,10 +190,9 @@ impl Desk {
         let mut state = self.state();
         state.is_busy = true;
         match call {
-            Call::Enqueue(enqueues, more) => {
+            Call::Enqueue(enqueues) => {
                 let alone = |(ticket, spec)| (ticket, Specs::Alone(spec));
                 state.to_admit = enqueues.into_iter().map(alone).collect();
-                state.more = Some(more);
             }
             Call::Part(ticket, specs) => match state.parts.number(ticket) {
                 Some(before) => state.to_admit.push_back((ticket, Specs::Part(before, specs))),
@@ -204,7 +201,6 @@ impl Desk {
             Call::EnqueueAll(ticket) => {
                 let admitted = state.parts.take(ticket);
                 state.admitted.extend(admitted.map(|tasks| Op::EnqueueAll { ticket, tasks }));
-                state.more = Some(false);
             }
             Call::Refused(ticket) => self.inbox().release(state.parts.refuse(ticket).len()),
             Call::Abandon(ticket) => {
@@ -237,12 +233,10 @@ impl Desk {
                 }
             }
         }
-        let (admitted, more) = (std::mem::take(&mut state.admitted), state.more.take());
+        let admitted = std::mem::take(&mut state.admitted);
         let is_done = std::mem::take(&mut state.is_busy);
         drop(state);
-        if let Some(more) = more {
-            self.inbox().push_turn(admitted, more);
-        }
+        self.inbox().push_all(admitted);
         if is_done {
             self.calls.fetch_sub(1, Ordering::Release);
         }
@@ -370,7 +364,7 @@ mod tests {
         fn enqueue(&self, specs: &[(Ticket, &[u8])]) {
             self.desk.inbox().reserve(specs.len()).unwrap();
             let enqueues = specs.iter().map(|(ticket, spec)| (*ticket, spec.to_vec())).collect();
-            self.send(Call::Enqueue(enqueues, false));
+            self.send(Call::Enqueue(enqueues));
         }
 
         fn enqueue_all(&self, ticket: Ticket, parts: &[&[&[u8]]]) {

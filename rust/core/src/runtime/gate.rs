@@ -41,28 +41,27 @@ impl Gate {
         Arc::clone(&self.desk)
     }
 
-    /// Enqueues of one turn of the event loop, of a task each; `more` says whether others of that turn
-    /// follow.
-    pub(super) fn enqueue(&self, enqueues: Vec<Enqueue>, more: bool) {
+    /// Enqueues of a task each.
+    pub(super) fn enqueue(&self, enqueues: Vec<Enqueue>) {
         if let Err(waiting) = self.inbox.reserve(enqueues.len()) {
             return self.refuse(enqueues.iter().map(|(ticket, _)| *ticket), &full(waiting));
         }
         let mut left = VecDeque::from(enqueues);
         if self.desk.is_free() {
-            self.admit_at_once(&mut left, more);
+            self.admit_at_once(&mut left);
             if left.is_empty() {
                 return;
             }
         }
-        let call = Call::Enqueue(left.into(), more);
-        if let Err(SendError(Call::Enqueue(left, _))) = self.send(call) {
+        let call = Call::Enqueue(left.into());
+        if let Err(SendError(Call::Enqueue(left))) = self.send(call) {
             self.inbox.release(left.len());
             self.refuse(left.iter().map(|(ticket, _)| *ticket), &closed());
         }
     }
 
     /// Admits those before the first that has to open a file.
-    fn admit_at_once(&self, enqueues: &mut VecDeque<Enqueue>, more: bool) {
+    fn admit_at_once(&self, enqueues: &mut VecDeque<Enqueue>) {
         let mut admitted = Vec::with_capacity(enqueues.len());
         while let Some((ticket, spec)) = enqueues.front() {
             match self.admission.admit_at_once(spec) {
@@ -77,7 +76,7 @@ impl Gate {
             }
             enqueues.pop_front();
         }
-        self.inbox.push_turn(admitted, more || !enqueues.is_empty());
+        self.inbox.push_all(admitted);
     }
 
     fn send(&self, call: Call) -> Result<(), SendError<Call>> {
@@ -200,7 +199,7 @@ mod tests {
     #[test]
     fn what_opens_no_file_passes_without_a_desk() {
         let gate = gate();
-        gate.enqueue(vec![(1, python("noop", 10)), (2, python("unknown", 10))], false);
+        gate.enqueue(vec![(1, python("noop", 10)), (2, python("unknown", 10))]);
         assert_eq!(gate.taken(), [1]);
         let replies = gate.completions.drain(8).replies;
         let [(2, Err(fault))] = replies.as_slice() else { panic!("{replies:?}") };
@@ -211,8 +210,8 @@ mod tests {
     fn nothing_overtakes_what_waits_at_the_desk() {
         let gate = gate();
         let large = python("noop", 32 * 1024);
-        gate.enqueue(vec![(1, python("noop", 1)), (2, large), (3, python("noop", 1))], false);
-        gate.enqueue(vec![(4, python("noop", 1))], false);
+        gate.enqueue(vec![(1, python("noop", 1)), (2, large), (3, python("noop", 1))]);
+        gate.enqueue(vec![(4, python("noop", 1))]);
         gate.pass(Op::Cancel { ticket: 5, selection: crate::store::Selection::All });
         assert_eq!(gate.taken(), [1]);
         gate.desk().open().unwrap();
@@ -225,7 +224,7 @@ mod tests {
         while !gate.desk.is_free() {
             assert!(began.elapsed() < Duration::from_secs(20));
         }
-        gate.enqueue(vec![(6, python("noop", 1))], false);
+        gate.enqueue(vec![(6, python("noop", 1))]);
         assert_eq!(gate.taken(), [6]);
     }
 }

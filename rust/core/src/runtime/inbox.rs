@@ -57,23 +57,13 @@ impl Op {
 /// At most this many tasks wait to be stored, from their enqueue to the transaction that takes them.
 pub(super) const BACKLOG_MAX: usize = 1_000_000;
 
-/// How long a batch waits for the rest of a turn of the event loop that has begun to cross.
-const GATHER_MAX: Duration = Duration::from_millis(2);
-
 /// The loop's queue.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     // LOCKING: held for a push or a take.
-    queue: Mutex<Queue>,
+    queue: Mutex<VecDeque<Op>>,
     arrived: Condvar,
     backlog: AtomicUsize,
-}
-
-#[derive(Debug, Default)]
-struct Queue {
-    ops: VecDeque<Op>,
-    /// Whether more follows at once: the event loop is in the middle of a turn.
-    more: bool,
 }
 
 impl Inbox {
@@ -102,22 +92,10 @@ impl Inbox {
             return;
         }
         let mut queue = self.lock();
-        let was_empty = queue.ops.is_empty();
-        queue.ops.extend(ops);
+        let was_empty = queue.is_empty();
+        queue.extend(ops);
         drop(queue);
         if was_empty {
-            self.arrived.notify_one();
-        }
-    }
-
-    /// Some ops of a turn of the event loop; `more` says whether others of that turn follow.
-    pub(super) fn push_turn(&self, ops: Vec<Op>, more: bool) {
-        let mut queue = self.lock();
-        let wakes = (queue.ops.is_empty() && !ops.is_empty()) || (queue.more && !more);
-        queue.ops.extend(ops);
-        queue.more = more;
-        drop(queue);
-        if wakes {
             self.arrived.notify_one();
         }
     }
@@ -126,45 +104,21 @@ impl Inbox {
     pub(super) fn put_back(&self, again: Vec<Op>) {
         let mut queue = self.lock();
         for op in again.into_iter().rev() {
-            queue.ops.push_front(op);
+            queue.push_front(op);
         }
     }
 
     /// What has arrived, until it stores `max` tasks or more; waits for the first until the time-out.
     pub(super) fn take(&self, max: usize, timeout: Duration) -> Vec<Op> {
         let mut queue = self.lock();
-        if queue.ops.is_empty() {
+        if queue.is_empty() {
             let woken = self.arrived.wait_timeout(queue, timeout);
             queue = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
-        self.pop(queue, max)
-    }
-
-    /// Whether the batch that was begun has to wait for what belongs into it.
-    pub(super) fn is_gathering(&self) -> bool {
-        let queue = self.lock();
-        queue.ops.is_empty() && queue.more
-    }
-
-    /// What belongs into the batch that was begun: it is there, or follows in this turn of the event
-    /// loop. None, where the batch is complete.
-    pub(super) fn take_rest(&self, max: usize) -> Vec<Op> {
-        let mut queue = self.lock();
-        if queue.ops.is_empty() && queue.more {
-            let waits = |queue: &mut Queue| queue.ops.is_empty() && queue.more;
-            let woken = self.arrived.wait_timeout_while(queue, GATHER_MAX, waits);
-            queue = woken.unwrap_or_else(PoisonError::into_inner).0;
-            // Waited for once: a turn that takes longer is not waited for again.
-            queue.more &= !queue.ops.is_empty();
-        }
-        self.pop(queue, max)
-    }
-
-    fn pop(&self, mut queue: MutexGuard<'_, Queue>, max: usize) -> Vec<Op> {
-        let mut taken = Vec::with_capacity(queue.ops.len().min(max));
+        let mut taken = Vec::with_capacity(queue.len().min(max));
         let (mut weight, mut tasks) = (0, 0);
         while weight < max
-            && let Some(op) = queue.ops.pop_front()
+            && let Some(op) = queue.pop_front()
         {
             weight += op.weight();
             tasks += op.tasks();
@@ -175,7 +129,7 @@ impl Inbox {
         taken
     }
 
-    fn lock(&self) -> MutexGuard<'_, Queue> {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Op>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -201,43 +155,5 @@ mod tests {
         inbox.release(2);
         assert_eq!(inbox.reserve(3), Err(BACKLOG_MAX - 2));
         assert_eq!(inbox.reserve(2), Ok(()));
-    }
-
-    fn drain(ticket: Ticket) -> Op {
-        Op::Drain { ticket }
-    }
-
-    #[test]
-    fn a_batch_takes_the_rest_of_its_turn() {
-        let inbox = Inbox::default();
-        inbox.push_turn(vec![drain(1)], true);
-        assert_eq!(inbox.take(8, Duration::ZERO).len(), 1);
-        assert!(inbox.is_gathering());
-        std::thread::scope(|scope| {
-            scope.spawn(|| inbox.push_turn(vec![drain(2), drain(3)], false));
-            // The other thread may be slower than a batch waits: then the batch is complete without it.
-            let rest = inbox.take_rest(8).len();
-            assert!(rest == 2 || rest == 0, "{rest}");
-        });
-        assert!(!inbox.is_gathering());
-    }
-
-    #[test]
-    fn a_turn_that_does_not_end_is_waited_for_once() {
-        let inbox = Inbox::default();
-        inbox.push_turn(vec![drain(1)], true);
-        inbox.take(8, Duration::ZERO);
-        assert!(inbox.take_rest(8).is_empty());
-        assert!(!inbox.is_gathering());
-    }
-
-    #[test]
-    fn the_end_of_a_turn_completes_its_batch_though_it_brings_nothing() {
-        let inbox = Inbox::default();
-        inbox.push_turn(vec![drain(1)], true);
-        inbox.push_turn(Vec::new(), false);
-        assert_eq!(inbox.take(8, Duration::ZERO).len(), 1);
-        assert!(!inbox.is_gathering());
-        assert!(inbox.take_rest(8).is_empty());
     }
 }

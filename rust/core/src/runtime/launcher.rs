@@ -291,7 +291,7 @@ impl Shared {
     ) -> Result<Source, Outcome> {
         let path = PathBuf::from(&upload.file_path);
         let (paths, fingerprint) = (Arc::clone(&self.options.paths), admitted.fingerprint);
-        let known = move |source: Source| source.verify(&fingerprint).map(|()| source);
+        let known = move |source: Source| source.verify_opened(&fingerprint).map(|()| source);
         let nowait = fingerprint.is_on_device().then(|| Source::open_nowait(&path, &paths));
         let opened = match nowait.flatten() {
             Some(opened) => opened.and_then(known),

@@ -186,10 +186,9 @@ impl Runtime {
         self.completions.drain(max)
     }
 
-    /// Stores a task for each ticket. With `more`, others follow at once, so that the commit waits for
-    /// them, for 2 ms at most from one call to the next.
-    pub fn enqueue(&self, enqueues: Vec<(Ticket, Vec<u8>)>, more: bool) {
-        self.gate.enqueue(enqueues, more);
+    /// Stores a task for each ticket.
+    pub fn enqueue(&self, enqueues: Vec<(Ticket, Vec<u8>)>) {
+        self.gate.enqueue(enqueues);
     }
 
     /// Some tasks of an enqueue of several, which are admitted as they come.

@@ -3,7 +3,7 @@
 mod error;
 mod policy;
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -27,6 +27,12 @@ pub struct Fingerprint {
 }
 
 impl Fingerprint {
+    fn of(file: &Metadata) -> Self {
+        let seconds_ns = file.mtime().saturating_mul(1_000_000_000);
+        let mtime_ns = seconds_ns.saturating_add(file.mtime_nsec());
+        Self { dev: file.dev(), ino: file.ino(), size: file.size(), mtime_ns }
+    }
+
     /// Whether the file is on a device of this host: no server has to answer before it opens.
     ///
     /// File systems of a network, in user space or in memory have no device: their major number is 0.
@@ -43,6 +49,7 @@ impl Fingerprint {
 pub struct Source {
     file: File,
     path: PathBuf,
+    opened: Fingerprint,
 }
 
 impl Source {
@@ -60,11 +67,11 @@ impl Source {
     }
 
     fn of(file: File, path: &Path) -> Result<Self, SourceError> {
-        let kind = file.metadata().map_err(|error| SourceError::from_io(path, &error))?;
-        if !kind.is_file() {
+        let found = file.metadata().map_err(|error| SourceError::from_io(path, &error))?;
+        if !found.is_file() {
             return Err(SourceError::NotAFile { path: path.to_owned() });
         }
-        Ok(Self { file, path: path.to_owned() })
+        Ok(Self { file, path: path.to_owned(), opened: Fingerprint::of(&found) })
     }
 
     /// The path it was opened by.
@@ -72,18 +79,29 @@ impl Source {
         &self.path
     }
 
-    /// What the open file is now.
-    pub fn fingerprint(&self) -> io::Result<Fingerprint> {
-        let now = self.file.metadata()?;
-        let seconds_ns = now.mtime().saturating_mul(1_000_000_000);
-        let mtime_ns = seconds_ns.saturating_add(now.mtime_nsec());
-        Ok(Fingerprint { dev: now.dev(), ino: now.ino(), size: now.size(), mtime_ns })
+    /// What the file was when it was opened.
+    pub const fn opened(&self) -> &Fingerprint {
+        &self.opened
     }
 
-    /// Errors with [`SourceError::Changed`] unless the open file is exactly `expected`.
+    /// What the open file is now.
+    pub fn fingerprint(&self) -> io::Result<Fingerprint> {
+        Ok(Fingerprint::of(&self.file.metadata()?))
+    }
+
+    /// Errors with [`SourceError::Changed`] unless the open file is exactly `expected` now.
     pub fn verify(&self, expected: &Fingerprint) -> Result<(), SourceError> {
         let now = self.fingerprint().map_err(|error| SourceError::from_io(&self.path, &error))?;
-        match difference(expected, &now) {
+        self.compare(expected, &now)
+    }
+
+    /// As [`Self::verify`], by what the file was when it was opened: asks the system nothing.
+    pub fn verify_opened(&self, expected: &Fingerprint) -> Result<(), SourceError> {
+        self.compare(expected, &self.opened)
+    }
+
+    fn compare(&self, expected: &Fingerprint, found: &Fingerprint) -> Result<(), SourceError> {
+        match difference(expected, found) {
             None => Ok(()),
             Some(how) => Err(SourceError::Changed { path: self.path.clone(), how }),
         }

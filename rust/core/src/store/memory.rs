@@ -157,10 +157,6 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn write_out(&mut self) -> Result<(), StoreError> {
-        Ok(())
-    }
-
     fn rollback(&mut self) {
         for change in self.open.take().unwrap_or_default().into_iter().rev() {
             self.tables.undo(change);

@@ -61,9 +61,6 @@ pub trait Store: Send {
     /// Makes everything since `begin` durable, or fails and keeps nothing of it.
     fn commit(&mut self) -> Result<(), StoreError>;
 
-    /// Does now what `commit` would have to do first: called when there is time, while more is awaited.
-    fn write_out(&mut self) -> Result<(), StoreError>;
-
     /// Gives up everything since `begin`. Harmless without a transaction.
     fn rollback(&mut self);
 

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use rustc_hash::FxHashMap;
 use serde_bytes::ByteBuf;
 
+use super::EngineLoop;
 use super::publish::{Action, Claim, Publication};
-use super::{BATCH_MAX, EngineLoop};
 use crate::engine::{Answer, Arrival, Effect, Input, NewTask, Scheduled};
 use crate::model::{Fault, FaultCode, Now, TaskKey, TaskStatus};
 use crate::runtime::completions::{self, Reply};
@@ -18,12 +18,7 @@ use crate::store::{Body, Selection, Store, StoreError, generated_id, next_key};
 
 impl EngineLoop {
     /// One transaction. What it leads to happens only once it is on disk.
-    pub(super) fn batch(
-        &mut self,
-        ops: &mut Vec<Op>,
-        held: &[Held],
-        now: Now,
-    ) -> Result<(), StoreError> {
+    pub(super) fn batch(&mut self, ops: &[Op], held: &[Held], now: Now) -> Result<(), StoreError> {
         let mut publication = Publication::default();
         self.transact(ops, held, now, &mut publication)?;
         self.parts.board.release(held);
@@ -33,7 +28,7 @@ impl EngineLoop {
 
     fn transact(
         &mut self,
-        ops: &mut Vec<Op>,
+        ops: &[Op],
         held: &[Held],
         now: Now,
         publication: &mut Publication,
@@ -54,37 +49,14 @@ impl EngineLoop {
             self.engine.handle(input, now, &mut effects);
         }
         self.store(&mut effects, &mut fresh, publication)?;
-        let (mut decided, mut weight) = (0, 0);
-        loop {
-            for op in ops.iter().skip(decided) {
-                weight += op.weight();
-                self.decide(op, now, &mut effects, publication)?;
-                self.store(&mut effects, &mut fresh, publication)?;
-            }
-            decided = ops.len();
-            if !self.gather(ops, weight)? {
-                break;
-            }
+        for op in ops {
+            self.decide(op, now, &mut effects, publication)?;
+            self.store(&mut effects, &mut fresh, publication)?;
         }
         self.engine.handle(Input::Tick, now, &mut effects);
         self.store(&mut effects, &mut fresh, publication)?;
         // Without a change this costs no disk access, and what others did counts as seen.
         self.parts.store.commit()
-    }
-
-    /// Adds to a batch what has arrived in the meantime, or is about to. Says whether there was any.
-    fn gather(&mut self, ops: &mut Vec<Op>, weight: usize) -> Result<bool, StoreError> {
-        let before = ops.len();
-        // What time or others brought waits for nobody.
-        if before > 0 && weight < BATCH_MAX {
-            if self.parts.inbox.is_gathering() {
-                self.parts.store.write_out()?;
-            }
-            let mut rest = self.parts.inbox.take_rest(BATCH_MAX - weight);
-            rest.retain_mut(|op| !self.without_store(op));
-            ops.append(&mut rest);
-        }
-        Ok(ops.len() > before)
     }
 
     /// Lets the engine decide about one op.

@@ -143,7 +143,7 @@ impl EngineLoop {
     /// One turn: a batch, or what time and others brought.
     fn turn(&mut self, mut ops: Vec<Op>) -> Result<(), Fault> {
         ops.retain_mut(|op| !self.without_store(op));
-        if let Err(fault) = self.work(&mut ops) {
+        if let Err(fault) = self.work(&ops) {
             self.parts.store.rollback();
             self.refuse(ops, &fault);
             return Err(fault);
@@ -152,7 +152,7 @@ impl EngineLoop {
     }
 
     /// The part of a turn that needs the store. Does all of it or nothing.
-    fn work(&mut self, ops: &mut Vec<Op>) -> Result<(), Fault> {
+    fn work(&mut self, ops: &[Op]) -> Result<(), Fault> {
         if self.is_stale {
             self.load(self.epoch)?;
         }

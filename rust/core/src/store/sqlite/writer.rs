@@ -117,6 +117,11 @@ impl SqliteStore {
         Ok(statement.query_row([], |row| row.get::<_, Option<i64>>(0))?.unwrap_or(0))
     }
 
+    /// Writes what the transaction has gathered, for what has to see it.
+    fn write_out(&mut self) -> Result<(), StoreError> {
+        self.gathered.write(&self.connection)
+    }
+
     fn insert(&mut self, live: &Live, task: &NewTask, at: UnixMillis) -> Result<(), StoreError> {
         if let Some(task_id) = task.task_id.as_deref() {
             self.connection
@@ -158,10 +163,6 @@ impl Store for SqliteStore {
             self.seen_seq = self.last_seq;
         }
         Ok(())
-    }
-
-    fn write_out(&mut self) -> Result<(), StoreError> {
-        self.gathered.write(&self.connection)
     }
 
     fn rollback(&mut self) {
