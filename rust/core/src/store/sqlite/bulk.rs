@@ -1,11 +1,14 @@
 //! Rows in numbers: one statement adds several, since beginning one costs more than a row.
+//!
+//! SQLite remembers how to undo a statement of several rows whose keys it is given, which costs a
+//! copy of each page that is there already: one more reason to have few.
 
 use rusqlite::{Connection, Statement, ToSql};
 
 use super::super::StoreError;
 
-/// So many rows go into one statement.
-const ROWS: usize = 8;
+/// How many rows a statement adds: as many as there are, in as few statements.
+const ROWS: [usize; 3] = [32, 8, 1];
 
 /// Where the values of a row go.
 pub(super) struct Values<'a, 'c> {
@@ -27,23 +30,18 @@ impl<'a, 'c> Values<'a, 'c> {
 }
 
 /// The statements that add to one table.
-pub(super) struct Bulk {
-    one: String,
-    several: String,
-}
+pub(super) struct Bulk([String; ROWS.len()]);
 
 impl Bulk {
     /// For a table and its columns, separated by commas.
     ///
-    /// A row that cannot be added ends the transaction: so SQLite need not remember how to undo the
-    /// statement alone.
+    /// A row that cannot be added ends the transaction.
     pub(super) fn new(table: &str, columns: &str) -> Self {
         let row = format!("({})", vec!["?"; columns.split(',').count()].join(","));
-        let sql = |rows: usize| {
+        Self(ROWS.map(|rows| {
             let rows = vec![row.as_str(); rows].join(",");
             format!("INSERT OR ROLLBACK INTO {table}({columns}) VALUES {rows}")
-        };
-        Self { one: sql(1), several: sql(ROWS) }
+        }))
     }
 
     /// Adds a row for each item; `bind` puts its values, in the order of the columns.
@@ -53,8 +51,13 @@ impl Bulk {
         items: &[T],
         bind: impl Fn(&T, &mut Values<'_, '_>) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
-        let (chunks, rest) = items.as_chunks::<ROWS>();
-        let run = |sql: &str, chunks: &mut dyn Iterator<Item = &[T]>| {
+        let mut rest = items;
+        for (rows, sql) in ROWS.into_iter().zip(&self.0) {
+            let chunks = rest.chunks_exact(rows);
+            rest = chunks.remainder();
+            if chunks.len() == 0 {
+                continue;
+            }
             let mut statement = connection.prepare_cached(sql)?;
             for chunk in chunks {
                 let mut values = Values::of(&mut statement);
@@ -63,13 +66,6 @@ impl Bulk {
                 }
                 statement.raw_execute()?;
             }
-            Ok::<_, StoreError>(())
-        };
-        if !chunks.is_empty() {
-            run(&self.several, &mut chunks.iter().map(<[T; ROWS]>::as_slice))?;
-        }
-        if !rest.is_empty() {
-            run(&self.one, &mut rest.chunks(1))?;
         }
         Ok(())
     }
@@ -81,7 +77,7 @@ mod tests {
 
     #[test]
     fn every_row_is_added_once_and_in_order_however_many_there_are() {
-        for number in [0, 1, 7, 8, 9, 24, 31] {
+        for number in [0, 1, 7, 8, 9, 24, 31, 32, 33, 75] {
             let connection = Connection::open_in_memory().unwrap();
             connection.execute_batch("CREATE TABLE t(a INTEGER PRIMARY KEY, b TEXT)").unwrap();
             let items: Vec<i64> = (0..number).collect();
