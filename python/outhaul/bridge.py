@@ -126,7 +126,7 @@ class Bridge:
             self._leave()
             self.core.enqueue_all(ticket)
             return await future
-        except BaseException:  # also the caller's own, who makes the parts
+        except (Exception, asyncio.CancelledError):  # also the caller's own, who makes the parts
             self._waiting.pop(ticket, None)
             self.core.abandon(ticket)  # also where it was refused: its parts are kept until then
             raise

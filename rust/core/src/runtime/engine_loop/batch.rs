@@ -34,6 +34,7 @@ impl EngineLoop {
         publication: &mut Publication,
     ) -> Result<(), StoreError> {
         self.parts.store.begin()?;
+        self.foreign_news()?;
         // Others may have taken keys since our last transaction.
         self.last_key = 0;
         let mut fresh = FxHashMap::default();
