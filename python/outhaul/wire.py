@@ -1,8 +1,9 @@
 """The wire form of a task: what the core's `model/spec.rs` reads, member for member.
 
-A task travels as one MessagePack map and is stored as those bytes: a retry re-runs exactly what was
-enqueued. The service reads the same Structs as JSON: their types and defaults say what a stranger
-may send. Durations are milliseconds. Values only: what makes them checks them.
+A task travels as one MessagePack array and is stored as those bytes: a retry re-runs exactly what
+was enqueued. Members are told apart by their position: a new one may only be added at the end of
+its Struct. `service.named` has the same for JSON, members by name: types and defaults, from here,
+say what a stranger may send. Durations are milliseconds. Values only: what makes them checks them.
 """
 
 from __future__ import annotations
@@ -25,7 +26,13 @@ Timeout = Annotated[int, msgspec.Meta(ge=1, le=DURATION_MS_MAX, description="In 
 SecretSource = Literal["env", "file", "provider"]
 
 
-class SecretRef(msgspec.Struct, frozen=True, kw_only=True, gc=False, forbid_unknown_fields=True):
+class SecretRef(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    gc=False,
+    array_like=True,
+):
     """Where a secret's value is found, never the value. Made by `Secret`.
 
     Attributes:
@@ -57,7 +64,7 @@ class HttpUploadSpec(
     frozen=True,
     kw_only=True,
     gc=False,
-    forbid_unknown_fields=True,
+    array_like=True,
     tag_field="type",
     tag="http_upload",
 ):
@@ -88,7 +95,13 @@ class HttpUploadSpec(
 
 
 class PythonSpec(
-    msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="type", tag="python"
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    gc=False,
+    array_like=True,
+    tag_field="type",
+    tag="python",
 ):
     """A registered callback and its encoded argument."""
 
@@ -101,7 +114,7 @@ class OneTimeSpec(
     frozen=True,
     kw_only=True,
     gc=False,
-    forbid_unknown_fields=True,
+    array_like=True,
     tag_field="type",
     tag="one_time",
 ):
@@ -110,9 +123,7 @@ class OneTimeSpec(
     initial_delay_ms: Delay = 0
 
 
-class ConstraintsSpec(
-    msgspec.Struct, frozen=True, kw_only=True, gc=False, forbid_unknown_fields=True
-):
+class ConstraintsSpec(msgspec.Struct, frozen=True, kw_only=True, gc=False, array_like=True):
     """Under which conditions a task runs.
 
     Attributes:
@@ -123,7 +134,7 @@ class ConstraintsSpec(
     battery_not_low: bool = False
 
 
-class RetrySpec(msgspec.Struct, frozen=True, kw_only=True, gc=False, forbid_unknown_fields=True):
+class RetrySpec(msgspec.Struct, frozen=True, kw_only=True, gc=False, array_like=True):
     """What happens when an attempt fails."""
 
     max_retries: Annotated[int, msgspec.Meta(ge=0, le=RETRIES_MAX)] = 3
@@ -132,7 +143,7 @@ class RetrySpec(msgspec.Struct, frozen=True, kw_only=True, gc=False, forbid_unkn
     max_delay_ms: Delay = 3_600_000
 
 
-class TaskSpec(msgspec.Struct, frozen=True, kw_only=True, gc=False, forbid_unknown_fields=True):
+class TaskSpec(msgspec.Struct, frozen=True, kw_only=True, gc=False, array_like=True):
     """One task as the user described it.
 
     Attributes:

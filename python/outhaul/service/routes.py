@@ -9,7 +9,7 @@ import msgspec
 from aiohttp import web
 
 from outhaul.model import Stats, TaskEvent, TaskProgress, TaskRecord
-from outhaul.service import specs
+from outhaul.service import named, specs
 
 if TYPE_CHECKING:
     from outhaul.service.handlers import Handlers
@@ -54,7 +54,7 @@ def operations(handlers: Handlers, events: Streams) -> list[Operation]:
             respond=handlers.enqueue,
             summary="Stores one task or many: all of them or none. When it answers, they are on "
             "disk and will be done. 200: live tasks had these ids, and were kept.",
-            body=specs.NewTask | list[specs.NewTask],
+            body=named.NewTask | list[named.NewTask],
             answers={
                 200: specs.Scheduled | list[specs.Scheduled],
                 201: specs.Scheduled | list[specs.Scheduled],

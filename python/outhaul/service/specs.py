@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -10,9 +10,10 @@ import msgspec
 from outhaul.errors import InvalidArgumentError, SecurityViolationError
 from outhaul.model import ScheduleResult, TaskRecord, TaskStatus
 from outhaul.queries import PAGE, SEQ_MAX
+from outhaul.service.named import Headers, NewTask, PythonTask, SecretRef, by_position
 from outhaul.service.problems import Refused, undecodable
 from outhaul.tasks import Task
-from outhaul.wire import Headers, HttpUploadSpec, PythonSpec, SecretRef, TaskSpec
+from outhaul.wire import PythonSpec
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -22,32 +23,6 @@ if TYPE_CHECKING:
 # Decoding takes the event loop for about 4 ms a megabyte.
 BODY_BYTES_MAX: Final = 2 * 1024 * 1024
 TASKS_MAX: Final = 10_000
-
-
-class PythonTask(
-    msgspec.Struct,
-    frozen=True,
-    kw_only=True,
-    gc=False,
-    forbid_unknown_fields=True,
-    tag_field="type",
-    tag="python",
-):
-    """A registered callback and its argument.
-
-    Attributes:
-        callback_id: The name it is registered under.
-        input: Any JSON value.
-    """
-
-    callback_id: str
-    input: Any = None
-
-
-class NewTask(TaskSpec, frozen=True, kw_only=True):
-    """A task to be done."""
-
-    worker: HttpUploadSpec | PythonTask  # type: ignore[assignment]  # its input as JSON, not encoded
 
 
 class Scheduled(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -202,6 +177,7 @@ def task(new: NewTask, place: str, *, secrets: Container[tuple[str, str]]) -> Ta
         SecurityViolationError: It names a secret that nobody allowed.
         InvalidArgumentError: The input of its callback cannot be stored.
     """
+    spec = by_position(new)
     if isinstance(new.worker, PythonTask):
         try:
             value = _ENCODER.encode(new.worker.input)
@@ -210,9 +186,9 @@ def task(new: NewTask, place: str, *, secrets: Container[tuple[str, str]]) -> Ta
                 f"cannot be stored: {error}", argument=f"{place}input"
             ) from error
         encoded = PythonSpec(callback_id=new.worker.callback_id, input=value)
-        return Task.from_wire(msgspec.structs.replace(new, worker=encoded))
+        return Task.from_wire(msgspec.structs.replace(spec, worker=encoded))
     _check_secrets(new.worker.headers, place, secrets)
-    return Task.from_wire(new)
+    return Task.from_wire(spec)
 
 
 def _check_secrets(headers: Headers, place: str, allowed: Container[tuple[str, str]]) -> None:

@@ -9,8 +9,8 @@ import msgspec
 from outhaul import errors
 from outhaul.arguments import wrong_type
 from outhaul.errors import AccessDeniedError, InvalidArgumentError, OuthaulError, ServiceError
+from outhaul.service.named import NewTask, PythonTask, by_name
 from outhaul.service.problems import Problem, argument_of
-from outhaul.service.specs import NewTask, PythonTask
 from outhaul.tasks import Task
 from outhaul.wire import PythonSpec
 
@@ -30,18 +30,18 @@ def as_json(at: int, task: Task) -> NewTask:
     """
     if not isinstance(task, Task):
         raise wrong_type(f"tasks[{at}]", task, "a Task")
-    spec = task.wire
-    said = {name: getattr(spec, name) for name in spec.__struct_fields__}
-    if isinstance(spec.worker, PythonSpec):
-        value = msgspec.msgpack.decode(spec.worker.input)
+    new, worker = by_name(task.wire), task.wire.worker
+    if isinstance(worker, PythonSpec):
+        value = msgspec.msgpack.decode(worker.input)
         if not _survives(value):
             raise InvalidArgumentError(
                 "cannot go to a server, since JSON would change it: use None, booleans, finite "
                 "numbers, strings, lists, and dicts whose keys are strings",
                 argument=f"tasks[{at}].input",
             )
-        said["worker"] = PythonTask(callback_id=spec.worker.callback_id, input=value)
-    return NewTask(**said)
+        named = PythonTask(callback_id=worker.callback_id, input=value)
+        return msgspec.structs.replace(new, worker=named)
+    return new
 
 
 def _survives(value: object) -> bool:

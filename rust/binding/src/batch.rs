@@ -4,6 +4,7 @@ use outhaul_core::engine::StopReason;
 use outhaul_core::model::spec::{SecretRef, SecretSource};
 use outhaul_core::model::{Fault, InterruptReason, TaskKey};
 use outhaul_core::runtime::{Answer, Batch, CallbackRequest, Reply, Ticket};
+use outhaul_core::store::id_of;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -34,7 +35,8 @@ pub(crate) fn to_python(py: Python<'_>, batch: Batch) -> PyBatch {
     let bytes = |bytes: &[u8]| PyBytes::new(py, bytes).unbind();
     let reply = |(ticket, reply): (Ticket, Reply)| match reply {
         Ok(Answer::Packed(answer)) => (ticket, Some(PyAnswer::Packed(bytes(&answer))), None),
-        Ok(Answer::Scheduled(key, accepted, id)) => {
+        Ok(Answer::Scheduled(key, accepted, chosen)) => {
+            let id = id_of(key, chosen.as_deref());
             (ticket, Some(PyAnswer::Scheduled((key, accepted, id))), None)
         }
         Err(Fault { code, argument, message }) => {

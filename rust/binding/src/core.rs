@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::{Bytes, BytesMut};
 use outhaul_core::engine::Limits;
 use outhaul_core::model::{
     Clock, ErrorCode, Failure, Fault, InterruptReason, Outcome, Success, TaskKey, TaskStatus,
@@ -102,14 +103,13 @@ impl PyCore {
     }
 
     fn enqueue(&self, py: Python<'_>, enqueues: Vec<(Ticket, Bound<'_, PyBytes>)>) {
-        let copied =
-            |(ticket, spec): (Ticket, Bound<'_, PyBytes>)| (ticket, spec.as_bytes().to_vec());
-        let enqueues = enqueues.into_iter().map(copied).collect();
+        let (tickets, specs): (Vec<_>, Vec<_>) = enqueues.into_iter().unzip();
+        let enqueues = tickets.into_iter().zip(in_one_piece(&specs)).collect();
         py.detach(|| self.0.enqueue(enqueues));
     }
 
     fn enqueue_part(&self, py: Python<'_>, ticket: Ticket, specs: Vec<Bound<'_, PyBytes>>) {
-        let specs = specs.iter().map(|spec| spec.as_bytes().to_vec()).collect();
+        let specs = in_one_piece(&specs).collect();
         py.detach(|| self.0.enqueue_part(ticket, specs));
     }
 
@@ -282,6 +282,16 @@ impl PyCore {
     fn after_fork(&self) {
         self.0.after_fork();
     }
+}
+
+/// Copies of byte strings that share one allocation: what one thread asks for and another gives back has
+/// both wait at the allocator's lock.
+fn in_one_piece(parts: &[Bound<'_, PyBytes>]) -> impl Iterator<Item = Bytes> {
+    let mut piece = BytesMut::with_capacity(parts.iter().map(|part| part.as_bytes().len()).sum());
+    parts.iter().map(move |part| {
+        piece.extend_from_slice(part.as_bytes());
+        piece.split().freeze()
+    })
 }
 
 fn durability(name: &str) -> Result<Durability, Fault> {

@@ -9,9 +9,7 @@
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot be made has to stop")]
 #![allow(missing_docs, reason = "nobody calls it")]
 
-use std::hint::black_box;
-use std::sync::Arc;
-
+use bytes::Bytes;
 use outhaul_core::engine::{Arrival, Effect, End, Engine, Input, Limits, Live, NewTask};
 use outhaul_core::model::event::EventDetail;
 use outhaul_core::model::spec::{
@@ -23,6 +21,7 @@ use outhaul_core::progress::Meter;
 use outhaul_core::schedule::{Config, DelayHeap, Entry, Schedule, Slot};
 use outhaul_core::store::sqlite::{Durability, SqliteStore};
 use outhaul_core::store::{Store, generated_id};
+use std::hint::black_box;
 
 const WAITING: Slot = 10_000;
 
@@ -116,8 +115,8 @@ fn new_task() -> NewTask {
     NewTask {
         task_id: None,
         tag: None,
-        spec: rmp_serde::to_vec_named(&spec()).unwrap().into(),
-        admitted: Arc::default(),
+        spec: rmp_serde::to_vec(&spec()).unwrap().into(),
+        admitted: Bytes::new(),
         run_at: 0,
         priority: 0,
         attempts_max: 4,
@@ -193,9 +192,9 @@ fn store_batches(times: u32, ends: bool) {
 }
 
 fn spec_read(times: u32) {
-    let packed = rmp_serde::to_vec_named(&spec()).unwrap();
+    let packed = rmp_serde::to_vec(&spec()).unwrap();
     for number in 0..times {
-        let read: TaskSpec = rmp_serde::from_slice(black_box(&packed)).unwrap();
+        let read = TaskSpec::read(black_box(&packed)).unwrap();
         assert_eq!(read.priority, 0);
         assert_eq!(generated_id(u64::from(number)).len(), 16);
     }

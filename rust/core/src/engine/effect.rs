@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::live::Live;
 use crate::model::event::EventDetail;
 use crate::model::spec::{ExistingPolicy, RetrySpec};
@@ -18,9 +20,9 @@ pub struct NewTask {
     /// The user's label.
     pub tag: Option<Arc<str>>,
     /// The specification, byte for byte as it was encoded.
-    pub spec: Arc<[u8]>,
+    pub spec: Bytes,
     /// What admission found out (fingerprint, boundary, idempotency key), encoded.
-    pub admitted: Arc<[u8]>,
+    pub admitted: Bytes,
     /// Not before this time.
     pub run_at: UnixMillis,
     /// Larger goes first.

@@ -1,7 +1,10 @@
-//! What the user asked for, as it is stored: the wire form of `outhaul.model.TaskSpec`.
+//! What the user asked for, as it is stored: the wire form of `outhaul.wire.TaskSpec`.
 //!
 //! Python checks types and shape and encodes it as `MessagePack`; these Structs read it. The stored
 //! bytes never change, so a retry re-runs exactly what was enqueued. Durations are milliseconds.
+//!
+//! Members are told apart by their position, since their names would take half of the room and of the
+//! time: a new one may only be added at the end of its struct, with a default.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -31,6 +34,13 @@ pub struct TaskSpec {
     pub tag: Option<String>,
     /// Larger goes first among ready tasks of a lane.
     pub priority: i32,
+}
+
+impl TaskSpec {
+    /// Reads it as Python writes it: members by position. By name, too, as stores may have it.
+    pub fn read(encoded: &[u8]) -> Result<Self, rmp_serde::decode::Error> {
+        rmp_serde::from_slice(encoded)
+    }
 }
 
 /// What does the work.
@@ -283,4 +293,58 @@ pub struct RetrySpec {
     pub multiplier: f64,
     /// No wait is longer than this, unless the server asks for it.
     pub max_delay_ms: i64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_specification_is_read_by_position_and_by_name() {
+        let secret = SecretRef {
+            source: SecretSource::Env,
+            name: "TOKEN".to_owned(),
+            prefix: "Bearer ".to_owned(),
+        };
+        let upload = HttpUploadSpec {
+            url: "https://example.org/up".to_owned(),
+            file_path: "/data/a.jpg".to_owned(),
+            method: UploadMethod::Put,
+            body: BodyKind::Multipart,
+            field_name: "file".to_owned(),
+            file_name: None,
+            mime_type: Some("image/jpeg".to_owned()),
+            headers: vec![
+                ("Authorization".to_owned(), HeaderValueSpec::Secret(secret)),
+                ("X-Id".to_owned(), HeaderValueSpec::Text("7".to_owned())),
+            ],
+            fields: vec![("album".to_owned(), "all".to_owned())],
+            connect_timeout_ms: 1,
+            stall_timeout_ms: 2,
+            response_timeout_ms: 3,
+        };
+        let python = PythonSpec { callback_id: "resize".to_owned(), input: vec![1, 2] };
+        for worker in [WorkerSpec::HttpUpload(upload), WorkerSpec::Python(python)] {
+            let spec = TaskSpec {
+                task_id: Some("a".to_owned()),
+                worker,
+                trigger: TriggerSpec::OneTime { initial_delay_ms: 5 },
+                constraints: ConstraintsSpec { network_type: None, battery_not_low: true },
+                existing_policy: ExistingPolicy::Replace,
+                retry: RetrySpec {
+                    max_retries: 3,
+                    initial_delay_ms: 4,
+                    multiplier: 1.5,
+                    max_delay_ms: 6,
+                },
+                tag: None,
+                priority: -7,
+            };
+            let (placed, named) =
+                (rmp_serde::to_vec(&spec).unwrap(), rmp_serde::to_vec_named(&spec).unwrap());
+            assert!(placed.len() < named.len() / 2);
+            assert_eq!(TaskSpec::read(&placed).unwrap(), spec);
+            assert_eq!(TaskSpec::read(&named).unwrap(), spec);
+        }
+    }
 }

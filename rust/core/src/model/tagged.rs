@@ -1,4 +1,5 @@
-//! Maps whose first member, `type`, says what the others are.
+//! Maps whose first member, `type`, says what the others are; or, members by position, sequences that
+//! begin with the type.
 //!
 //! serde's own way accepts the tag in any place, and for that copies every member first. Ours always
 //! comes first (msgspec writes it so), which halves the cost of reading a specification.
@@ -7,8 +8,8 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use serde::Deserializer;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{Error, MapAccess, Visitor};
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{Error, MapAccess, SeqAccess, Visitor};
 
 /// What such a map describes.
 pub(super) trait Tagged<'de>: Sized {
@@ -26,7 +27,7 @@ pub(super) fn read<'de, T: Tagged<'de>, D: Deserializer<'de>>(
         type Value = T;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a map that begins with its type")
+            f.write_str("a map or a sequence that begins with its type")
         }
 
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<T, A::Error> {
@@ -35,9 +36,16 @@ pub(super) fn read<'de, T: Tagged<'de>, D: Deserializer<'de>>(
                 _ => Err(Error::custom("the type must come first")),
             }
         }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<T, A::Error> {
+            match sequence.next_element::<&str>()? {
+                Some(tag) => T::members(tag, SeqAccessDeserializer::new(sequence)),
+                None => Err(Error::custom("the type must come first")),
+            }
+        }
     }
 
-    deserializer.deserialize_map(Map(PhantomData))
+    deserializer.deserialize_any(Map(PhantomData))
 }
 
 #[cfg(test)]
@@ -65,5 +73,21 @@ mod tests {
         assert!(read(&[tag]).unwrap_err().contains("initial_delay_ms"));
         assert!(read(&[("type", "never"), delay]).unwrap_err().contains("never"));
         assert!(read(&[]).is_err());
+    }
+
+    #[test]
+    fn members_by_position_follow_the_tag() {
+        let read = |packed: &[u8]| rmp_serde::from_slice::<TriggerSpec>(packed);
+        let packed = rmp_serde::to_vec(&("one_time", 5)).unwrap();
+        assert_eq!(read(&packed).unwrap(), TriggerSpec::OneTime { initial_delay_ms: 5 });
+        for (wrong, why) in [
+            (rmp_serde::to_vec(&("never", 5)).unwrap(), "never"),
+            (rmp_serde::to_vec(&("one_time",)).unwrap(), "invalid length"),
+            (rmp_serde::to_vec(&("one_time", 5, 6)).unwrap(), "length"),
+            (rmp_serde::to_vec::<[u8]>(&[]).unwrap(), "must come first"),
+        ] {
+            let error = read(&wrong).unwrap_err().to_string();
+            assert!(error.contains(why), "{error}");
+        }
     }
 }

@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::known::KnownCallbacks;
@@ -62,12 +63,12 @@ pub(super) struct Admission {
 
 impl Admission {
     /// Checks one encoded specification. Opens the file of an upload, which may take for ever.
-    pub(super) fn admit(&self, encoded: &[u8]) -> Result<NewTask, Fault> {
+    pub(super) fn admit(&self, encoded: &Bytes) -> Result<NewTask, Fault> {
         self.judge(encoded, read(encoded)?)
     }
 
     /// As `admit`, where it takes microseconds: `None` where a file has to be opened, or much to be read.
-    pub(super) fn admit_at_once(&self, encoded: &[u8]) -> Option<Result<NewTask, Fault>> {
+    pub(super) fn admit_at_once(&self, encoded: &Bytes) -> Option<Result<NewTask, Fault>> {
         if encoded.len() > AT_ONCE_BYTES_MAX {
             return None;
         }
@@ -78,7 +79,7 @@ impl Admission {
         }
     }
 
-    fn judge(&self, encoded: &[u8], spec: TaskSpec) -> Result<NewTask, Fault> {
+    fn judge(&self, encoded: &Bytes, spec: TaskSpec) -> Result<NewTask, Fault> {
         check_name("task_id", spec.task_id.as_deref())?;
         check_name("tag", spec.tag.as_deref())?;
         check_retry(&spec.retry)?;
@@ -93,7 +94,7 @@ impl Admission {
         Ok(NewTask {
             task_id: spec.task_id.map(Into::into),
             tag: spec.tag.map(Into::into),
-            spec: encoded.into(),
+            spec: encoded.clone(),
             admitted: worker.admitted,
             run_at: self.situation.now().wall_ms.saturating_add(delay),
             priority: spec.priority,
@@ -146,7 +147,7 @@ fn read(encoded: &[u8]) -> Result<TaskSpec, Fault> {
         );
         return Err(Fault::invalid("worker", message));
     }
-    rmp_serde::from_slice(encoded)
+    TaskSpec::read(encoded)
         .map_err(|error| Fault::invalid("task", format!("cannot be read: {error}")))
 }
 
@@ -155,7 +156,7 @@ struct Worker {
     lane: LaneId,
     needs: Needs,
     native: bool,
-    admitted: Arc<[u8]>,
+    admitted: Bytes,
 }
 
 fn admit_python(
@@ -176,7 +177,7 @@ fn admit_python(
         lane: lane_of_callback(&python.callback_id),
         needs: constraints.needs(connected),
         native: false,
-        admitted: Arc::default(),
+        admitted: Bytes::new(),
     })
 }
 

@@ -18,8 +18,9 @@ pub type Ticket = u64;
 pub enum Answer {
     /// An encoded value.
     Packed(Vec<u8>),
-    /// What became of the only task of an enqueue: its key, whether it was accepted, and its id.
-    Scheduled(TaskKey, bool, String),
+    /// What became of the only task of an enqueue: its key, whether it was accepted, and its id, where
+    /// its user chose one.
+    Scheduled(TaskKey, bool, Option<Arc<str>>),
 }
 
 /// The answer to a call, or why there is none.

@@ -11,6 +11,8 @@ use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
 use super::completions::{Completions, Ticket};
 use super::inbox::{Inbox, Op};
 use super::parts::Parts;
@@ -21,9 +23,9 @@ use crate::model::Fault;
 /// A call on its way to the engine loop.
 pub(super) enum Call {
     /// Enqueues of a task each that were made together.
-    Enqueue(Vec<(Ticket, Vec<u8>)>),
+    Enqueue(Vec<(Ticket, Bytes)>),
     /// Some tasks of one enqueue of several, which is yet to be made.
-    Part(Ticket, Vec<Vec<u8>>),
+    Part(Ticket, Vec<Bytes>),
     /// The enqueue whose parts came before.
     EnqueueAll(Ticket),
     /// A part found no room: the whole enqueue is refused, which has been said.
@@ -34,7 +36,7 @@ pub(super) enum Call {
 }
 
 /// Checks one encoded specification at a time; may take for ever.
-pub(super) type Admit = Box<dyn Fn(&[u8]) -> Result<NewTask, Fault> + Send + Sync>;
+pub(super) type Admit = Box<dyn Fn(&Bytes) -> Result<NewTask, Fault> + Send + Sync>;
 
 /// How long a file may take to open before its enqueue is refused.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
@@ -94,13 +96,13 @@ enum Place {
 /// What an enqueue brings at once.
 enum Specs {
     /// Its only task.
-    Alone(Vec<u8>),
+    Alone(Bytes),
     /// Some of several, after so many others.
-    Part(usize, Vec<Vec<u8>>),
+    Part(usize, Vec<Bytes>),
 }
 
 impl Specs {
-    fn as_slice(&self) -> &[Vec<u8>] {
+    fn as_slice(&self) -> &[Bytes] {
         match self {
             Self::Alone(spec) => slice::from_ref(spec),
             Self::Part(_, specs) => specs,
@@ -322,8 +324,8 @@ mod tests {
         NewTask {
             task_id: None,
             tag: None,
-            spec: Arc::default(),
-            admitted: Arc::default(),
+            spec: Bytes::new(),
+            admitted: Bytes::new(),
             run_at: 0,
             priority: 0,
             attempts_max: 1,
@@ -347,8 +349,8 @@ mod tests {
         let (calls, arrivals) = channel();
         let (open, opened) = channel();
         let opened = Mutex::new(opened);
-        let admit = move |spec: &[u8]| {
-            match spec {
+        let admit = move |spec: &Bytes| {
+            match &**spec {
                 b"hangs" => opened.lock().unwrap().recv().unwrap_or_default(),
                 b"slow" => std::thread::sleep(SLOW),
                 _ => {}
@@ -363,14 +365,20 @@ mod tests {
     impl Scene {
         fn enqueue(&self, specs: &[(Ticket, &[u8])]) {
             self.desk.inbox().reserve(specs.len()).unwrap();
-            let enqueues = specs.iter().map(|(ticket, spec)| (*ticket, spec.to_vec())).collect();
+            let enqueues = specs
+                .iter()
+                .map(|(ticket, spec)| (*ticket, Bytes::copy_from_slice(spec)))
+                .collect();
             self.send(Call::Enqueue(enqueues));
         }
 
         fn enqueue_all(&self, ticket: Ticket, parts: &[&[&[u8]]]) {
             for part in parts {
                 self.desk.inbox().reserve(part.len()).unwrap();
-                self.send(Call::Part(ticket, part.iter().map(|spec| spec.to_vec()).collect()));
+                self.send(Call::Part(
+                    ticket,
+                    part.iter().map(|spec| Bytes::copy_from_slice(spec)).collect(),
+                ));
             }
             self.send(Call::EnqueueAll(ticket));
         }
@@ -452,7 +460,7 @@ mod tests {
         let scene = scene(BORNE);
         let send_part = |ticket| {
             scene.desk.inbox().reserve(3).unwrap();
-            scene.send(Call::Part(ticket, vec![b"a".to_vec(); 3]));
+            scene.send(Call::Part(ticket, vec![Bytes::from_static(b"a"); 3]));
         };
         send_part(1);
         scene.send(Call::Abandon(1));

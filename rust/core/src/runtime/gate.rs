@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc::{SendError, Sender, channel};
 
+use bytes::Bytes;
+
 use super::admission::Admission;
 use super::completions::{Completions, Ticket};
 use super::desk::{Call, Desk, PATIENCE};
@@ -14,7 +16,7 @@ use super::watch::Watch;
 use crate::model::{Fault, FaultCode};
 
 /// A task to store, and the call that asks for it.
-type Enqueue = (Ticket, Vec<u8>);
+type Enqueue = (Ticket, Bytes);
 
 /// Where calls are handed in.
 pub(super) struct Gate {
@@ -31,7 +33,7 @@ impl Gate {
         let (calls, arrivals) = channel();
         let admission = Arc::new(admission);
         let at_desk = Arc::clone(&admission);
-        let admit = Box::new(move |spec: &[u8]| at_desk.admit(spec));
+        let admit = Box::new(move |spec: &Bytes| at_desk.admit(spec));
         let desk = Arc::new(Desk::new(admit, PATIENCE, arrivals, watch));
         Self { calls, desk, admission, inbox, completions }
     }
@@ -79,13 +81,14 @@ impl Gate {
         self.inbox.push_all(admitted);
     }
 
+    #[expect(clippy::result_large_err, reason = "what was not sent comes back")]
     fn send(&self, call: Call) -> Result<(), SendError<Call>> {
         self.desk.expect();
         self.calls.send(call)
     }
 
     /// Tasks of an enqueue that is made later, under that ticket. A refusal answers it.
-    pub(super) fn enqueue_part(&self, ticket: Ticket, specs: Vec<Vec<u8>>) {
+    pub(super) fn enqueue_part(&self, ticket: Ticket, specs: Vec<Bytes>) {
         match self.inbox.reserve(specs.len()) {
             Ok(()) => drop(self.send(Call::Part(ticket, specs))),
             Err(waiting) => {
@@ -164,7 +167,7 @@ mod tests {
         Gate::new(admission, watch)
     }
 
-    fn python(callback: &str, bytes: usize) -> Vec<u8> {
+    fn python(callback: &str, bytes: usize) -> Bytes {
         let spec = TaskSpec {
             task_id: None,
             worker: WorkerSpec::Python(PythonSpec {
@@ -183,7 +186,7 @@ mod tests {
             tag: None,
             priority: 0,
         };
-        rmp_serde::to_vec_named(&spec).unwrap()
+        rmp_serde::to_vec(&spec).unwrap().into()
     }
 
     impl Gate {

@@ -57,11 +57,18 @@ impl Op {
 /// At most this many tasks wait to be stored, from their enqueue to the transaction that takes them.
 pub(super) const BACKLOG_MAX: usize = 1_000_000;
 
+#[derive(Debug, Default)]
+struct Queue {
+    ops: VecDeque<Op>,
+    /// Whether the loop sleeps, and nobody has woken it yet: a wake-up is a system call.
+    is_awaited: bool,
+}
+
 /// The loop's queue.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     // LOCKING: held for a push or a take.
-    queue: Mutex<VecDeque<Op>>,
+    queue: Mutex<Queue>,
     arrived: Condvar,
     backlog: AtomicUsize,
 }
@@ -92,10 +99,10 @@ impl Inbox {
             return;
         }
         let mut queue = self.lock();
-        let was_empty = queue.is_empty();
-        queue.extend(ops);
+        let wake = std::mem::take(&mut queue.is_awaited);
+        queue.ops.extend(ops);
         drop(queue);
-        if was_empty {
+        if wake {
             self.arrived.notify_one();
         }
     }
@@ -104,21 +111,23 @@ impl Inbox {
     pub(super) fn put_back(&self, again: Vec<Op>) {
         let mut queue = self.lock();
         for op in again.into_iter().rev() {
-            queue.push_front(op);
+            queue.ops.push_front(op);
         }
     }
 
     /// What has arrived, until it stores `max` tasks or more; waits for the first until the time-out.
     pub(super) fn take(&self, max: usize, timeout: Duration) -> Vec<Op> {
         let mut queue = self.lock();
-        if queue.is_empty() {
+        if queue.ops.is_empty() {
+            queue.is_awaited = true;
             let woken = self.arrived.wait_timeout(queue, timeout);
             queue = woken.unwrap_or_else(PoisonError::into_inner).0;
+            queue.is_awaited = false;
         }
-        let mut taken = Vec::with_capacity(queue.len().min(max));
+        let mut taken = Vec::with_capacity(queue.ops.len().min(max));
         let (mut weight, mut tasks) = (0, 0);
         while weight < max
-            && let Some(op) = queue.pop_front()
+            && let Some(op) = queue.ops.pop_front()
         {
             weight += op.weight();
             tasks += op.tasks();
@@ -129,7 +138,7 @@ impl Inbox {
         taken
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Op>> {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -33,6 +33,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, TryLockError, Weak};
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::engine::Limits;
 use crate::model::{Clock, Fault, FaultCode, Outcome, TaskKey};
 use crate::schedule::Needs;
@@ -187,12 +189,12 @@ impl Runtime {
     }
 
     /// Stores a task for each ticket.
-    pub fn enqueue(&self, enqueues: Vec<(Ticket, Vec<u8>)>) {
+    pub fn enqueue(&self, enqueues: Vec<(Ticket, Bytes)>) {
         self.gate.enqueue(enqueues);
     }
 
     /// Some tasks of an enqueue of several, which are admitted as they come.
-    pub fn enqueue_part(&self, ticket: Ticket, specs: Vec<Vec<u8>>) {
+    pub fn enqueue_part(&self, ticket: Ticket, specs: Vec<Bytes>) {
         self.gate.enqueue_part(ticket, specs);
     }
 

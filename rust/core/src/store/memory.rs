@@ -84,12 +84,7 @@ impl Tables {
         if self.bodies.contains_key(&live.key) {
             return Err(StoreError::Internal(format!("task {} is there already", live.key)));
         }
-        let body = Body {
-            task_id: task.task_id.clone(),
-            tag: task.tag.clone(),
-            spec: task.spec.clone(),
-            admitted: task.admitted.clone(),
-        };
+        let body = Body::of(task);
         if let Some(task_id) = &task.task_id {
             let before = self.names.insert(task_id.to_string(), live.key);
             undo.push(Undo::Named(task_id.to_string(), before));

@@ -12,7 +12,9 @@ pub mod sqlite;
 
 use std::sync::Arc;
 
-use crate::engine::{Effect, Live};
+use bytes::Bytes;
+
+use crate::engine::{Effect, Live, NewTask};
 use crate::model::{Epoch, TaskKey, UnixMillis};
 pub use error::StoreError;
 
@@ -24,9 +26,21 @@ pub struct Body {
     /// The user's label.
     pub tag: Option<Arc<str>>,
     /// The specification, byte for byte.
-    pub spec: Arc<[u8]>,
+    pub spec: Bytes,
     /// What admission found out.
-    pub admitted: Arc<[u8]>,
+    pub admitted: Bytes,
+}
+
+impl Body {
+    /// Of a task that is being stored.
+    fn of(task: &NewTask) -> Self {
+        Self {
+            task_id: task.task_id.clone(),
+            tag: task.tag.clone(),
+            spec: task.spec.clone(),
+            admitted: task.admitted.clone(),
+        }
+    }
 }
 
 /// Which live tasks are meant.
@@ -117,6 +131,11 @@ pub fn generated_id(key: TaskKey) -> String {
     id.push_str(GENERATED);
     id.extend((0..DIGITS_OF_ID).rev().map(digit));
     id
+}
+
+/// The id that a task is known by: the one its user chose, or the generated one.
+pub fn id_of(key: TaskKey, chosen: Option<&str>) -> String {
+    chosen.map_or_else(|| generated_id(key), str::to_owned)
 }
 
 /// The key behind a generated id, or `None` if it is not one: 13 digits can say more than a key.

@@ -87,7 +87,7 @@ pub fn new_task() -> NewTask {
     NewTask {
         task_id: None,
         tag: None,
-        spec: rmp_serde::to_vec_named(&spec).unwrap().into(),
+        spec: rmp_serde::to_vec(&spec).unwrap().into(),
         admitted: vec![2, 3].into(),
         run_at: 1_000,
         priority: 5,

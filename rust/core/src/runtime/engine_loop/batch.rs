@@ -1,9 +1,9 @@
 //! One transaction: what has arrived is decided in order, and stored.
 
 use std::slice;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustc_hash::FxHashMap;
 use serde_bytes::ByteBuf;
 
 use super::EngineLoop;
@@ -14,7 +14,7 @@ use crate::runtime::completions::{self, Reply};
 use crate::runtime::inbox::Op;
 use crate::runtime::progress_board::Held;
 use crate::runtime::replies::pack;
-use crate::store::{Body, Selection, Store, StoreError, generated_id, next_key};
+use crate::store::{Selection, Store, StoreError, id_of, next_key};
 
 impl EngineLoop {
     /// One transaction. What it leads to happens only once it is on disk.
@@ -37,7 +37,6 @@ impl EngineLoop {
         self.foreign_news()?;
         // Others may have taken keys since our last transaction.
         self.last_key = 0;
-        let mut fresh = FxHashMap::default();
         let mut effects = Vec::new();
         for key in self.parts.store.foreign_changes()? {
             if self.epoch != 0 {
@@ -49,13 +48,13 @@ impl EngineLoop {
             let input = Input::Progress { key, attempt, percent };
             self.engine.handle(input, now, &mut effects);
         }
-        self.store(&mut effects, &mut fresh, publication)?;
+        self.store(&mut effects, publication)?;
         for op in ops {
             self.decide(op, now, &mut effects, publication)?;
-            self.store(&mut effects, &mut fresh, publication)?;
+            self.store(&mut effects, publication)?;
         }
         self.engine.handle(Input::Tick, now, &mut effects);
-        self.store(&mut effects, &mut fresh, publication)?;
+        self.store(&mut effects, publication)?;
         // Without a change this costs no disk access, and what others did counts as seen.
         self.parts.store.commit()
     }
@@ -172,33 +171,18 @@ impl EngineLoop {
     pub(super) fn store(
         &mut self,
         effects: &mut Vec<Effect>,
-        fresh: &mut FxHashMap<TaskKey, Body>,
         publication: &mut Publication,
     ) -> Result<(), StoreError> {
         self.parts.store.apply(effects)?;
         for effect in effects.drain(..) {
             match effect {
                 Effect::Start { key, attempt, mark_percent, .. } => {
-                    let body = match fresh.remove(&key) {
-                        Some(body) => Some(body),
-                        None => self.parts.store.body(key)?,
-                    };
+                    let body = self.parts.store.body(key)?;
                     let claim = Claim { key, number: attempt, mark_percent, body };
                     publication.actions.push(Action::Start(claim));
                 }
                 Effect::Stop { key, attempt: number, why } => {
                     publication.actions.push(Action::Stop { key, number, why });
-                }
-                Effect::Insert { live, task, .. } => {
-                    fresh.insert(
-                        live.key,
-                        Body {
-                            task_id: task.task_id,
-                            tag: task.tag,
-                            spec: task.spec,
-                            admitted: task.admitted,
-                        },
-                    );
                 }
                 Effect::Finish { key, status, attempt, .. } => {
                     publication.ended.push(key);
@@ -207,7 +191,7 @@ impl EngineLoop {
                     }
                 }
                 Effect::Record { .. } => publication.news = true,
-                Effect::Update(_) => {}
+                Effect::Insert { .. } | Effect::Update(_) => {}
             }
         }
         Ok(())
@@ -236,8 +220,8 @@ const COUNT_AGAIN: Duration = Duration::from_secs(1);
 /// So many tasks are answered for in one piece, which whoever reads it can take in between.
 const PAGE: usize = 256;
 
-/// What is told of a new task: its key, whether it was accepted, and its id.
-type Row = (TaskKey, bool, String);
+/// What is told of a new task: its key, whether it was accepted, and its id, where one was chosen.
+type Row = (TaskKey, bool, Option<Arc<str>>);
 
 fn rows(answer: Answer, tasks: &[NewTask]) -> Result<Vec<Row>, Fault> {
     match answer {
@@ -247,8 +231,7 @@ fn rows(answer: Answer, tasks: &[NewTask]) -> Result<Vec<Row>, Fault> {
                     Scheduled::Accepted(key) => (key, true),
                     Scheduled::Kept(key) => (key, false),
                 };
-                let id = task.task_id.as_deref();
-                (key, accepted, id.map_or_else(|| generated_id(key), str::to_owned))
+                (key, accepted, task.task_id.clone())
             };
             Ok(scheduled.into_iter().zip(tasks).map(row).collect())
         }
@@ -269,7 +252,11 @@ fn only(rows: Vec<Row>) -> Reply {
 
 /// The answer to an enqueue of several: encoded pages.
 fn pages(rows: &[Row]) -> Reply {
-    let page = |rows: &[Row]| rmp_serde::to_vec_named(&rows).map(ByteBuf::from);
+    let named = |(key, accepted, id): &Row| (*key, *accepted, id_of(*key, id.as_deref()));
+    let page = |rows: &[Row]| {
+        let rows: Vec<_> = rows.iter().map(named).collect();
+        rmp_serde::to_vec_named(&rows).map(ByteBuf::from)
+    };
     let pages = rows.chunks(PAGE).map(page).collect::<Result<Vec<_>, _>>();
     pack(&pages.map_err(|error| Fault::new(FaultCode::Internal, "", error.to_string()))?)
 }

@@ -81,7 +81,7 @@ impl EngineLoop {
         let mut publication = Publication::default();
         self.stop_lost(&rows, epoch, &mut publication);
         let mut effects = engine.recover(rows, now);
-        self.store(&mut effects, &mut FxHashMap::default(), &mut publication)?;
+        self.store(&mut effects, &mut publication)?;
         self.parts.store.commit()?;
         self.engine = engine;
         self.epoch = epoch;

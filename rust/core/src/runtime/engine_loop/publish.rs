@@ -8,7 +8,7 @@ use crate::runtime::completions::{Reply, Ticket};
 use crate::runtime::inbox::Op;
 use crate::runtime::launcher::Attempt;
 use crate::runtime::progress_board::Held;
-use crate::store::{Body, generated_id};
+use crate::store::{Body, id_of};
 
 /// What one batch leads to, once it is on disk.
 #[derive(Default)]
@@ -45,9 +45,9 @@ impl Claim {
     fn attempt(self) -> Result<Attempt, String> {
         let Self { key, number, mark_percent, body } = self;
         let body = body.ok_or("Unknown error: the stored task has lost its body")?;
-        let spec: TaskSpec = rmp_serde::from_slice(&body.spec)
+        let spec: TaskSpec = TaskSpec::read(&body.spec)
             .map_err(|error| format!("Unknown error: the stored task cannot be read ({error})"))?;
-        let task_id = body.task_id.as_deref().map_or_else(|| generated_id(key), str::to_owned);
+        let task_id = id_of(key, body.task_id.as_deref());
         Ok(Attempt { key, number, mark_percent, task_id, spec, body })
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::Connection;
 
-use super::super::StoreError;
+use super::super::{Body, StoreError};
 use super::bulk::Bulk;
 use super::rows::{LIVE_COLUMNS, bind_live, sql_key, update_live, write_live};
 use crate::engine::{Live, NewTask};
@@ -63,6 +63,7 @@ pub(super) enum Made<'a> {
 
 /// The gathered rows, and the statements that write them.
 pub(super) struct Gathered {
+    /// In order of their keys.
     tasks: Vec<TaskRow>,
     ends: Vec<DoneRow>,
     events: Vec<EventRow>,
@@ -97,7 +98,9 @@ impl Gathered {
 
     pub(super) fn task(&mut self, row: TaskRow, live: Live) {
         self.changes.insert(row.key, Change::Insert(live));
-        self.tasks.push(row);
+        // Nearly always the last.
+        let at = self.tasks.partition_point(|before| before.key < row.key);
+        self.tasks.insert(at, row);
     }
 
     pub(super) fn live(&mut self, live: &Live) {
@@ -128,6 +131,12 @@ impl Gathered {
             Some(Change::Insert(live) | Change::Update(live)) => Made::Live(live),
             Some(Change::Delete) => Made::Gone,
         }
+    }
+
+    /// The body of a new task whose row is not written yet.
+    pub(super) fn body_of(&self, key: TaskKey) -> Option<Body> {
+        let at = self.tasks.binary_search_by_key(&key, |row| row.key).ok()?;
+        self.tasks.get(at).map(|row| Body::of(&row.task))
     }
 
     /// Writes everything.

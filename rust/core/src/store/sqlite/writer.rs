@@ -294,7 +294,9 @@ impl Store for SqliteStore {
     }
 
     fn body(&mut self, key: TaskKey) -> Result<Option<Body>, StoreError> {
-        self.gathered.write_fixed(&self.connection)?;
+        if let Some(body) = self.gathered.body_of(key) {
+            return Ok(Some(body));
+        }
         let mut statement = self
             .connection
             .prepare_cached("SELECT task_id, tag, spec, admitted FROM task WHERE key=?1")?;
