@@ -98,7 +98,8 @@ class Bridge:
 
     def enqueue(self, spec: bytes) -> asyncio.Future[Scheduled]:
         """Stores a task. What is enqueued in one turn of the loop crosses together."""
-        self.check()
+        if self._refusal is not None or get_running_loop() is not self._loop:
+            self.check()
         ticket = next(self._tickets)
         future: asyncio.Future[Scheduled] = self._loop.create_future()
         self._waiting[ticket] = future

@@ -225,7 +225,8 @@ class WorkManager(Reads):
         spec = described(
             task_id, worker, trigger, constraints, existing_policy, retry, tag, priority
         )
-        return TaskHandle(*await queries.bridge.enqueue(encode(spec)), queries)
+        key, accepted, known_as = await queries.bridge.enqueue(encode(spec))
+        return TaskHandle(key, accepted, known_as, queries)
 
     async def enqueue_all(self, tasks: Iterable[Task]) -> list[TaskHandle]:
         """Stores many tasks in one transaction: all of them or none. The handles keep the order.

@@ -16,7 +16,7 @@ use crate::model::spec::{
     BodyKind, ConstraintsSpec, HttpUploadSpec, NetworkType, PythonSpec, RetrySpec, TaskSpec,
     WorkerSpec,
 };
-use crate::model::{Fault, FaultCode};
+use crate::model::{Fault, FaultCode, UnixMillis};
 use crate::multipart::{Boundary, Encoder, Escape, Part};
 use crate::schedule::{LaneId, Needs};
 use crate::source::{Fingerprint, PathPolicy, Source, SourceError};
@@ -57,29 +57,38 @@ pub(super) struct Admission {
     pub(super) allow_http: bool,
     /// Which callbacks may be named.
     pub(super) callbacks: KnownCallbacks,
-    /// From when delays count.
+    /// Has the clock.
     pub(super) situation: Arc<SharedSituation>,
 }
 
 impl Admission {
     /// Checks one encoded specification. Opens the file of an upload, which may take for ever.
     pub(super) fn admit(&self, encoded: &Bytes) -> Result<NewTask, Fault> {
-        self.judge(encoded, read(encoded)?)
+        self.judge(encoded, read(encoded)?, self.now_ms())
     }
 
     /// As `admit`, where it takes microseconds: `None` where a file has to be opened, or much to be read.
-    pub(super) fn admit_at_once(&self, encoded: &Bytes) -> Option<Result<NewTask, Fault>> {
+    pub(super) fn admit_at_once(
+        &self,
+        encoded: &Bytes,
+        now_ms: UnixMillis,
+    ) -> Option<Result<NewTask, Fault>> {
         if encoded.len() > AT_ONCE_BYTES_MAX {
             return None;
         }
         match read(encoded) {
             Ok(TaskSpec { worker: WorkerSpec::HttpUpload(_), .. }) => None,
-            Ok(spec) => Some(self.judge(encoded, spec)),
+            Ok(spec) => Some(self.judge(encoded, spec, now_ms)),
             Err(fault) => Some(Err(fault)),
         }
     }
 
-    fn judge(&self, encoded: &Bytes, spec: TaskSpec) -> Result<NewTask, Fault> {
+    /// From when delays count.
+    pub(super) fn now_ms(&self) -> UnixMillis {
+        self.situation.now().wall_ms
+    }
+
+    fn judge(&self, encoded: &Bytes, spec: TaskSpec, now_ms: UnixMillis) -> Result<NewTask, Fault> {
         check_name("task_id", spec.task_id.as_deref())?;
         check_name("tag", spec.tag.as_deref())?;
         check_retry(&spec.retry)?;
@@ -96,7 +105,7 @@ impl Admission {
             tag: spec.tag.map(Into::into),
             spec: encoded.clone(),
             admitted: worker.admitted,
-            run_at: self.situation.now().wall_ms.saturating_add(delay),
+            run_at: now_ms.saturating_add(delay),
             priority: spec.priority,
             attempts_max: spec.retry.max_retries.saturating_add(1),
             lane: worker.lane,

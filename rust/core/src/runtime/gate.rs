@@ -64,9 +64,10 @@ impl Gate {
 
     /// Admits those before the first that has to open a file.
     fn admit_at_once(&self, enqueues: &mut VecDeque<Enqueue>) {
+        let now_ms = self.admission.now_ms();
         let mut admitted = Vec::with_capacity(enqueues.len());
         while let Some((ticket, spec)) = enqueues.front() {
-            match self.admission.admit_at_once(spec) {
+            match self.admission.admit_at_once(spec, now_ms) {
                 Some(Ok(task)) => {
                     admitted.push(Op::Enqueue { ticket: *ticket, task });
                 }

@@ -1,12 +1,13 @@
 //! Which Python callbacks a task may name: registered ones, or any where another process runs them.
 
-use std::collections::HashSet;
 use std::sync::{PoisonError, RwLock};
+
+use rustc_hash::FxHashSet;
 
 /// Which Python callbacks may be named by a task.
 #[derive(Debug)]
 pub struct KnownCallbacks {
-    names: RwLock<HashSet<String>>,
+    names: RwLock<FxHashSet<String>>,
     elsewhere: bool,
 }
 

@@ -125,12 +125,12 @@ const KEY_MAX: TaskKey = u64::MAX >> 1;
 pub fn generated_id(key: TaskKey) -> String {
     let digit = |place: u32| {
         let at = usize::try_from((key >> (5 * place)) & 31).unwrap_or_default();
-        char::from(DIGITS.get(at).copied().unwrap_or(b'0'))
+        DIGITS.get(at).copied().unwrap_or(b'0')
     };
-    let mut id = String::with_capacity(16);
-    id.push_str(GENERATED);
+    let mut id = Vec::with_capacity(16);
+    id.extend_from_slice(GENERATED.as_bytes());
     id.extend((0..DIGITS_OF_ID).rev().map(digit));
-    id
+    String::from_utf8(id).unwrap_or_default()
 }
 
 /// The id that a task is known by: the one its user chose, or the generated one.
