@@ -53,6 +53,7 @@ over_every_store!(
     a_selection_means_live_tasks_in_order_of_key,
     every_live_row_comes_in_order_of_key,
     a_body_comes_back_byte_for_byte,
+    a_body_is_there_in_the_transaction_that_brings_it,
     every_field_of_a_row_comes_back,
     the_last_key_counts_ended_tasks_too,
     an_epoch_is_never_given_twice,
@@ -231,6 +232,22 @@ fn a_body_comes_back_byte_for_byte(store: &mut dyn Store) {
     assert_eq!((body.task_id, body.tag), (task.task_id, task.tag));
     assert_eq!((body.spec, body.admitted), (task.spec, task.admitted));
     assert_eq!(store.body(2).unwrap(), None);
+    store.rollback();
+}
+
+fn a_body_is_there_in_the_transaction_that_brings_it(store: &mut dyn Store) {
+    store.begin().unwrap();
+    let spec = |key: u8| vec![key; 3];
+    for key in [8, 3, 5] {
+        let task = kit::NewTask { spec: spec(key).into(), ..kit::new_task() };
+        store.apply(&[insert(live(key.into()), task)]).unwrap();
+        assert_eq!(store.body(key.into()).unwrap().unwrap().spec, spec(key));
+    }
+    store.each_live(&mut |_| ()).unwrap();
+    for key in [3, 5, 8] {
+        assert_eq!(store.body(key.into()).unwrap().unwrap().spec, spec(key));
+    }
+    assert_eq!(store.body(4).unwrap(), None);
     store.rollback();
 }
 

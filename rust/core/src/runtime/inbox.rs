@@ -145,6 +145,9 @@ impl Inbox {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::time::Instant;
+
     use super::*;
 
     #[test]
@@ -154,6 +157,24 @@ mod tests {
         assert_eq!(inbox.take(3, Duration::ZERO).len(), 3);
         assert_eq!(inbox.take(3, Duration::ZERO).len(), 2);
         assert!(inbox.take(3, Duration::ZERO).is_empty());
+    }
+
+    #[test]
+    fn a_push_wakes_the_loop_that_waits_every_time() {
+        const LONG: Duration = Duration::from_secs(50);
+        let inbox = Arc::new(Inbox::default());
+        let (at_loop, began) = (Arc::clone(&inbox), Instant::now());
+        let engine = std::thread::spawn(move || {
+            (0..100).map(|_| at_loop.take(1, LONG).len()).sum::<usize>()
+        });
+        for ticket in 0..100 {
+            inbox.push(Op::Drain { ticket });
+            while !inbox.lock().ops.is_empty() {
+                std::thread::yield_now();
+            }
+        }
+        assert_eq!(engine.join().unwrap(), 100);
+        assert!(began.elapsed() < LONG);
     }
 
     #[test]
