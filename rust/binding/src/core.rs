@@ -284,12 +284,22 @@ impl PyCore {
     }
 }
 
-/// Copies of byte strings that share one allocation: what one thread asks for and another gives back has
-/// both wait at the allocator's lock.
+/// Longer strings (16 KiB) have a piece of their own, so that none is kept for long by a short neighbour.
+const SHARED_BYTES_MAX: usize = 16 * 1024;
+
+/// Copies of byte strings; the short ones share one allocation. What one thread asks for and another gives
+/// back, one by one, has both wait at the allocator's lock.
 fn in_one_piece(parts: &[Bound<'_, PyBytes>]) -> impl Iterator<Item = Bytes> {
-    let mut piece = BytesMut::with_capacity(parts.iter().map(|part| part.as_bytes().len()).sum());
+    let is_shared = |part: &&[u8]| part.len() <= SHARED_BYTES_MAX;
+    let shared =
+        parts.iter().map(PyBytesMethods::as_bytes).filter(is_shared).map(<[u8]>::len).sum();
+    let mut piece = BytesMut::with_capacity(shared);
     parts.iter().map(move |part| {
-        piece.extend_from_slice(part.as_bytes());
+        let part = part.as_bytes();
+        if !is_shared(&part) {
+            return Bytes::copy_from_slice(part);
+        }
+        piece.extend_from_slice(part);
         piece.split().freeze()
     })
 }
