@@ -83,7 +83,8 @@ impl Gathered {
             changes: BTreeMap::new(),
             into_task: Bulk::new("task", "key,task_id,tag,created_at,first_seq,spec,admitted"),
             into_done: Bulk::new("done", "key,status,finished_at,attempt,end_seq,success,failure"),
-            into_event: Bulk::new("event", "seq,at,kind,key,detail"),
+            // SQLite counts `seq` by itself, and so need not look whether a number is taken.
+            into_event: Bulk::new("event", "at,kind,key,detail"),
             into_live: Bulk::new("live", LIVE_COLUMNS),
         }
     }
@@ -168,12 +169,17 @@ impl Gathered {
         })?;
         self.ends.clear();
         self.into_event.add(connection, &self.events, |row, to| {
-            to.put(row.seq)?;
             to.put(row.at)?;
             to.put(row.kind.code())?;
             to.put(sql_key(row.key)?)?;
             Ok(to.put(row.detail.as_deref())?)
         })?;
+        // Others have been told these numbers, in `first_seq` and `end_seq`.
+        if let Some(last) = self.events.last()
+            && connection.last_insert_rowid() != last.seq
+        {
+            return Err(StoreError::Internal(format!("event {} has another number", last.seq)));
+        }
         self.events.clear();
         Ok(())
     }
