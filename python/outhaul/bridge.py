@@ -221,11 +221,13 @@ class Bridge:
         replies, callbacks, secrets, stops, errors = self.core.poll(BATCH_MAX)
         waiting = self._waiting
         for ticket, answer, refusal in replies:
-            if ticket == EVERYBODY and refusal is not None:
-                self._break(from_core(*refusal))
-                break
             future = waiting.pop(ticket, None)
-            if future is None or future.done():
+            if future is None:
+                if ticket == EVERYBODY and refusal is not None:
+                    self._break(from_core(*refusal))
+                    break
+                continue
+            if future.done():
                 continue
             if answer is not None:
                 future.set_result(answer)
