@@ -39,6 +39,9 @@ CallbackRequest = tuple[int, int, str, bytes, str]
 Scheduled = tuple[int, bool, str]
 """Key, whether it was accepted, task id."""
 
+Reply = tuple[int, Any, tuple[str, str, str] | None]
+"""Ticket, and the answer or the code, argument and message of the refusal."""
+
 SecretNames = list[tuple[SecretSource, str, str]]
 """Source, name and prefix of each."""
 
@@ -219,6 +222,17 @@ class Bridge:
 
     def _drain(self) -> None:
         replies, callbacks, secrets, stops, errors = self.core.poll(BATCH_MAX)
+        self._answer(replies)
+        for request in callbacks:
+            self._work.run(request)
+        for wanted in secrets:
+            self._work.resolve(*wanted)
+        for stop in stops:
+            self._work.stop(*stop)
+        for error in errors:
+            _LOG.error("%s", error)
+
+    def _answer(self, replies: Iterable[Reply]) -> None:
         waiting = self._waiting
         for ticket, answer, refusal in replies:
             future = waiting.pop(ticket, None)
@@ -233,14 +247,6 @@ class Bridge:
                 future.set_result(answer)
             elif refusal is not None:
                 future.set_exception(from_core(*refusal))
-        for request in callbacks:
-            self._work.run(request)
-        for wanted in secrets:
-            self._work.resolve(*wanted)
-        for stop in stops:
-            self._work.stop(*stop)
-        for error in errors:
-            _LOG.error("%s", error)
 
 
 def _after_fork() -> None:

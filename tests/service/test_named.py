@@ -5,7 +5,16 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from outhaul import NativeWorker, RetryPolicy, Secret, Task, TaskTrigger, wire
+from outhaul import (
+    Constraints,
+    ExistingTaskPolicy,
+    NativeWorker,
+    RetryPolicy,
+    Secret,
+    Task,
+    TaskTrigger,
+    wire,
+)
 from outhaul.service import named
 from outhaul.wire import SecretRef
 
@@ -41,14 +50,17 @@ def test_a_task_comes_back_from_its_names_as_it_was() -> None:
         "a",
         worker,
         trigger=TaskTrigger.one_time(5),
+        constraints=Constraints(battery_not_low=True),
+        existing_policy=ExistingTaskPolicy.REPLACE,
         retry=RetryPolicy(max_retries=0),
         tag="t",
         priority=-1,
     )
-    there = named.by_name(task.wire)
-    assert isinstance(there.worker, named.HttpUploadSpec)
-    assert isinstance(there.worker.headers, list)
-    assert isinstance(there.worker.headers[0][1], named.SecretRef)
-    back = named.by_position(there)
+    assert isinstance(task.wire.worker, wire.HttpUploadSpec)
+    upload = named.upload_by_name(task.wire.worker)
+    assert isinstance(upload.headers, list)
+    assert isinstance(upload.headers[0][1], named.SecretRef)
+    there = named.by_name(task.wire, upload)
+    back = named.by_position(there, named.upload_by_position(upload))
     assert back == task.wire
     assert wire.encode(back) == task.encoded()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from functools import lru_cache
+from typing import Any, Final, TypeVar
 
 import msgspec
+from msgspec.structs import asdict
 
 from outhaul import wire
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+_Kind = TypeVar("_Kind", bound=msgspec.Struct)
 
 
 class SecretRef(wire.SecretRef, frozen=True, array_like=False, forbid_unknown_fields=True):
@@ -82,34 +83,48 @@ class NewTask(
     retry: RetrySpec = RetrySpec()
 
 
-_NAMED: Final[dict[type, type[msgspec.Struct]]] = {
-    wire.SecretRef: SecretRef,
-    wire.HttpUploadSpec: HttpUploadSpec,
-    wire.OneTimeSpec: OneTimeSpec,
-    wire.ConstraintsSpec: ConstraintsSpec,
-    wire.RetrySpec: RetrySpec,
-    wire.TaskSpec: NewTask,
-}
-_PLACED: Final = {named: placed for placed, named in _NAMED.items()}
+# Of the members that are Structs themselves: many tasks have few of these.
+_TURNED_MAX: Final = 1024
 
 
-def by_name(spec: wire.TaskSpec) -> NewTask:
-    """A task as JSON has it. What runs a callback stays as it is, since its input is encoded."""
-    return _turned(spec, _NAMED)  # type: ignore[no-any-return]
+def by_name(spec: wire.TaskSpec, worker: HttpUploadSpec | PythonTask) -> NewTask:
+    """A task of the wire as JSON has it, with this worker in the place of its own."""
+    return NewTask(
+        task_id=spec.task_id,
+        worker=worker,
+        trigger=_turned(spec.trigger, OneTimeSpec),
+        constraints=_turned(spec.constraints, ConstraintsSpec),
+        existing_policy=spec.existing_policy,
+        retry=_turned(spec.retry, RetrySpec),
+        tag=spec.tag,
+        priority=spec.priority,
+    )
 
 
-def by_position(task: NewTask) -> wire.TaskSpec:
-    """A task as the wire has it. What runs a callback stays as it is, since its input is not."""
-    return _turned(task, _PLACED)  # type: ignore[no-any-return]
+def by_position(task: NewTask, worker: wire.HttpUploadSpec | wire.PythonSpec) -> wire.TaskSpec:
+    """A task in JSON as the wire has it, with this worker in the place of its own."""
+    return wire.TaskSpec(
+        task_id=task.task_id,
+        worker=worker,
+        trigger=_turned(task.trigger, wire.OneTimeSpec),
+        constraints=_turned(task.constraints, wire.ConstraintsSpec),
+        existing_policy=task.existing_policy,
+        retry=_turned(task.retry, wire.RetrySpec),
+        tag=task.tag,
+        priority=task.priority,
+    )
 
 
-def _turned(value: Any, kinds: Mapping[type, type[msgspec.Struct]]) -> Any:  # noqa: ANN401 — a member of a Struct
-    kind = kinds.get(type(value))
-    if kind is not None:
-        members = kind.__struct_fields__
-        return kind(**{name: _turned(getattr(value, name), kinds) for name in members})
-    if isinstance(value, dict):
-        return {name: _turned(each, kinds) for name, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(_turned(each, kinds) for each in value)
-    return value
+def upload_by_name(upload: wire.HttpUploadSpec) -> HttpUploadSpec:
+    """An upload of the wire as JSON has it."""
+    return msgspec.convert(upload, HttpUploadSpec, from_attributes=True)
+
+
+def upload_by_position(upload: HttpUploadSpec) -> wire.HttpUploadSpec:
+    """An upload in JSON as the wire has it."""
+    return msgspec.convert(upload, wire.HttpUploadSpec, from_attributes=True)
+
+
+@lru_cache(maxsize=_TURNED_MAX)
+def _turned(member: msgspec.Struct, kind: type[_Kind]) -> _Kind:
+    return kind(**asdict(member))

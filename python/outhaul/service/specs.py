@@ -10,7 +10,14 @@ import msgspec
 from outhaul.errors import InvalidArgumentError, SecurityViolationError
 from outhaul.model import ScheduleResult, TaskRecord, TaskStatus
 from outhaul.queries import PAGE, SEQ_MAX
-from outhaul.service.named import Headers, NewTask, PythonTask, SecretRef, by_position
+from outhaul.service.named import (
+    Headers,
+    NewTask,
+    PythonTask,
+    SecretRef,
+    by_position,
+    upload_by_position,
+)
 from outhaul.service.problems import Refused, undecodable
 from outhaul.tasks import Task
 from outhaul.wire import PythonSpec
@@ -177,7 +184,6 @@ def task(new: NewTask, place: str, *, secrets: Container[tuple[str, str]]) -> Ta
         SecurityViolationError: It names a secret that nobody allowed.
         InvalidArgumentError: The input of its callback cannot be stored.
     """
-    spec = by_position(new)
     if isinstance(new.worker, PythonTask):
         try:
             value = _ENCODER.encode(new.worker.input)
@@ -186,9 +192,9 @@ def task(new: NewTask, place: str, *, secrets: Container[tuple[str, str]]) -> Ta
                 f"cannot be stored: {error}", argument=f"{place}input"
             ) from error
         encoded = PythonSpec(callback_id=new.worker.callback_id, input=value)
-        return Task.from_wire(msgspec.structs.replace(spec, worker=encoded))
+        return Task.from_wire(by_position(new, encoded))
     _check_secrets(new.worker.headers, place, secrets)
-    return Task.from_wire(spec)
+    return Task.from_wire(by_position(new, upload_by_position(new.worker)))
 
 
 def _check_secrets(headers: Headers, place: str, allowed: Container[tuple[str, str]]) -> None:

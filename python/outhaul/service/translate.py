@@ -9,7 +9,7 @@ import msgspec
 from outhaul import errors
 from outhaul.arguments import wrong_type
 from outhaul.errors import AccessDeniedError, InvalidArgumentError, OuthaulError, ServiceError
-from outhaul.service.named import NewTask, PythonTask, by_name
+from outhaul.service.named import NewTask, PythonTask, by_name, upload_by_name
 from outhaul.service.problems import Problem, argument_of
 from outhaul.tasks import Task
 from outhaul.wire import PythonSpec
@@ -30,18 +30,17 @@ def as_json(at: int, task: Task) -> NewTask:
     """
     if not isinstance(task, Task):
         raise wrong_type(f"tasks[{at}]", task, "a Task")
-    new, worker = by_name(task.wire), task.wire.worker
-    if isinstance(worker, PythonSpec):
-        value = msgspec.msgpack.decode(worker.input)
-        if not _survives(value):
-            raise InvalidArgumentError(
-                "cannot go to a server, since JSON would change it: use None, booleans, finite "
-                "numbers, strings, lists, and dicts whose keys are strings",
-                argument=f"tasks[{at}].input",
-            )
-        named = PythonTask(callback_id=worker.callback_id, input=value)
-        return msgspec.structs.replace(new, worker=named)
-    return new
+    worker = task.wire.worker
+    if not isinstance(worker, PythonSpec):
+        return by_name(task.wire, upload_by_name(worker))
+    value = msgspec.msgpack.decode(worker.input)
+    if not _survives(value):
+        raise InvalidArgumentError(
+            "cannot go to a server, since JSON would change it: use None, booleans, finite "
+            "numbers, strings, lists, and dicts whose keys are strings",
+            argument=f"tasks[{at}].input",
+        )
+    return by_name(task.wire, PythonTask(callback_id=worker.callback_id, input=value))
 
 
 def _survives(value: object) -> bool:
