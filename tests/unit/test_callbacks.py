@@ -94,6 +94,28 @@ async def test_it_is_given_the_input_and_its_task(manager: WorkManager) -> None:
     assert ctx.idempotency_key
 
 
+@pytest.mark.parametrize("at_once", [False, True], ids=["one by one", "with one call"])
+async def test_inputs_that_cross_together_stay_apart_however_long_they_are(
+    manager: WorkManager, *, at_once: bool
+) -> None:
+    """The core copies short ones into one piece of memory, and long ones into their own."""
+    inputs = [bytes([at]) * length for at, length in enumerate([1, 20_000, 0, 16_000, 500_000, 7])]
+
+    seen: dict[int, bytes] = {}
+
+    @manager.worker("keep")
+    async def keep(value: bytes, ctx: TaskContext) -> None:
+        seen[ctx.key] = value
+
+    workers = [PythonWorker("keep", value) for value in inputs]
+    if at_once:
+        handles = await manager.enqueue_all(Task(None, worker) for worker in workers)
+    else:
+        handles = await asyncio.gather(*(manager.enqueue(None, worker) for worker in workers))
+    await asyncio.gather(*(task.result() for task in handles))
+    assert [seen[task.key] for task in handles] == inputs
+
+
 async def test_false_means_another_attempt_under_the_same_key(
     manager: WorkManager, clock: FakeClock
 ) -> None:

@@ -168,10 +168,10 @@ mod tests {
             (0..100).map(|_| at_loop.take(1, LONG).len()).sum::<usize>()
         });
         for ticket in 0..100 {
-            inbox.push(Op::Drain { ticket });
-            while !inbox.lock().ops.is_empty() {
+            while !inbox.lock().is_awaited {
                 std::thread::yield_now();
             }
+            inbox.push(Op::Drain { ticket });
         }
         assert_eq!(engine.join().unwrap(), 100);
         assert!(began.elapsed() < LONG);

@@ -45,7 +45,7 @@ impl Claim {
     fn attempt(self) -> Result<Attempt, String> {
         let Self { key, number, mark_percent, body } = self;
         let body = body.ok_or("Unknown error: the stored task has lost its body")?;
-        let spec: TaskSpec = TaskSpec::read(&body.spec)
+        let spec = TaskSpec::read(&body.spec)
             .map_err(|error| format!("Unknown error: the stored task cannot be read ({error})"))?;
         let task_id = id_of(key, body.task_id.as_deref());
         Ok(Attempt { key, number, mark_percent, task_id, spec, body })

@@ -208,3 +208,31 @@ impl Gathered {
         self.into_live.add(connection, &added, bind_live)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_that_would_get_another_number_than_was_told_is_refused() {
+        let connection = Connection::open_in_memory().unwrap();
+        let table = "CREATE TABLE event(
+            seq INTEGER PRIMARY KEY, at INTEGER, kind INTEGER, key INTEGER, detail BLOB)";
+        connection.execute_batch(table).unwrap();
+        let mut gathered = Gathered::new();
+        let mut write = |seq| {
+            gathered.event(EventRow {
+                seq,
+                at: 0,
+                kind: EventKind::Enqueued,
+                key: 1,
+                detail: None,
+            });
+            gathered.write_fixed(&connection)
+        };
+        write(1).unwrap();
+        write(2).unwrap();
+        let refused = write(4).unwrap_err();
+        assert!(refused.to_string().contains("event 4"), "{refused}");
+    }
+}

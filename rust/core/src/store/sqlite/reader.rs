@@ -6,7 +6,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 
 use super::super::record::{Counts, EventRecord, TaskRecord};
-use super::super::{StoreError, generated_id, key_of_generated_id, keys_of_generated_prefix};
+use super::super::{StoreError, id_of, key_of_generated_id, keys_of_generated_prefix};
 use super::open::open_reader;
 use super::rows::{key_at, sql_key, unpack};
 use crate::model::event::EventDetail;
@@ -292,8 +292,9 @@ fn begins_so(prefix: &str, sql: &mut String, values: &mut Vec<Value>) -> Result<
     Ok(())
 }
 
-fn shown_id(task_id: Option<String>, key: TaskKey) -> String {
-    task_id.unwrap_or_else(|| generated_id(key))
+fn id_at(row: &Row<'_>, column: usize, key: TaskKey) -> rusqlite::Result<String> {
+    let chosen: Option<String> = row.get(column)?;
+    Ok(id_of(key, chosen.as_deref()))
 }
 
 fn status_at(row: &Row<'_>, column: usize) -> Result<Option<TaskStatus>, StoreError> {
@@ -331,7 +332,7 @@ fn task_record(row: &Row<'_>, now: Situation) -> Result<TaskRecord, StoreError> 
     let success: Option<Success> = packed_at(row, 12)?;
     let failure: Option<Failure> = packed_at(row, 13)?;
     Ok(TaskRecord {
-        task_id: shown_id(row.get(1)?, key),
+        task_id: id_at(row, 1, key)?,
         key,
         status: status.name(),
         tag: row.get(2)?,
@@ -378,7 +379,7 @@ fn event_record(row: &Row<'_>) -> Result<EventRecord, StoreError> {
         kind,
         key,
         detail: packed_at::<EventDetail>(row, 4)?.unwrap_or_default(),
-        task_id: shown_id(row.get(5)?, key),
+        task_id: id_at(row, 5, key)?,
         tag: row.get(6)?,
         result: packed_at(row, 7)?,
     })
