@@ -1,16 +1,26 @@
-//! The thread that moves the WAL into the database file, so that no commit has to wait for it.
+//! When the WAL moves into the database file: most of it by a thread of its own, so that no commit waits for
+//! it, and the rest by the engine loop, between two commits.
 
-use std::path::PathBuf;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use crate::store::sqlite::{Checkpointer, CheckpointsDue};
+use crate::store::StoreError;
+use crate::store::sqlite::{Checkpointer, CheckpointsDue, SqliteStore};
 
-/// Asks for checkpoints. The thread starts with the first, and ends with this.
+/// The engine loop's part, and its hold on the thread, which starts with the first checkpoint and ends with
+/// this.
 pub(super) struct Checkpoints {
     path: PathBuf,
     due: CheckpointsDue,
-    worker: Option<(SyncSender<i32>, JoinHandle<()>)>,
+    worker: Option<Worker>,
+}
+
+struct Worker {
+    requests: SyncSender<()>,
+    /// What became of the last request.
+    done: Receiver<Result<(), StoreError>>,
+    thread: JoinHandle<()>,
 }
 
 impl Checkpoints {
@@ -18,41 +28,50 @@ impl Checkpoints {
         Self { path, due: CheckpointsDue::default(), worker: None }
     }
 
-    /// Asks for a checkpoint if the WAL has grown long. Never waits: one request at a time is enough.
-    pub(super) fn after_commit(&mut self, wal_pages: i32) {
-        if !self.due.after_commit(wal_pages) {
-            return;
+    /// Asks for a checkpoint if the WAL has grown long, and finishes what was asked for. Waits for no other
+    /// thread.
+    pub(super) fn after_commit(&mut self, store: &SqliteStore) -> Result<(), StoreError> {
+        let pages = store.wal_pages();
+        if self.due.after_commit(pages) {
+            if self.worker.is_none() {
+                self.worker = Worker::start(&self.path);
+            }
+            if let Some(worker) = &self.worker {
+                // Full: a checkpoint is already asked for.
+                let _ = worker.requests.try_send(());
+            }
         }
-        if self.worker.is_none() {
-            self.worker = self.start();
-        }
-        if let Some((requests, _)) = &self.worker {
-            // Full: a checkpoint is already asked for.
-            let _ = requests.try_send(wal_pages);
+        match self.worker.as_ref().and_then(|worker| worker.done.try_recv().ok()) {
+            Some(Ok(())) => store.finish_checkpoint(self.due.insists(pages)),
+            Some(Err(error)) => Err(error),
+            None => Ok(()),
         }
     }
+}
 
+impl Worker {
     /// Without a thread or a connection the WAL grows, until the next one is due.
-    fn start(&self) -> Option<(SyncSender<i32>, JoinHandle<()>)> {
-        let checkpointer = Checkpointer::open(&self.path).ok()?;
+    fn start(path: &Path) -> Option<Self> {
+        let checkpointer = Checkpointer::open(path).ok()?;
         let (requests, inbox) = sync_channel(1);
+        let (outbox, done) = sync_channel(1);
         let thread = std::thread::Builder::new()
             .name("outhaul-checkpoint".to_owned())
             .spawn(move || {
-                for pages in inbox {
-                    // Busy readers make it incomplete; the next one goes on from there.
-                    drop(checkpointer.run(pages));
+                for () in inbox {
+                    // Full: the one before is not finished yet, which finishes this one, too.
+                    let _ = outbox.try_send(checkpointer.run());
                 }
             })
             .ok()?;
-        Some((requests, thread))
+        Some(Self { requests, done, thread })
     }
 }
 
 impl Drop for Checkpoints {
     /// Waits for a checkpoint under way, so that the write connection is the last to close.
     fn drop(&mut self) {
-        if let Some((requests, thread)) = self.worker.take() {
+        if let Some(Worker { requests, thread, .. }) = self.worker.take() {
             drop(requests);
             // A panic has been printed by the thread itself.
             drop(thread.join());

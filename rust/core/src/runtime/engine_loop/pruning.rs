@@ -68,7 +68,7 @@ impl EngineLoop {
         if !pruned.is_over {
             self.pruning.walk = Some(walk);
         }
-        self.parts.checkpoints.after_commit(self.parts.store.wal_pages());
+        self.checkpoint();
         Ok(())
     }
 }

@@ -79,7 +79,14 @@ impl EngineLoop {
         if publication.news {
             self.parts.readers.committed(Some(publication.ended));
         }
-        self.parts.checkpoints.after_commit(self.parts.store.wal_pages());
+        self.checkpoint();
+    }
+
+    /// Sees to the WAL after a commit. What goes wrong is tried again once it has grown further.
+    pub(super) fn checkpoint(&mut self) {
+        if let Err(error) = self.parts.checkpoints.after_commit(&self.parts.store) {
+            self.parts.completions.push(|batch| batch.errors.push(error.to_string()));
+        }
     }
 
     /// Begins an attempt whose claim is on disk. A body that cannot be read fails its own task only.

@@ -1,39 +1,57 @@
-//! Moves the WAL into the file, off the writer's thread.
+//! Moves the WAL into the file: most of it off the writer's thread, the rest on it.
+//!
+//! A checkpoint is whole only where nobody has written since it began, and only after a whole one does the
+//! next commit begin the WAL anew. While commits follow each other closely another connection's never is,
+//! so that the WAL grows, and a commit that makes a file longer waits longer for the disk. The writer itself
+//! writes nothing while it moves the rest.
 
 use std::path::Path;
+use std::time::Duration;
 
 use rusqlite::Connection;
 
 use super::super::StoreError;
-use super::open::open_checkpointer;
+use super::open::{BUSY_TIMEOUT, open_checkpointer};
+use super::writer::SqliteStore;
 
-/// Every so many pages (16 MiB) the WAL is moved into the file while others read and write.
-const PASSIVE_PAGES: i32 = 4 * 1024;
+/// Every so many pages (4 MiB) the WAL is moved into the file: the rest is then moved in a millisecond or two.
+const DUE_PAGES: i32 = 1024;
 
-/// Past this many pages (64 MiB) the WAL is also begun anew, for which others pause for a moment.
-const RESTART_PAGES: i32 = 16 * 1024;
+/// Every so many pages (64 MiB) that could not be moved, since somebody always reads, readers are waited for.
+const INSIST_PAGES: i32 = 16 * 1024;
 
-/// When a checkpoint is worth while.
-///
-/// Where commits follow each other closely no checkpoint catches up with the WAL, so that it goes on
-/// growing: what has been moved once is no reason to move the rest at once.
+/// How long they are waited for, while nobody writes.
+const INSIST_FOR: Duration = Duration::from_millis(100);
+
+/// When a checkpoint is worth while, and how much.
 #[derive(Debug, Default)]
 pub struct CheckpointsDue {
     /// How long the WAL was when the last one was due.
     moved: i32,
+    /// How long it was when readers were last waited for.
+    insisted: i32,
 }
 
 impl CheckpointsDue {
     /// Whether one is due after a commit that left a WAL of so many pages.
     pub fn after_commit(&mut self, pages: i32) -> bool {
         if pages < self.moved {
-            self.moved = 0; // it has begun anew
+            *self = Self::default(); // it has begun anew
         }
-        let is_due = pages > self.moved.saturating_add(PASSIVE_PAGES);
+        let is_due = pages > self.moved.saturating_add(DUE_PAGES);
         if is_due {
             self.moved = pages;
         }
         is_due
+    }
+
+    /// Whether readers are worth waiting for, with a WAL of so many pages.
+    pub fn insists(&mut self, pages: i32) -> bool {
+        let insists = pages > self.insisted.saturating_add(INSIST_PAGES);
+        if insists {
+            self.insisted = pages;
+        }
+        insists
     }
 }
 
@@ -48,20 +66,31 @@ impl Checkpointer {
         Ok(Self { connection: open_checkpointer(path)? })
     }
 
-    /// Moves a WAL of so many pages into the file.
-    pub fn run(&self, pages: i32) -> Result<(), StoreError> {
-        self.checkpoint("PASSIVE")?;
-        if pages > RESTART_PAGES {
-            // Nobody writes meanwhile, so little must be left to move.
-            self.checkpoint("RESTART")?;
-        }
-        Ok(())
+    /// Moves what is in the WAL now into the file, while others read and write.
+    pub fn run(&self) -> Result<(), StoreError> {
+        checkpoint(&self.connection, "PASSIVE")
     }
+}
 
-    fn checkpoint(&self, mode: &str) -> Result<(), StoreError> {
-        let sql = format!("PRAGMA wal_checkpoint({mode})");
-        Ok(self.connection.query_row(&sql, [], |_| Ok(()))?)
+impl SqliteStore {
+    /// Moves the rest of the WAL, after a `Checkpointer` has moved the most: the next commit begins it anew,
+    /// unless somebody reads what is in it. Who insists waits a moment for readers, who may go on for longer.
+    pub fn finish_checkpoint(&self, insists: bool) -> Result<(), StoreError> {
+        let connection = self.connection();
+        if !insists {
+            return checkpoint(connection, "PASSIVE");
+        }
+        connection.busy_timeout(INSIST_FOR)?;
+        let done = checkpoint(connection, "RESTART");
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        done
     }
+}
+
+/// Readers make it incomplete, which is no error: the next one goes on from there.
+fn checkpoint(connection: &Connection, mode: &str) -> Result<(), StoreError> {
+    let sql = format!("PRAGMA wal_checkpoint({mode})");
+    Ok(connection.query_row(&sql, [], |_| Ok(()))?)
 }
 
 #[cfg(test)]
@@ -72,12 +101,24 @@ mod tests {
     fn a_checkpoint_is_due_every_so_many_pages_and_anew_with_a_new_wal() {
         let mut due = CheckpointsDue::default();
         let mut asked = |pages| due.after_commit(pages);
-        assert!(!asked(PASSIVE_PAGES));
-        assert!(asked(PASSIVE_PAGES + 1));
-        assert!(!asked(PASSIVE_PAGES + 2));
-        assert!(!asked(2 * PASSIVE_PAGES));
-        assert!(asked(2 * PASSIVE_PAGES + 2));
+        assert!(!asked(DUE_PAGES));
+        assert!(asked(DUE_PAGES + 1));
+        assert!(!asked(DUE_PAGES + 2));
+        assert!(!asked(2 * DUE_PAGES));
+        assert!(asked(2 * DUE_PAGES + 2));
         assert!(!asked(5));
-        assert!(asked(PASSIVE_PAGES + 1));
+        assert!(asked(DUE_PAGES + 1));
+    }
+
+    #[test]
+    fn readers_are_waited_for_every_so_many_pages_and_anew_with_a_new_wal() {
+        let mut due = CheckpointsDue::default();
+        assert!(!due.insists(INSIST_PAGES));
+        assert!(due.insists(INSIST_PAGES + 1));
+        assert!(!due.insists(INSIST_PAGES + 2));
+        assert!(due.insists(2 * INSIST_PAGES + 2));
+        due.after_commit(3 * INSIST_PAGES);
+        due.after_commit(5);
+        assert!(due.insists(INSIST_PAGES + 1));
     }
 }
