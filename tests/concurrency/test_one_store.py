@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -125,3 +126,19 @@ async def test_many_thousands_are_one_transaction_in_order(tmp_path: Path) -> No
         given_up.cancel()
         await asyncio.gather(given_up, return_exceptions=True)
         assert (await manager.stats()).pending == 5000
+
+
+async def test_the_wal_stays_short_while_commits_follow_each_other(tmp_path: Path) -> None:
+    store, wal = tmp_path / "work.db", tmp_path / "work.db-wal"
+    later, numbers = TaskTrigger.one_time(timedelta(hours=1)), iter(range(4000))
+    lengths: list[int] = []
+
+    async def call(manager: WorkManager) -> None:
+        for _ in numbers:
+            await manager.enqueue(None, PythonWorker("work", bytes(8192)), trigger=later)
+            lengths.append(wal.stat().st_size)
+
+    async with WorkManager(store, workers="elsewhere") as manager:
+        await asyncio.gather(*(call(manager) for _ in range(32)))
+    assert store.stat().st_size > 32 * 1024 * 1024
+    assert max(lengths) < 16 * 1024 * 1024

@@ -141,7 +141,7 @@ def test_a_power_cut_while_the_wal_moves_into_the_file_loses_nothing(
 ) -> None:
     async def run() -> None:
         house = House(tmp_path, random.Random(seed), files=40)
-        # 16 MiB of WAL start a checkpoint: from the 30th task on, one follows the other.
+        # 4 MiB of WAL start a checkpoint: from the 7th task on, one follows the other.
         house.plan = msgspec.structs.replace(
             house.plan, ballast_bytes=600_000, then="hang", callers=1
         )

@@ -3,13 +3,14 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use outhaul_core::engine::Effect;
-use outhaul_core::store::sqlite::{Durability, SqliteStore};
+use outhaul_core::store::sqlite::{Checkpointer, Durability, SqliteStore};
 use outhaul_core::store::{Store, StoreError};
 use rusqlite::Connection;
 
-use super::kit::{completed, enqueued, insert, live, named, record, sqlite, txn};
+use super::kit::{completed, enqueued, insert, live, named, new_task, record, sqlite, txn};
 use outhaul_core::model::EventKind;
 
 fn refusal(path: &Path) -> StoreError {
@@ -229,4 +230,71 @@ fn a_store_that_another_holds_for_long_is_called_unavailable_and_works_again_lat
     b.rollback();
     a.rollback();
     txn(&mut b, &[insert(live(1), named("x"))]);
+}
+
+/// A store with a checkpointer, and tasks enough for a WAL of so many pages.
+fn with_wal(dir: &Path, pages: i32) -> (SqliteStore, Checkpointer) {
+    let mut store = sqlite(dir);
+    let checkpointer = Checkpointer::open(&dir.join("work.db")).unwrap();
+    for key in 1.. {
+        txn(&mut store, &[insert(live(key), new_task())]);
+        if store.wal_pages() >= pages {
+            break;
+        }
+    }
+    (store, checkpointer)
+}
+
+/// Who reads what is stored now until it says `COMMIT`.
+fn reading(dir: &Path) -> Connection {
+    let reader = Connection::open(dir.join("work.db")).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM task;").unwrap();
+    reader
+}
+
+#[test]
+fn the_next_commit_begins_the_wal_anew_once_its_writer_has_moved_the_rest() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, checkpointer) = with_wal(dir.path(), 100);
+    let reader = reading(dir.path());
+    txn(&mut store, &[insert(live(1000), new_task())]);
+    checkpointer.run().unwrap(); // up to what is read: what came later is the rest
+    reader.execute_batch("COMMIT;").unwrap();
+    txn(&mut store, &[insert(live(1001), new_task())]);
+    assert!(store.wal_pages() > 100, "{} pages: there was no rest", store.wal_pages());
+    store.finish_checkpoint(false).unwrap();
+    txn(&mut store, &[insert(live(1002), new_task())]);
+    assert!(store.wal_pages() < 10, "{} pages", store.wal_pages());
+}
+
+#[test]
+fn who_reads_an_old_wal_keeps_it_but_holds_up_no_commit() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, _) = with_wal(dir.path(), 100);
+    let reader = reading(dir.path());
+    txn(&mut store, &[insert(live(1000), new_task())]);
+    let began = Instant::now();
+    store.finish_checkpoint(true).unwrap();
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    txn(&mut store, &[insert(live(1001), new_task())]);
+    assert!(store.wal_pages() > 100);
+    reader.execute_batch("COMMIT;").unwrap();
+    store.finish_checkpoint(false).unwrap();
+    txn(&mut store, &[insert(live(1002), new_task())]);
+    assert!(store.wal_pages() < 10, "{} pages", store.wal_pages());
+}
+
+#[test]
+fn who_has_insisted_waits_for_other_writers_as_long_as_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, _) = with_wal(dir.path(), 10);
+    store.finish_checkpoint(true).unwrap();
+    let other = Connection::open(dir.path().join("work.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE;").unwrap();
+    let held = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(400)); // four times as long as readers are waited for
+        other.execute_batch("COMMIT;").unwrap();
+    });
+    txn(&mut store, &[insert(live(1000), new_task())]);
+    held.join().unwrap();
 }
