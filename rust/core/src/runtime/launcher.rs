@@ -369,20 +369,36 @@ fn unreadable(what: &str) -> Outcome {
 
 #[cfg(test)]
 mod tests {
-    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::path::Path;
 
     use super::*;
+    use crate::model::spec::{
+        ConstraintsSpec, ExistingPolicy, RetrySpec, TriggerSpec, UploadMethod,
+    };
+    use crate::model::{Clock, Now};
     use crate::runtime::SystemClock;
+    use crate::runtime::admission::Admission;
+    use crate::runtime::known::KnownCallbacks;
     use crate::transfer::Config;
 
-    fn shared() -> Shared {
-        let clock = Arc::new(SystemClock::new());
+    /// A clock that works for nobody who moves bytes.
+    struct Broken(SystemClock);
+
+    impl Clock for Broken {
+        fn now(&self) -> Now {
+            let is_transfer = std::thread::current().name() == Some("outhaul-transfer");
+            assert!(!is_transfer, "as a mistake would");
+            self.0.now()
+        }
+    }
+
+    fn shared(clock: Arc<dyn Clock>) -> Shared {
         let completions = Completions::new().unwrap();
         Shared {
             options: TransferOptions {
                 addresses: AddressPolicy::permissive(),
                 paths: Arc::new(PathPolicy::anywhere()),
-                client: Transfers::new(Config::new(clock.clone())).unwrap(),
+                client: Transfers::new(Config::new(Arc::clone(&clock))).unwrap(),
             },
             board: Arc::new(ProgressBoard::new(completions.clone())),
             inbox: Arc::default(),
@@ -391,26 +407,68 @@ mod tests {
         }
     }
 
+    /// An attempt to send that file.
+    fn attempt(file: &Path, situation: Arc<SharedSituation>) -> Attempt {
+        let upload = HttpUploadSpec {
+            url: "http://127.0.0.1:9/".to_owned(),
+            file_path: file.to_str().unwrap().to_owned(),
+            method: UploadMethod::Post,
+            body: BodyKind::Raw,
+            field_name: "file".to_owned(),
+            file_name: None,
+            mime_type: None,
+            headers: Vec::new(),
+            fields: Vec::new(),
+            connect_timeout_ms: 1000,
+            stall_timeout_ms: 1000,
+            response_timeout_ms: 1000,
+        };
+        let retry =
+            RetrySpec { max_retries: 0, initial_delay_ms: 0, multiplier: 1.0, max_delay_ms: 0 };
+        let spec = TaskSpec {
+            task_id: None,
+            worker: WorkerSpec::HttpUpload(upload),
+            trigger: TriggerSpec::OneTime { initial_delay_ms: 0 },
+            constraints: ConstraintsSpec { network_type: None, battery_not_low: false },
+            existing_policy: ExistingPolicy::Keep,
+            retry,
+            tag: None,
+            priority: 0,
+        };
+        let admission = Admission {
+            paths: Arc::new(PathPolicy::anywhere()),
+            addresses: AddressPolicy::permissive(),
+            allow_http: false,
+            callbacks: KnownCallbacks::new([], false),
+            situation,
+        };
+        let task = admission.admit(&rmp_serde::to_vec(&spec).unwrap().into()).unwrap();
+        let body = Body { task_id: None, tag: None, spec: task.spec, admitted: task.admitted };
+        Attempt { key: 7, number: 2, mark_percent: 0, task_id: "x".to_owned(), spec, body }
+    }
+
     #[test]
-    fn a_transfer_that_panics_ends_its_attempt() {
-        let shared = shared();
-        let panics = catch_unwind(AssertUnwindSafe(|| {
-            let _mistake = Mistake { shared: &shared, key: 7, number: 2 };
-            panic!("as a mistake would");
-        }));
-        assert!(panics.is_err());
-        let ops = shared.inbox.take(8, Duration::ZERO);
+    fn an_attempt_whose_transfer_panics_on_its_own_thread_ends() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let shared = Arc::new(shared(Arc::new(Broken(SystemClock::new()))));
+        let launcher = Launcher {
+            shared: Arc::clone(&shared),
+            tokio: OnceLock::new(),
+            native: Mutex::default(),
+        };
+        launcher.start(attempt(file.path(), Arc::clone(&shared.situation)));
+        let ops = shared.inbox.take(8, Duration::from_secs(20));
         let [Op::Outcome { key: 7, attempt: 2, outcome: Outcome::Failed(failure) }] =
             ops.as_slice()
         else {
             panic!("{ops:?}")
         };
-        assert_eq!(failure.code, ErrorCode::Unknown);
+        assert!(failure.message.contains("a mistake of outhaul's own"), "{}", failure.message);
     }
 
     #[test]
     fn a_transfer_that_is_stopped_has_no_outcome() {
-        let shared = shared();
+        let shared = shared(Arc::new(SystemClock::new()));
         drop(Mistake { shared: &shared, key: 7, number: 2 });
         assert!(shared.inbox.take(8, Duration::ZERO).is_empty());
     }
