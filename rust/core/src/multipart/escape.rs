@@ -54,7 +54,7 @@ impl Escape {
         if text.is_empty() {
             return Err(MultipartError::Empty { part, field });
         }
-        if let Some(character) = text.chars().find(|c| is_forbidden(*c)) {
+        if let Some(character) = text.bytes().find(|byte| is_forbidden(*byte)).map(char::from) {
             return Err(MultipartError::Control { part, field, character });
         }
         let text = match field {
@@ -82,25 +82,50 @@ impl Escape {
 /// The text with each line break (CR, LF or both) as CR LF: what HTML asks for in field names and
 /// text values, and not in file names or files.
 pub(super) fn with_crlf(text: &str) -> Cow<'_, str> {
-    if !text.contains(['\r', '\n']) {
+    if !text.bytes().any(|byte| matches!(byte, b'\r' | b'\n')) {
         return Cow::Borrowed(text);
     }
     Cow::Owned(text.replace("\r\n", "\n").replace('\r', "\n").replace('\n', "\r\n"))
 }
 
 /// C0 and DEL, but for the three that the escapes know or that are harmless.
-const fn is_forbidden(character: char) -> bool {
-    character.is_ascii_control() && !matches!(character, '\r' | '\n' | '\t')
+const fn is_forbidden(byte: u8) -> bool {
+    byte.is_ascii_control() && !matches!(byte, b'\r' | b'\n' | b'\t')
 }
 
 fn html5(text: &str) -> String {
-    text.replace('\r', "%0D").replace('\n', "%0A").replace('"', "%22")
+    replaced(text, |character| match character {
+        '"' => Some("%22"),
+        other => line_break(other),
+    })
 }
 
 fn backslash(text: &str) -> String {
-    let escaped = text.replace('\\', "\\\\").replace('"', "\\\"");
-    // A quoted line break would still be a line break on the wire, hence a header of its own.
-    escaped.replace('\r', "%0D").replace('\n', "%0A")
+    replaced(text, |character| match character {
+        '\\' => Some("\\\\"),
+        '"' => Some("\\\""),
+        other => line_break(other),
+    })
+}
+
+/// A quoted line break would still be a line break on the wire, hence a header of its own.
+const fn line_break(character: char) -> Option<&'static str> {
+    match character {
+        '\r' => Some("%0D"),
+        '\n' => Some("%0A"),
+        _ => None,
+    }
+}
+
+fn replaced(text: &str, by: impl Fn(char) -> Option<&'static str>) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match by(character) {
+            Some(other) => escaped.push_str(other),
+            None => escaped.push(character),
+        }
+    }
+    escaped
 }
 
 fn percent(text: &str) -> String {

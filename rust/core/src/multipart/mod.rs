@@ -10,6 +10,8 @@ mod boundary;
 mod error;
 mod escape;
 
+use std::borrow::Cow;
+
 pub use boundary::{BOUNDARY_CHARS_MAX, Boundary};
 pub use error::{Field, MultipartError};
 pub use escape::Escape;
@@ -116,17 +118,17 @@ impl Encoder {
         parts: Vec<Part>,
         escape: Escape,
     ) -> Result<Self, MultipartError> {
-        let mut body = Builder::default();
+        let mut body = Builder { inline: Vec::with_capacity(HEAD_BYTES), ..Builder::default() };
         let delimiter = format!("--{}", boundary.as_str());
         for (number, part) in parts.iter().enumerate() {
-            body.inline(&header(&delimiter, number, part, escape)?);
+            body.header(&delimiter, number, part, escape)?;
             match &part.content {
-                PartContent::Text(value) => body.inline(&text(&delimiter, number, value)?),
+                PartContent::Text(value) => body.inline(&[&text(&delimiter, number, value)?]),
                 PartContent::File { len, .. } => body.file(*len)?,
             }
-            body.inline("\r\n");
+            body.inline(&["\r\n"]);
         }
-        body.inline(&format!("{delimiter}--\r\n"));
+        body.inline(&[&delimiter, "--\r\n"]);
         body.finish(Some(boundary.content_type()))
     }
 
@@ -201,35 +203,17 @@ impl Encoder {
     }
 }
 
-/// Everything before a part's content.
-fn header(
+/// A text value as it is sent.
+fn text<'a>(
     delimiter: &str,
     number: usize,
-    part: &Part,
-    escape: Escape,
-) -> Result<String, MultipartError> {
-    let name = escape.quoted(number, Field::Name, &part.name)?;
-    let start = format!("{delimiter}\r\nContent-Disposition: form-data; name=\"{name}\"");
-    match &part.content {
-        PartContent::Text(_) => Ok(format!("{start}\r\n\r\n")),
-        PartContent::File { file_name, content_type, .. } => {
-            let file_name = escape.quoted(number, Field::FileName, file_name)?;
-            if !is_media_type(content_type) {
-                return Err(MultipartError::ContentType { part: number });
-            }
-            let file = format!("filename=\"{file_name}\"\r\nContent-Type: {content_type}");
-            Ok(format!("{start}; {file}\r\n\r\n"))
-        }
-    }
-}
-
-/// A text value as it is sent.
-fn text(delimiter: &str, number: usize, value: &str) -> Result<String, MultipartError> {
+    value: &'a str,
+) -> Result<Cow<'a, str>, MultipartError> {
     // A random boundary cannot be in there; one that the caller chose can.
     if value.contains(delimiter) {
         return Err(MultipartError::BoundaryInValue { part: number });
     }
-    Ok(escape::with_crlf(value).into_owned())
+    Ok(escape::with_crlf(value))
 }
 
 /// Whether it can stand in a header as a media type: a line break in it would forge a header.
@@ -238,6 +222,9 @@ fn is_media_type(text: &str) -> bool {
     let (kind, rest) = text.split_once('/').unwrap_or_default();
     printable && !kind.is_empty() && !rest.is_empty()
 }
+
+/// What stands around one file takes about as much.
+const HEAD_BYTES: usize = 256;
 
 /// A body under construction.
 #[derive(Default)]
@@ -252,9 +239,34 @@ struct Builder {
 }
 
 impl Builder {
+    /// Everything before a part's content.
+    fn header(
+        &mut self,
+        delimiter: &str,
+        number: usize,
+        part: &Part,
+        escape: Escape,
+    ) -> Result<(), MultipartError> {
+        let name = escape.quoted(number, Field::Name, &part.name)?;
+        self.inline(&[delimiter, "\r\nContent-Disposition: form-data; name=\"", &name, "\""]);
+        if let PartContent::File { file_name, content_type, .. } = &part.content {
+            let file_name = escape.quoted(number, Field::FileName, file_name)?;
+            if !is_media_type(content_type) {
+                return Err(MultipartError::ContentType { part: number });
+            }
+            let file = ["; filename=\"", &file_name, "\"\r\nContent-Type: ", content_type];
+            self.inline(&file);
+        }
+        self.inline(&["\r\n\r\n"]);
+        Ok(())
+    }
+
     /// Bytes that are held in memory.
-    fn inline(&mut self, text: &str) {
-        self.inline.extend_from_slice(text.as_bytes());
+    fn inline(&mut self, pieces: &[&str]) {
+        self.inline.reserve(pieces.iter().map(|piece| piece.len()).sum());
+        for piece in pieces {
+            self.inline.extend_from_slice(piece.as_bytes());
+        }
     }
 
     /// The next file.

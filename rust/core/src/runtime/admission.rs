@@ -3,7 +3,7 @@
 //! Opening a file may take long, and must hold up neither the event loop nor the engine loop: that
 //! happens in a thread of its own. What opens none is checked where it is called.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -227,10 +227,13 @@ fn argument(member: &str, upload: &HttpUploadSpec) -> String {
     }
 }
 
+/// SOURCE: RFC 2046 §4.5.1.
+const UNKNOWN_MEDIA_TYPE: &str = "application/octet-stream";
+
 /// The media type of the file: given, or guessed from its name.
 pub(super) fn media_type(upload: &HttpUploadSpec, file_name: &str) -> String {
     upload.mime_type.clone().unwrap_or_else(|| {
-        mime_guess::from_path(file_name).first_or_octet_stream().essence_str().to_owned()
+        mime_guess::from_path(file_name).first_raw().unwrap_or(UNKNOWN_MEDIA_TYPE).to_owned()
     })
 }
 
@@ -239,8 +242,7 @@ pub(super) fn file_name(upload: &HttpUploadSpec) -> Result<String, Fault> {
     if let Some(name) = &upload.file_name {
         return Ok(name.clone());
     }
-    let base = PathBuf::from(&upload.file_path);
-    let base = base.file_name().and_then(|name| name.to_str());
+    let base = Path::new(&upload.file_path).file_name().and_then(|name| name.to_str());
     base.map(str::to_owned).ok_or_else(|| {
         Fault::invalid("file_path", "has no file name; give the path of a file, or file_name=")
     })
@@ -310,7 +312,7 @@ fn uuid(bytes: [u8; 16]) -> String {
     let marked = u128::from_be_bytes(bytes) & !(0xf << 76) & !(0b11 << 62) | 4 << 76 | 0b10 << 62;
     let hex = format!("{marked:032x}");
     let cuts = [0..8, 8..12, 12..16, 16..20, 20..32];
-    cuts.map(|cut| hex.get(cut).unwrap_or_default().to_owned()).join("-")
+    cuts.map(|cut| hex.get(cut).unwrap_or_default()).join("-")
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Uri};
-use url::{Host, Url};
+use url::{Host, Position, Url};
 
 use super::guard::AddressPolicy;
 use crate::model::{Fault, FaultCode};
@@ -43,19 +43,11 @@ impl Target {
 
     fn assemble(url: Url, host: Host) -> Result<Self, Fault> {
         let port = url.port_or_known_default().ok_or_else(|| invalid("the port is missing"))?;
-        let path = match url.query() {
-            Some(query) => format!("{}?{query}", url.path()),
-            None => url.path().to_owned(),
-        };
-        let path = PathAndQuery::try_from(path)
+        let path = PathAndQuery::try_from(&url[Position::BeforePath..Position::AfterQuery])
             .map_err(|_| invalid("the path or the query has a character that must be escaped"))?;
-        let authority = match url.port() {
-            Some(port) => format!("{host}:{port}"),
-            None => host.to_string(),
-        };
-        let authority = HeaderValue::try_from(authority)
+        let authority = HeaderValue::from_str(&url[Position::BeforeHost..Position::AfterPort])
             .map_err(|_| invalid("the host cannot be sent in a header"))?;
-        let origin = format!("{}://{host}:{port}", url.scheme());
+        let origin = format!("{}:{port}", &url[Position::BeforeScheme..Position::AfterHost]);
         Ok(Self { url, host, port, origin, path, authority })
     }
 
