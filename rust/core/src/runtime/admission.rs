@@ -20,7 +20,7 @@ use crate::model::{Fault, FaultCode, UnixMillis};
 use crate::multipart::{Boundary, Encoder, Escape, Part};
 use crate::schedule::{LaneId, Needs};
 use crate::source::{Fingerprint, PathPolicy, Source, SourceError};
-use crate::transfer::{AddressPolicy, Target, headers};
+use crate::transfer::{Targets, headers};
 
 /// A specification is at most this long, encoded (1 MiB): big bodies are files, never rows.
 pub(super) const SPEC_BYTES_MAX: usize = 1024 * 1024;
@@ -52,7 +52,7 @@ pub(super) struct Admission {
     /// Where files may lie.
     pub(super) paths: Arc<PathPolicy>,
     /// Where bytes may go.
-    pub(super) addresses: AddressPolicy,
+    pub(super) targets: Arc<Targets>,
     /// Whether `http://` may leave the host.
     pub(super) allow_http: bool,
     /// Which callbacks may be named.
@@ -120,7 +120,7 @@ impl Admission {
         upload: &HttpUploadSpec,
         constraints: &ConstraintsSpec,
     ) -> Result<Worker, Fault> {
-        let target = Target::parse(&upload.url, self.allow_http, &self.addresses)?;
+        let target = self.targets.read(&upload.url, self.allow_http)?;
         headers::check(&upload.headers)?;
         let path = Path::new(&upload.file_path);
         if !path.is_absolute() {

@@ -149,7 +149,7 @@ mod tests {
     use crate::runtime::known::KnownCallbacks;
     use crate::runtime::situation::SharedSituation;
     use crate::source::PathPolicy;
-    use crate::transfer::AddressPolicy;
+    use crate::transfer::{AddressPolicy, Targets};
 
     /// A gate whose desk nobody sits at yet.
     fn gate() -> Gate {
@@ -160,7 +160,7 @@ mod tests {
         };
         let admission = Admission {
             paths: Arc::new(PathPolicy::anywhere()),
-            addresses: AddressPolicy::permissive(),
+            targets: Arc::new(Targets::new(AddressPolicy::permissive())),
             allow_http: false,
             callbacks: KnownCallbacks::new(["noop".to_owned()], false),
             situation: Arc::new(SharedSituation::new(Arc::new(SystemClock::new()), 0)),

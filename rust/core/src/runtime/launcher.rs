@@ -21,9 +21,7 @@ use crate::model::spec::{
 use crate::model::{ErrorCode, Failure, Fault, FaultCode, Outcome, TaskKey};
 use crate::source::{PathPolicy, Source, SourceError};
 use crate::store::Body;
-use crate::transfer::{
-    AddressPolicy, Observer, ResolvedHeader, Target, Timeouts, Transfers, Upload,
-};
+use crate::transfer::{Observer, ResolvedHeader, Targets, Timeouts, Transfers, Upload};
 
 /// Threads that move bytes. Two saturate what the loopback of a small host can carry; more hosts
 /// than that are waited for, not computed for.
@@ -50,7 +48,7 @@ pub struct Withheld {
 
 /// What the transfers of a manager have in common.
 pub(super) struct TransferOptions {
-    pub(super) addresses: AddressPolicy,
+    pub(super) targets: Arc<Targets>,
     pub(super) paths: Arc<PathPolicy>,
     pub(super) client: Transfers,
 }
@@ -252,8 +250,8 @@ impl Shared {
         let admitted: AdmittedUpload = rmp_serde::from_slice(&attempt.body.admitted)
             .map_err(|error| unreadable(&error.to_string()))?;
         let encoder = Arc::new(encoder(upload, &admitted).map_err(|fault| failed(&fault))?);
-        let target = Target::parse(&upload.url, admitted.allow_http, &self.options.addresses)
-            .map_err(|fault| failed(&fault))?;
+        let target = self.options.targets.read(&upload.url, admitted.allow_http);
+        let target = target.map_err(|fault| failed(&fault))?;
         let source = self.open(upload, &admitted).await?;
         let reporter = Arc::new(self.reporter(attempt, encoder.content_length()));
         let observer: Arc<dyn Observer> = Arc::<Reporter>::clone(&reporter);
@@ -379,7 +377,7 @@ mod tests {
     use crate::runtime::SystemClock;
     use crate::runtime::admission::Admission;
     use crate::runtime::known::KnownCallbacks;
-    use crate::transfer::Config;
+    use crate::transfer::{AddressPolicy, Config};
 
     /// A clock that works for nobody who moves bytes.
     struct Broken(SystemClock);
@@ -396,7 +394,7 @@ mod tests {
         let completions = Completions::new().unwrap();
         Shared {
             options: TransferOptions {
-                addresses: AddressPolicy::permissive(),
+                targets: Arc::new(Targets::new(AddressPolicy::permissive())),
                 paths: Arc::new(PathPolicy::anywhere()),
                 client: Transfers::new(Config::new(Arc::clone(&clock))).unwrap(),
             },
@@ -437,7 +435,7 @@ mod tests {
         };
         let admission = Admission {
             paths: Arc::new(PathPolicy::anywhere()),
-            addresses: AddressPolicy::permissive(),
+            targets: Arc::new(Targets::new(AddressPolicy::permissive())),
             allow_http: false,
             callbacks: KnownCallbacks::new([], false),
             situation,

@@ -41,7 +41,7 @@ use crate::schedule::Needs;
 use crate::source::PathPolicy;
 use crate::store::sqlite::{Durability, Reader, Retention, SqliteStore};
 use crate::store::{RunnerInfo, Selection};
-use crate::transfer::{AddressPolicy, Config, Transfers};
+use crate::transfer::{AddressPolicy, Config, Targets, Transfers};
 use admission::Admission;
 use checkpoints::Checkpoints;
 use engine_loop::{EngineLoop, Parts};
@@ -126,13 +126,14 @@ impl Runtime {
         };
         let readers = Readers::start(reader, Arc::clone(&situation), &watch)?;
         let readers = Arc::new(readers);
+        let targets = Arc::new(Targets::new(options.addresses.clone()));
         let config = Config {
-            addresses: options.addresses.clone(),
+            addresses: options.addresses,
             ca_file: options.ca_file,
             ..Config::new(Arc::clone(&options.clock))
         };
         let transfers = TransferOptions {
-            addresses: options.addresses.clone(),
+            targets: Arc::clone(&targets),
             paths: Arc::clone(&paths),
             client: Transfers::new(config)?,
         };
@@ -146,7 +147,7 @@ impl Runtime {
         let weak_launcher = Arc::downgrade(&launcher);
         let admission = Admission {
             paths,
-            addresses: options.addresses,
+            targets,
             allow_http: options.allow_http,
             callbacks: options.callbacks,
             situation: Arc::clone(&situation),

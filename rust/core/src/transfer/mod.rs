@@ -6,7 +6,7 @@
 //! exchange    one request on one connection, driven by the caller; idle: those kept open
 //! connect     resolve → guard (judge) → socket → proxy → tls
 //! body        frames by offset · buffer: reused, counted · meter: what was sent · watch: time-outs
-//! target · headers · redirect · retry_after · outcome · redact      pure
+//! target · targets · headers · redirect · retry_after · outcome · redact      pure
 //! io          a socket on which an answer wins over a broken pipe
 //! ```
 //!
@@ -29,6 +29,7 @@ mod redact;
 mod redirect;
 mod retry_after;
 mod target;
+mod targets;
 mod tls;
 mod watch;
 
@@ -60,6 +61,7 @@ pub use guard::{AddressPolicy, Refusal};
 pub use headers::ResolvedHeader;
 pub use redirect::REDIRECTS_MAX;
 pub use target::{Target, URL_BYTES_MAX};
+pub use targets::Targets;
 
 /// How transfers are made, for as long as a manager is open.
 #[derive(Clone)]
@@ -124,7 +126,7 @@ pub struct Upload {
     /// `POST` or `PUT`.
     pub method: UploadMethod,
     /// Where to.
-    pub target: Target,
+    pub target: Arc<Target>,
     /// The caller's headers, in order.
     pub headers: Vec<ResolvedHeader>,
     /// The body.
@@ -167,13 +169,13 @@ impl Transfers {
     async fn attempt(&self, job: &Upload) -> Result<Success, Ended> {
         let material = job.material();
         material.verify()?;
-        let mut target = job.target.clone();
+        let mut target = Arc::clone(&job.target);
         for hop in 0.. {
             let answer = self.ask(job, &material, &target).await?;
             let redactor = Redactor::new(&job.headers, &target);
             match redirect::next(&target, &answer, &self.connector.addresses, &redactor)? {
                 Some(_) if hop == REDIRECTS_MAX => return Err(redirect::too_many(&answer)),
-                Some(next) => target = next,
+                Some(next) => target = Arc::new(next),
                 None => return outcome::judge(answer, self.clock.now().wall_ms, &redactor),
             }
         }
@@ -290,7 +292,7 @@ mod tests {
         let second = Duration::from_secs(1);
         let job = Upload {
             method: UploadMethod::Put,
-            target: Target::parse(url, true, &AddressPolicy::permissive()).unwrap(),
+            target: Arc::new(Target::parse(url, true, &AddressPolicy::permissive()).unwrap()),
             headers: Vec::new(),
             encoder: Arc::new(Encoder::raw(0)),
             fingerprint: source.fingerprint().unwrap(),

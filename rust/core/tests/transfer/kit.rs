@@ -110,7 +110,7 @@ impl Kit {
         let observer: Arc<dyn Observer> = self.sent.clone();
         Upload {
             method: UploadMethod::Post,
-            target: Target::parse(url, false, &AddressPolicy::permissive()).unwrap(),
+            target: Arc::new(Target::parse(url, false, &AddressPolicy::permissive()).unwrap()),
             headers: self.headers.clone(),
             encoder: Arc::new(encoder),
             source: Arc::new(source),
