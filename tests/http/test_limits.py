@@ -207,3 +207,27 @@ async def test_among_callbacks_the_largest_priority_goes_first(tmp_path: Path) -
         for task in made:
             assert (await task.result()).success
     assert order == ["first", *IN_ORDER]
+
+
+async def test_as_many_connections_are_kept_as_transfers_to_a_host_may_run(
+    tmp_path: Path, make: Made
+) -> None:
+    slots = 40
+    all_here = asyncio.Barrier(slots)
+
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while not reader.at_eof():
+            await request_of(reader)
+            await all_here.wait()
+            writer.write(answer())
+
+    path = make()
+    async with (
+        RawServer(speak) as server,
+        WorkManager(tmp_path / "x.db", max_concurrent=slots, max_per_host=slots) as manager,
+    ):
+        task = Task(None, NativeWorker.http_upload(url=server.url, file_path=path))
+        for _ in range(2):
+            for made in await manager.enqueue_all([task] * slots):
+                assert (await made.result()).success
+        assert server.connections == slots

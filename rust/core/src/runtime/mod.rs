@@ -130,6 +130,8 @@ impl Runtime {
         let config = Config {
             addresses: options.addresses,
             ca_file: options.ca_file,
+            // Between two commits none may be in use: the next attempts take them.
+            idle_per_host: options.limits.per_host_max,
             ..Config::new(Arc::clone(&options.clock))
         };
         let transfers = TransferOptions {
