@@ -1,4 +1,4 @@
-"""One store has one runner, however it is spelled; and it forgets what ended long ago."""
+"""One store has one runner, however it is spelled; it forgets what ended; its WAL stays short."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ pub(super) struct AdmittedUpload {
 pub(super) struct Admission {
     /// Where files may lie.
     pub(super) paths: Arc<PathPolicy>,
-    /// Where bytes may go.
+    /// Reads where bytes go, and whether they may.
     pub(super) targets: Arc<Targets>,
     /// Whether `http://` may leave the host.
     pub(super) allow_http: bool,

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
+use super::replies::no_thread;
+use crate::model::Fault;
 use crate::store::StoreError;
 use crate::store::sqlite::{Checkpointer, CheckpointsDue, SqliteStore};
 
@@ -29,30 +31,29 @@ impl Checkpoints {
     }
 
     /// Asks for a checkpoint if the WAL has grown long, and finishes what was asked for. Waits for no other
-    /// thread.
-    pub(super) fn after_commit(&mut self, store: &SqliteStore) -> Result<(), StoreError> {
+    /// thread. What fails is tried again once the WAL has grown further.
+    pub(super) fn after_commit(&mut self, store: &SqliteStore) -> Result<(), Fault> {
         let pages = store.wal_pages();
         if self.due.after_commit(pages) {
-            if self.worker.is_none() {
-                self.worker = Worker::start(&self.path);
-            }
-            if let Some(worker) = &self.worker {
-                // Full: a checkpoint is already asked for.
-                let _ = worker.requests.try_send(());
-            }
+            let worker = match self.worker.take() {
+                Some(worker) => worker,
+                None => Worker::start(&self.path)?,
+            };
+            // Full: a checkpoint is already asked for.
+            let _ = worker.requests.try_send(());
+            self.worker = Some(worker);
         }
-        match self.worker.as_ref().and_then(|worker| worker.done.try_recv().ok()) {
-            Some(Ok(())) => store.finish_checkpoint(self.due.insists(pages)),
-            Some(Err(error)) => Err(error),
-            None => Ok(()),
+        if let Some(done) = self.worker.as_ref().and_then(|worker| worker.done.try_recv().ok()) {
+            done?;
+            store.finish_checkpoint(self.due.insists(pages))?;
         }
+        Ok(())
     }
 }
 
 impl Worker {
-    /// Without a thread or a connection the WAL grows, until the next one is due.
-    fn start(path: &Path) -> Option<Self> {
-        let checkpointer = Checkpointer::open(path).ok()?;
+    fn start(path: &Path) -> Result<Self, Fault> {
+        let checkpointer = Checkpointer::open(path)?;
         let (requests, inbox) = sync_channel(1);
         let (outbox, done) = sync_channel(1);
         let thread = std::thread::Builder::new()
@@ -63,8 +64,8 @@ impl Worker {
                     let _ = outbox.try_send(checkpointer.run());
                 }
             })
-            .ok()?;
-        Some(Self { requests, done, thread })
+            .map_err(|error| no_thread(&error))?;
+        Ok(Self { requests, done, thread })
     }
 }
 

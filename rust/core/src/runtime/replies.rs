@@ -17,7 +17,7 @@ pub(super) fn closed() -> Fault {
     Fault::new(FaultCode::Closed, "", "the manager is closed; open a new one")
 }
 
-/// Why there is no manager: the system gives no thread.
+/// The system gives no thread.
 pub(super) fn no_thread(error: &std::io::Error) -> Fault {
     Fault::new(FaultCode::StoreUnavailable, "", format!("no thread can be started: {error}"))
 }

@@ -6,7 +6,7 @@
 //! exchange    one request on one connection, driven by the caller; idle: those kept open
 //! connect     resolve → guard (judge) → socket → proxy → tls
 //! body        frames by offset · buffer: reused, counted · meter: what was sent · watch: time-outs
-//! target · targets · headers · redirect · retry_after · outcome · redact      pure
+//! target · headers · redirect · retry_after · outcome · redact      pure; targets: the last one read
 //! io          a socket on which an answer wins over a broken pipe
 //! ```
 //!

@@ -82,10 +82,10 @@ impl EngineLoop {
         self.checkpoint();
     }
 
-    /// Sees to the WAL after a commit. What goes wrong is tried again once it has grown further.
+    /// Sees to the WAL after a commit.
     pub(super) fn checkpoint(&mut self) {
-        if let Err(error) = self.parts.checkpoints.after_commit(&self.parts.store) {
-            self.parts.completions.push(|batch| batch.errors.push(error.to_string()));
+        if let Err(fault) = self.parts.checkpoints.after_commit(&self.parts.store) {
+            self.parts.completions.push(|batch| batch.errors.push(fault.to_string()));
         }
     }
 

@@ -1,27 +1,25 @@
 //! Begins and stops attempts: native ones on tokio, Python ones by asking the bridge.
 
+mod prepare;
+
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime as Tokio};
 use tokio::task::AbortHandle;
 
-use super::admission::{AdmittedUpload, encoder, file_name, media_type};
+use prepare::secrets_of;
+
 use super::completions::{CallbackRequest, Completions, SecretRequest};
 use super::inbox::{Inbox, Op};
 use super::progress_board::ProgressBoard;
-use super::reporter::{ReportOf, Reporter};
 use super::situation::SharedSituation;
 use crate::engine::StopReason;
-use crate::model::spec::{
-    BodyKind, HeaderValueSpec, HttpUploadSpec, SecretRef, TaskSpec, WorkerSpec,
-};
+use crate::model::spec::{TaskSpec, WorkerSpec};
 use crate::model::{ErrorCode, Failure, Fault, FaultCode, Outcome, TaskKey};
-use crate::source::{PathPolicy, Source, SourceError};
+use crate::source::PathPolicy;
 use crate::store::Body;
-use crate::transfer::{Observer, ResolvedHeader, Targets, Timeouts, Transfers, Upload};
+use crate::transfer::{Targets, Transfers};
 
 /// Threads that move bytes. Two saturate what the loopback of a small host can carry; more hosts
 /// than that are waited for, not computed for.
@@ -240,114 +238,6 @@ impl Shared {
         }
         outcome
     }
-
-    async fn prepare(
-        &self,
-        attempt: &Attempt,
-        upload: &HttpUploadSpec,
-        secrets: Vec<String>,
-    ) -> Result<Job, Outcome> {
-        let admitted: AdmittedUpload = rmp_serde::from_slice(&attempt.body.admitted)
-            .map_err(|error| unreadable(&error.to_string()))?;
-        let encoder = Arc::new(encoder(upload, &admitted).map_err(|fault| failed(&fault))?);
-        let target = self.options.targets.read(&upload.url, admitted.allow_http);
-        let target = target.map_err(|fault| failed(&fault))?;
-        let source = self.open(upload, &admitted).await?;
-        let reporter = Arc::new(self.reporter(attempt, encoder.content_length()));
-        let observer: Arc<dyn Observer> = Arc::<Reporter>::clone(&reporter);
-        let upload = Upload {
-            method: upload.method,
-            target,
-            headers: resolve(upload, secrets).map_err(|fault| failed(&fault))?,
-            encoder,
-            source: Arc::new(source),
-            fingerprint: admitted.fingerprint,
-            media_type: raw_media_type(upload).map_err(|fault| failed(&fault))?,
-            idempotency_key: admitted.idempotency_key,
-            timeouts: Timeouts {
-                connect: Duration::from_millis(upload.connect_timeout_ms),
-                stall: Duration::from_millis(upload.stall_timeout_ms),
-                response: Duration::from_millis(upload.response_timeout_ms),
-            },
-            observer,
-        };
-        Ok(Job { upload, reporter })
-    }
-
-    fn reporter(&self, attempt: &Attempt, total: u64) -> Reporter {
-        let Attempt { key, number, ref task_id, ref body, mark_percent, .. } = *attempt;
-        let of = ReportOf { key, attempt: number, task_id: task_id.clone(), tag: body.tag.clone() };
-        let world = (&self.board, &self.inbox, &self.situation);
-        Reporter::begin(of, total, mark_percent, world)
-    }
-
-    /// Opens the file under the path policy and checks that it is the one that was enqueued.
-    async fn open(
-        &self,
-        upload: &HttpUploadSpec,
-        admitted: &AdmittedUpload,
-    ) -> Result<Source, Outcome> {
-        let path = PathBuf::from(&upload.file_path);
-        let (paths, fingerprint) = (Arc::clone(&self.options.paths), admitted.fingerprint);
-        let known = move |source: Source| source.verify_opened(&fingerprint).map(|()| source);
-        let nowait = fingerprint.is_on_device().then(|| Source::open_nowait(&path, &paths));
-        let opened = match nowait.flatten() {
-            Some(opened) => opened.and_then(known),
-            None => {
-                tokio::task::spawn_blocking(move || Source::open(&path, &paths).and_then(known))
-                    .await
-                    .map_err(|error| unreadable(&error.to_string()))?
-            }
-        };
-        opened.map_err(|error| {
-            let failure = Failure::new(error.code(), error.to_string());
-            // What the system could not do now it may do later, as while the body is sent.
-            match error {
-                SourceError::Io { .. } => Outcome::Retry(failure),
-                _ => Outcome::Failed(failure),
-            }
-        })
-    }
-}
-
-struct Job {
-    upload: Upload,
-    reporter: Arc<Reporter>,
-}
-
-fn secrets_of(upload: &HttpUploadSpec) -> Vec<SecretRef> {
-    let secret = |(_, value): &(String, HeaderValueSpec)| match value {
-        HeaderValueSpec::Secret(secret) => Some(secret.clone()),
-        HeaderValueSpec::Text(_) => None,
-    };
-    upload.headers.iter().filter_map(secret).collect()
-}
-
-/// The media type of a body that is the file and nothing else.
-fn raw_media_type(upload: &HttpUploadSpec) -> Result<Option<String>, Fault> {
-    match upload.body {
-        BodyKind::Multipart => Ok(None),
-        BodyKind::Raw => Ok(Some(media_type(upload, &file_name(upload)?))),
-    }
-}
-
-/// The headers of an attempt. The secrets stand in the order of [`secrets_of`].
-fn resolve(upload: &HttpUploadSpec, secrets: Vec<String>) -> Result<Vec<ResolvedHeader>, Fault> {
-    let mut secrets = secrets.into_iter();
-    let mut headers = Vec::with_capacity(upload.headers.len() + 1);
-    for (name, value) in &upload.headers {
-        headers.push(match value {
-            HeaderValueSpec::Text(text) => ResolvedHeader::text(name, text),
-            HeaderValueSpec::Secret(secret) => {
-                let value = secrets.next().ok_or_else(|| {
-                    Fault::new(FaultCode::Internal, name, "its secret was not resolved")
-                })?;
-                let bare = value.strip_prefix(&secret.prefix).unwrap_or(&value);
-                ResolvedHeader::secret(name, &secret.prefix, bare)
-            }
-        });
-    }
-    Ok(headers)
 }
 
 fn failed(fault: &Fault) -> Outcome {
@@ -360,18 +250,15 @@ fn failed(fault: &Fault) -> Outcome {
     Outcome::Failed(Failure::new(code, fault.to_string()))
 }
 
-fn unreadable(what: &str) -> Outcome {
-    let message = format!("Unknown error: the stored task cannot be read ({what})");
-    Outcome::Failed(Failure::new(ErrorCode::Unknown, message))
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+    use std::time::Duration;
 
     use super::*;
     use crate::model::spec::{
-        ConstraintsSpec, ExistingPolicy, RetrySpec, TriggerSpec, UploadMethod,
+        BodyKind, ConstraintsSpec, ExistingPolicy, HttpUploadSpec, RetrySpec, TriggerSpec,
+        UploadMethod,
     };
     use crate::model::{Clock, Now};
     use crate::runtime::SystemClock;
