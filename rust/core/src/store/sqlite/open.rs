@@ -1,5 +1,6 @@
 //! Opening the file: its mode, its place, its settings.
 
+use std::ffi::CStr;
 use std::fs::OpenOptions;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -33,7 +34,12 @@ pub(super) fn open_writer(path: &Path, durability: Durability) -> Result<Connect
     let shown = path.display().to_string();
     create_private(path)?;
     refuse_network_filesystem(path)?;
-    let mut connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    // What is not synced at once has to be written at once.
+    let vfs = match durability {
+        Durability::Fsync => Some(gathering_vfs(&shown)?),
+        Durability::Os => None,
+    };
+    let mut connection = open_with(path, OpenFlags::SQLITE_OPEN_READ_WRITE, vfs)?;
     inspect(&mut connection, &shown)?;
     let synchronous = match durability {
         Durability::Fsync => "FULL",
@@ -85,12 +91,26 @@ pub(super) fn open_checkpointer(path: &Path) -> Result<Connection, StoreError> {
 }
 
 fn open(path: &Path, access: OpenFlags) -> Result<Connection, StoreError> {
+    open_with(path, access, None)
+}
+
+fn open_with(path: &Path, access: OpenFlags, vfs: Option<&CStr>) -> Result<Connection, StoreError> {
     let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_EXRESCODE;
-    let shown = path.display().to_string();
-    let connection = Connection::open_with_flags(path, flags).map_err(|e| explain(&e, &shown))?;
+    let connection = match vfs {
+        Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs),
+        None => Connection::open_with_flags(path, flags),
+    };
+    let connection = connection.map_err(|e| explain(&e, &path.display().to_string()))?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
+}
+
+/// The way to the disk on which a commit is one write.
+fn gathering_vfs(shown: &str) -> Result<&'static CStr, StoreError> {
+    outhaul_vfs::name().map_err(|code| {
+        explain(&rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None), shown)
+    })
 }
 
 /// Makes the file with mode 0600 unless it is there. SQLite gives its WAL the mode of the file.

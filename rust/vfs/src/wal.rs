@@ -1,0 +1,217 @@
+//! The WAL's file: gathers what is written, and hands it on before anything else is asked of the file.
+
+use std::ffi::{c_int, c_void};
+use std::ptr;
+use std::slice;
+
+use rusqlite::ffi;
+
+use crate::gathered::Gathered;
+
+/// So many bytes of a file's memory are ours; those of SQLite's own file follow.
+pub(crate) const HEAD_BYTES: c_int = 16;
+const _: () = assert!(size_of::<Wal>() == 16 && align_of::<Wal>() == 8);
+
+/// The memory that SQLite gives for an open file begins so.
+#[repr(C)]
+pub(crate) struct Wal {
+    methods: *const ffi::sqlite3_io_methods,
+    /// From a box, which `close` frees.
+    gathered: *mut Gathered,
+}
+
+impl Wal {
+    /// Opens the file behind `file` with SQLite's own method, and makes a WAL of it.
+    ///
+    /// # Safety
+    /// `file` is memory for a [`Wal`] and a file of SQLite's own; `open_own` opens such a file.
+    pub(crate) unsafe fn open(
+        file: *mut ffi::sqlite3_file,
+        open_own: impl FnOnce(*mut ffi::sqlite3_file) -> c_int,
+    ) -> c_int {
+        // SAFETY: by the function's own contract. Where the own file has methods it is to be closed by
+        // somebody, whether it could be opened or not: by `close`, which SQLite calls where ours are set.
+        unsafe {
+            (*file).pMethods = ptr::null();
+            let own = own(file);
+            (*own).pMethods = ptr::null();
+            let code = open_own(own);
+            if !(*own).pMethods.is_null() {
+                let gathered = Box::into_raw(Box::default());
+                file.cast::<Self>().write(Self { methods: &raw const METHODS, gathered });
+            }
+            code
+        }
+    }
+}
+
+/// The first version of them: what belongs to the others (shared memory, mapped pages) is only ever
+/// asked of the database's own file.
+static METHODS: ffi::sqlite3_io_methods = ffi::sqlite3_io_methods {
+    iVersion: 1,
+    xClose: Some(close),
+    xRead: Some(read),
+    xWrite: Some(write),
+    xTruncate: Some(truncate),
+    xSync: Some(sync),
+    xFileSize: Some(file_size),
+    xLock: Some(lock),
+    xUnlock: Some(unlock),
+    xCheckReservedLock: Some(check_reserved_lock),
+    xFileControl: Some(file_control),
+    xSectorSize: Some(sector_size),
+    xDeviceCharacteristics: Some(device_characteristics),
+    xShmMap: None,
+    xShmLock: None,
+    xShmBarrier: None,
+    xShmUnmap: None,
+    xFetch: None,
+    xUnfetch: None,
+};
+
+/// SQLite's own file, behind ours.
+///
+/// # Safety
+/// `file` is memory for a [`Wal`] and a file of SQLite's own.
+unsafe fn own(file: *mut ffi::sqlite3_file) -> *mut ffi::sqlite3_file {
+    // SAFETY: by the function's own contract it stays inside the memory, and is as aligned as a pointer.
+    unsafe { file.cast::<Wal>().add(1).cast() }
+}
+
+/// Calls a method of SQLite's own file; the second value is the answer where it has no such method.
+macro_rules! ask_own {
+    ($file:ident . $method:ident ( $($argument:expr),* ), $none:expr) => {{
+        // SAFETY: SQLite calls our methods only on a file that `Wal::open` has opened, one call at a
+        // time, and with the arguments that its own method takes.
+        unsafe {
+            let own = own($file);
+            match (*(*own).pMethods).$method {
+                Some(method) => method(own $(, $argument)*),
+                None => $none,
+            }
+        }
+    }};
+}
+
+/// Writes to SQLite's own file; a code of SQLite's where that fails.
+///
+/// # Safety
+/// `file` was opened by [`Wal::open`], and is open as long as this is used.
+unsafe fn hand_on(file: *mut ffi::sqlite3_file) -> impl FnMut(&[u8], i64) -> Result<(), c_int> {
+    move |bytes, at| {
+        let Ok(length) = c_int::try_from(bytes.len()) else { return Err(ffi::SQLITE_IOERR_WRITE) };
+        done(ask_own!(file.xWrite(bytes.as_ptr().cast(), length, at), ffi::SQLITE_IOERR_WRITE))
+    }
+}
+
+const fn done(code: c_int) -> Result<(), c_int> {
+    if code == ffi::SQLITE_OK { Ok(()) } else { Err(code) }
+}
+
+/// What has gathered for an open file.
+///
+/// # Safety
+/// `file` was opened by [`Wal::open`], and nobody else uses it meanwhile.
+unsafe fn gathered<'a>(file: *mut ffi::sqlite3_file) -> &'a mut Gathered {
+    // SAFETY: by the function's own contract; the box lives until `close`.
+    unsafe { &mut *(*file.cast::<Wal>()).gathered }
+}
+
+/// Hands on what has gathered.
+///
+/// # Safety
+/// As [`gathered`].
+unsafe fn flush(file: *mut ffi::sqlite3_file) -> Result<(), c_int> {
+    // SAFETY: by the function's own contract.
+    unsafe { gathered(file).flush(hand_on(file)) }
+}
+
+/// Hands on, then asks SQLite's own file.
+macro_rules! flushed {
+    ($file:ident . $method:ident ( $($argument:expr),* )) => {
+        // SAFETY: as in `ask_own`.
+        match unsafe { flush($file) } {
+            Ok(()) => ask_own!($file.$method($($argument),*), ffi::SQLITE_IOERR),
+            Err(code) => code,
+        }
+    };
+}
+
+unsafe extern "C" fn write(
+    file: *mut ffi::sqlite3_file,
+    bytes: *const c_void,
+    length: c_int,
+    at: ffi::sqlite3_int64,
+) -> c_int {
+    let Ok(length) = usize::try_from(length) else { return ffi::SQLITE_IOERR_WRITE };
+    // SAFETY: SQLite gives `length` bytes, which stay as they are during the call.
+    let bytes = unsafe { slice::from_raw_parts(bytes.cast::<u8>(), length) };
+    // SAFETY: as in `ask_own`.
+    let written = unsafe { gathered(file).add(bytes, at, hand_on(file)) };
+    written.err().unwrap_or(ffi::SQLITE_OK)
+}
+
+unsafe extern "C" fn read(
+    file: *mut ffi::sqlite3_file,
+    into: *mut c_void,
+    length: c_int,
+    at: ffi::sqlite3_int64,
+) -> c_int {
+    flushed!(file.xRead(into, length, at))
+}
+
+unsafe extern "C" fn truncate(file: *mut ffi::sqlite3_file, size: ffi::sqlite3_int64) -> c_int {
+    flushed!(file.xTruncate(size))
+}
+
+unsafe extern "C" fn sync(file: *mut ffi::sqlite3_file, flags: c_int) -> c_int {
+    flushed!(file.xSync(flags))
+}
+
+unsafe extern "C" fn file_size(
+    file: *mut ffi::sqlite3_file,
+    size: *mut ffi::sqlite3_int64,
+) -> c_int {
+    flushed!(file.xFileSize(size))
+}
+
+unsafe extern "C" fn file_control(
+    file: *mut ffi::sqlite3_file,
+    what: c_int,
+    argument: *mut c_void,
+) -> c_int {
+    flushed!(file.xFileControl(what, argument))
+}
+
+/// The last call: frees what is ours, and says what went wrong first.
+unsafe extern "C" fn close(file: *mut ffi::sqlite3_file) -> c_int {
+    // SAFETY: as in `ask_own`.
+    let flushed = unsafe { flush(file) };
+    let closed = done(ask_own!(file.xClose(), ffi::SQLITE_IOERR_CLOSE));
+    // SAFETY: `Wal::open` made the box, and SQLite uses a file no more that it has closed.
+    drop(unsafe { Box::from_raw((*file.cast::<Wal>()).gathered) });
+    flushed.and(closed).err().unwrap_or(ffi::SQLITE_OK)
+}
+
+unsafe extern "C" fn lock(file: *mut ffi::sqlite3_file, level: c_int) -> c_int {
+    ask_own!(file.xLock(level), ffi::SQLITE_IOERR_LOCK)
+}
+
+unsafe extern "C" fn unlock(file: *mut ffi::sqlite3_file, level: c_int) -> c_int {
+    ask_own!(file.xUnlock(level), ffi::SQLITE_IOERR_UNLOCK)
+}
+
+unsafe extern "C" fn check_reserved_lock(
+    file: *mut ffi::sqlite3_file,
+    is_reserved: *mut c_int,
+) -> c_int {
+    ask_own!(file.xCheckReservedLock(is_reserved), ffi::SQLITE_IOERR_CHECKRESERVEDLOCK)
+}
+
+unsafe extern "C" fn sector_size(file: *mut ffi::sqlite3_file) -> c_int {
+    ask_own!(file.xSectorSize(), 0)
+}
+
+unsafe extern "C" fn device_characteristics(file: *mut ffi::sqlite3_file) -> c_int {
+    ask_own!(file.xDeviceCharacteristics(), 0)
+}

@@ -1,0 +1,81 @@
+//! With a real database on a real disk. In one process with nothing beside it, since it counts the
+//! process's system calls.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags};
+
+fn open(path: &Path) -> Connection {
+    let name = outhaul_vfs::name().unwrap();
+    let connection = Connection::open_with_flags_and_vfs(path, OpenFlags::default(), name).unwrap();
+    let mode = "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0;
+        CREATE TABLE IF NOT EXISTS t(a INTEGER PRIMARY KEY, b BLOB)";
+    connection.execute_batch(mode).unwrap();
+    connection
+}
+
+fn add(connection: &Connection, rows: u32, bytes: usize) {
+    connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let mut insert = connection.prepare_cached("INSERT INTO t(b) VALUES (?1)").unwrap();
+    for _ in 0..rows {
+        insert.execute([vec![1_u8; bytes]]).unwrap();
+    }
+    connection.execute_batch("COMMIT").unwrap();
+}
+
+fn rows(connection: &Connection) -> i64 {
+    let check: String =
+        connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(check, "ok");
+    connection.query_row("SELECT count(*) FROM t", [], |row| row.get(0)).unwrap()
+}
+
+/// SOURCE: proc(5), `/proc/pid/io`, `syscw`.
+#[cfg(target_os = "linux")]
+fn write_calls() -> u64 {
+    let io = std::fs::read_to_string("/proc/self/io").unwrap();
+    let line = io.lines().find_map(|line| line.strip_prefix("syscw: ")).unwrap();
+    line.parse().unwrap()
+}
+
+#[test]
+fn a_commit_of_many_pages_is_one_write_that_every_other_connection_reads() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.db");
+    let connection = open(&path);
+    // By SQLite's own way.
+    let other = Connection::open(&path).unwrap();
+
+    #[cfg(target_os = "linux")]
+    for _ in 0..3 {
+        let before = write_calls();
+        add(&connection, 50, 1000);
+        assert_eq!(write_calls() - before, 1);
+    }
+    #[cfg(not(target_os = "linux"))]
+    add(&connection, 150, 1000);
+    assert_eq!(rows(&other), 150);
+
+    // More than the page cache holds goes into the WAL before the commit, and is read from there.
+    connection.execute_batch("PRAGMA cache_size=16").unwrap();
+    connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+    connection.execute("UPDATE t SET b = zeroblob(2000)", []).unwrap();
+    assert_eq!(rows(&connection), 150);
+    connection.execute_batch("ROLLBACK").unwrap();
+    add(&connection, 2000, 3000);
+    assert_eq!(rows(&connection), 2150);
+    assert_eq!(rows(&other), 2150);
+
+    // The WAL begins anew, and moves into the file for good.
+    for mode in ["PASSIVE", "RESTART", "TRUNCATE"] {
+        let checkpoint = format!("PRAGMA wal_checkpoint({mode})");
+        let busy: i64 = connection.query_row(&checkpoint, [], |row| row.get(0)).unwrap();
+        assert_eq!(busy, 0);
+        add(&connection, 10, 1000);
+    }
+    assert_eq!(rows(&other), 2180);
+    drop((connection, other));
+    assert_eq!(rows(&Connection::open(&path).unwrap()), 2180);
+}
