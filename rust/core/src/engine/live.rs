@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
+use hashbrown::HashTable;
 
 use crate::model::{Epoch, Failure, TaskKey, TaskStatus, UnixMillis};
-use crate::schedule::{Entry, LaneId, Needs};
+use crate::schedule::{Entry, LaneId, Needs, spread};
 
 /// What changes about a task while it lives. The body (what to do) is elsewhere and never changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,7 +58,7 @@ impl Live {
 #[derive(Debug, Default)]
 pub struct LiveTable {
     rows: Vec<Live>,
-    places: FxHashMap<TaskKey, u32>,
+    places: HashTable<u32>,
 }
 
 impl LiveTable {
@@ -80,20 +80,26 @@ impl LiveTable {
             return;
         }
         // More than 2^32 live tasks do not fit into any machine's memory.
+        let live_key = live.key;
         let place = u32::try_from(self.rows.len()).unwrap_or(u32::MAX);
-        self.places.insert(live.key, place);
         self.rows.push(live);
+        let rows = &self.rows;
+        self.places.insert_unique(spread(live_key), place, |place| {
+            row_at(rows, *place).map_or(0, |row| spread(row.key))
+        });
     }
 
     /// Takes a row out.
     pub(super) fn remove(&mut self, key: TaskKey) -> Option<Live> {
-        let place = self.places.remove(&key)?;
-        let at = usize::try_from(place).ok()?;
-        let last = self.rows.last()?.key;
-        if last != key {
-            self.places.insert(last, place);
+        let rows = &self.rows;
+        let is = |place: &u32, key| row_at(rows, *place).is_some_and(|row| row.key == key);
+        let entry = self.places.find_entry(spread(key), |place| is(place, key)).ok()?;
+        let (place, _) = entry.remove();
+        let last = rows.last()?.key;
+        if let Some(moved) = self.places.find_mut(spread(last), |place| is(place, last)) {
+            *moved = place;
         }
-        Some(self.rows.swap_remove(at))
+        Some(self.rows.swap_remove(usize::try_from(place).ok()?))
     }
 
     /// Forgets everything.
@@ -118,6 +124,11 @@ impl LiveTable {
     }
 
     fn place(&self, key: TaskKey) -> Option<usize> {
-        self.places.get(&key).and_then(|place| usize::try_from(*place).ok())
+        let is = |place: &u32| row_at(&self.rows, *place).is_some_and(|row| row.key == key);
+        self.places.find(spread(key), is).and_then(|place| usize::try_from(*place).ok())
     }
+}
+
+fn row_at(rows: &[Live], place: u32) -> Option<&Live> {
+    rows.get(usize::try_from(place).ok()?)
 }

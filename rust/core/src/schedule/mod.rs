@@ -24,6 +24,7 @@ use crate::model::{TaskKey, UnixMillis};
 use heap::Node;
 use lanes::{Lanes, Stand};
 use parked::Parked;
+pub(crate) use tasks::spread;
 use tasks::{Task, Tasks};
 
 /// One task that waits to run.
