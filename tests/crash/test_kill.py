@@ -142,7 +142,9 @@ def assert_all_done(batch: Batch, server: FlakyServer, digests: dict[str, str]) 
     # P2: each is stored once, has ended, and its log says so once.
     assert sorted(task_ids(batch.store)) == sorted(digests)
     assert endings(batch.store) == dict.fromkeys(digests, TaskStatus.COMPLETED)
-    ends = f"SELECT count(*) FROM event WHERE kind = {COMPLETED_EVENT} GROUP BY key"
+    ends = f"""
+        SELECT count(*) FROM event JOIN task ON task.key BETWEEN event.key AND event.key + event.more
+        WHERE kind = {COMPLETED_EVENT} GROUP BY task.key"""
     assert rows(batch.store, ends) == [(1,)] * len(digests)
     # The right bytes, all of them.
     assert {name: file.sha256 for name, file in server.files.items()} == digests

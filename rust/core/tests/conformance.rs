@@ -10,6 +10,8 @@
 
 #[path = "conformance/kit.rs"]
 mod kit;
+#[path = "conformance/log.rs"]
+mod log;
 #[path = "conformance/reading.rs"]
 mod reading;
 #[path = "conformance/retention.rs"]

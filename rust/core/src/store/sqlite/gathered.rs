@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use rusqlite::Connection;
 
 use super::super::{Body, StoreError};
-use super::bulk::Bulk;
-use super::rows::{LIVE_COLUMNS, bind_live, sql_key, update_live, write_live};
+use super::bulk::{Bulk, IntoRow, Values};
+use super::rows::{LIVE_COLUMNS, sql_key, update_live, write_live};
 use crate::engine::{Live, NewTask};
 use crate::model::{EventKind, TaskKey, TaskStatus, UnixMillis};
 
@@ -31,14 +31,35 @@ pub(super) struct DoneRow {
     pub(super) failure: Option<Vec<u8>>,
 }
 
-/// A new row of `event`.
+/// A new row of `event`: what happened to a task, or in the same words to several whose keys follow
+/// each other, one after the other.
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct EventRow {
+    /// The number of its first event.
     pub(super) seq: i64,
     pub(super) at: UnixMillis,
     pub(super) kind: EventKind,
+    /// The task of its first event.
     pub(super) key: TaskKey,
+    /// How many events follow the first. Small, which bounds what a look at one row costs.
+    pub(super) more: u8,
     /// Packed, where it says anything.
     pub(super) detail: Option<Vec<u8>>,
+}
+
+impl EventRow {
+    /// Takes the next event in, where it says the same of the next task and there is room.
+    fn takes_in(&mut self, next: &Self) -> bool {
+        let Some(more) = self.more.checked_add(1) else { return false };
+        let follows = self.seq + i64::from(more) == next.seq
+            && self.key + TaskKey::from(more) == next.key
+            && (self.at, self.kind, next.more) == (next.at, next.kind, 0)
+            && self.detail == next.detail;
+        if follows {
+            self.more = more;
+        }
+        follows
+    }
 }
 
 /// What a transaction does to one narrow row.
@@ -81,11 +102,14 @@ impl Gathered {
             ends: Vec::new(),
             events: Vec::new(),
             changes: BTreeMap::new(),
-            into_task: Bulk::new("task", "key,task_id,tag,created_at,first_seq,spec,admitted"),
-            into_done: Bulk::new("done", "key,status,finished_at,attempt,end_seq,success,failure"),
-            // SQLite counts `seq` by itself, and so need not look whether a number is taken.
-            into_event: Bulk::new("event", "at,kind,key,detail"),
-            into_live: Bulk::new("live", LIVE_COLUMNS),
+            into_task: Bulk::new("task", "key", "task_id,tag,created_at,first_seq,spec,admitted"),
+            into_done: Bulk::new(
+                "done",
+                "key",
+                "status,finished_at,attempt,end_seq,success,failure",
+            ),
+            into_event: Bulk::new("event", "seq", "at,kind,key,more,detail"),
+            into_live: Bulk::new("live", "key", LIVE_COLUMNS),
         }
     }
 
@@ -122,7 +146,9 @@ impl Gathered {
     }
 
     pub(super) fn event(&mut self, row: EventRow) {
-        self.events.push(row);
+        if !self.events.last_mut().is_some_and(|last| last.takes_in(&row)) {
+            self.events.push(row);
+        }
     }
 
     /// What the transaction has made of a narrow row.
@@ -148,38 +174,12 @@ impl Gathered {
 
     /// Writes the rows that never change again.
     pub(super) fn write_fixed(&mut self, connection: &Connection) -> Result<(), StoreError> {
-        self.into_task.add(connection, &self.tasks, |row, to| {
-            to.put(sql_key(row.key)?)?;
-            to.put(row.task.task_id.as_deref())?;
-            to.put(row.task.tag.as_deref())?;
-            to.put(row.at)?;
-            to.put(row.first_seq)?;
-            to.put(&*row.task.spec)?;
-            Ok(to.put(&*row.task.admitted)?)
-        })?;
+        // A new task has the highest key of all.
+        self.into_task.append(connection, &self.tasks)?;
         self.tasks.clear();
-        self.into_done.add(connection, &self.ends, |row, to| {
-            to.put(sql_key(row.key)?)?;
-            to.put(row.status.code())?;
-            to.put(row.at)?;
-            to.put(row.attempt)?;
-            to.put(row.end_seq)?;
-            to.put(row.success.as_deref())?;
-            Ok(to.put(row.failure.as_deref())?)
-        })?;
+        self.into_done.add(connection, &self.ends)?;
         self.ends.clear();
-        self.into_event.add(connection, &self.events, |row, to| {
-            to.put(row.at)?;
-            to.put(row.kind.code())?;
-            to.put(sql_key(row.key)?)?;
-            Ok(to.put(row.detail.as_deref())?)
-        })?;
-        // Others have been told these numbers, in `first_seq` and `end_seq`.
-        if let Some(last) = self.events.last()
-            && connection.last_insert_rowid() != last.seq
-        {
-            return Err(StoreError::Internal(format!("event {} has another number", last.seq)));
-        }
+        self.into_event.add(connection, &self.events)?;
         self.events.clear();
         Ok(())
     }
@@ -205,7 +205,51 @@ impl Gathered {
                 return Err(StoreError::Internal(format!("task {key} does not live")));
             }
         }
-        self.into_live.add(connection, &added, bind_live)
+        self.into_live.append(connection, &added)
+    }
+}
+
+impl IntoRow for TaskRow {
+    fn key(&self) -> Result<i64, StoreError> {
+        sql_key(self.key)
+    }
+
+    fn bind(&self, to: &mut Values<'_, '_>) -> Result<(), StoreError> {
+        to.put(self.task.task_id.as_deref())?;
+        to.put(self.task.tag.as_deref())?;
+        to.put(self.at)?;
+        to.put(self.first_seq)?;
+        to.put(&*self.task.spec)?;
+        Ok(to.put(&*self.task.admitted)?)
+    }
+}
+
+impl IntoRow for DoneRow {
+    fn key(&self) -> Result<i64, StoreError> {
+        sql_key(self.key)
+    }
+
+    fn bind(&self, to: &mut Values<'_, '_>) -> Result<(), StoreError> {
+        to.put(self.status.code())?;
+        to.put(self.at)?;
+        to.put(self.attempt)?;
+        to.put(self.end_seq)?;
+        to.put(self.success.as_deref())?;
+        Ok(to.put(self.failure.as_deref())?)
+    }
+}
+
+impl IntoRow for EventRow {
+    fn key(&self) -> Result<i64, StoreError> {
+        Ok(self.seq)
+    }
+
+    fn bind(&self, to: &mut Values<'_, '_>) -> Result<(), StoreError> {
+        to.put(self.at)?;
+        to.put(self.kind.code())?;
+        to.put(sql_key(self.key)?)?;
+        to.put(self.more)?;
+        Ok(to.put(self.detail.as_deref())?)
     }
 }
 
@@ -213,26 +257,41 @@ impl Gathered {
 mod tests {
     use super::*;
 
-    #[test]
-    fn an_event_that_would_get_another_number_than_was_told_is_refused() {
-        let connection = Connection::open_in_memory().unwrap();
-        let table = "CREATE TABLE event(
-            seq INTEGER PRIMARY KEY, at INTEGER, kind INTEGER, key INTEGER, detail BLOB)";
-        connection.execute_batch(table).unwrap();
+    fn event(seq: i64, key: TaskKey) -> EventRow {
+        EventRow { seq, at: 5, kind: EventKind::Started, key, more: 0, detail: Some(vec![1]) }
+    }
+
+    fn rows_of(events: impl IntoIterator<Item = EventRow>) -> Vec<(i64, TaskKey, u8)> {
         let mut gathered = Gathered::new();
-        let mut write = |seq| {
-            gathered.event(EventRow {
-                seq,
-                at: 0,
-                kind: EventKind::Enqueued,
-                key: 1,
-                detail: None,
-            });
-            gathered.write_fixed(&connection)
-        };
-        write(1).unwrap();
-        write(2).unwrap();
-        let refused = write(4).unwrap_err();
-        assert!(refused.to_string().contains("event 4"), "{refused}");
+        for row in events {
+            gathered.event(row);
+        }
+        gathered.events.iter().map(|row| (row.seq, row.key, row.more)).collect()
+    }
+
+    #[test]
+    fn the_same_event_of_tasks_that_follow_each_other_is_one_row() {
+        let run = rows_of((0..5).map(|at| event(10 + at, 7 + at.unsigned_abs())));
+        assert_eq!(run, [(10, 7, 4)]);
+        let long = rows_of((0..600).map(|at| event(at, at.unsigned_abs())));
+        assert_eq!(long, [(0, 0, 255), (256, 256, 255), (512, 512, 87)]);
+    }
+
+    #[test]
+    fn an_event_that_differs_in_anything_is_a_row_of_its_own() {
+        let first = || event(10, 7);
+        assert_eq!(rows_of([first(), event(11, 8)]).len(), 1);
+        for other in [
+            event(12, 8),
+            event(11, 9),
+            event(11, 7),
+            EventRow { at: 6, ..event(11, 8) },
+            EventRow { kind: EventKind::Completed, ..event(11, 8) },
+            EventRow { detail: Some(vec![2]), ..event(11, 8) },
+            EventRow { detail: None, ..event(11, 8) },
+        ] {
+            let shown = format!("{other:?}");
+            assert_eq!(rows_of([first(), other]).len(), 2, "{shown}");
+        }
     }
 }

@@ -1,8 +1,9 @@
 //! Retention: what ended long ago goes, a bounded piece at a time.
 //!
-//! A walk goes through the log from its beginning, under limits that are fixed when it begins. An
-//! event goes if its task may go; with the event that ended a task, its last, go the task's rows. No
-//! event is left without its task, however the walk is cut short, and no index is needed.
+//! A walk goes through the log from its beginning, under limits that are fixed when it begins. With the
+//! event that ended a task, its last, go the task's rows, and with them what the log says of it; a row of
+//! the log goes itself once every task that it is about is gone or may go. So none is left that is about
+//! no task, however the walk is cut short, and no index is needed.
 
 use rusqlite::{OptionalExtension, params};
 
@@ -59,6 +60,30 @@ pub struct Pruned {
     pub is_over: bool,
 }
 
+/// A row of the log: the event of a task, and of some more after it.
+struct LogRow {
+    seq: i64,
+    key: TaskKey,
+    more: u8,
+}
+
+impl LogRow {
+    /// Their numbers, and the tasks that they are about.
+    fn events(&self) -> impl Iterator<Item = (i64, TaskKey)> + use<> {
+        (self.seq..).zip(self.key..=self.key + TaskKey::from(self.more))
+    }
+}
+
+/// What becomes of a task.
+enum Fate {
+    /// It is not there any more.
+    Gone,
+    /// It lives, or is kept.
+    Stays,
+    /// It may go, with its last event.
+    Goes { end_seq: i64 },
+}
+
 impl SqliteStore {
     /// Begins a walk: fixes what may go.
     pub fn prune_walk(&self, keep: &Retention, now: UnixMillis) -> Result<PruneWalk, StoreError> {
@@ -76,24 +101,35 @@ impl SqliteStore {
         })
     }
 
-    /// Goes on with a walk, through at most `max` events. Needs an open transaction.
+    /// Goes on with a walk, through `max` events or a few more. Needs an open transaction.
     pub fn prune(&mut self, walk: &mut PruneWalk, max: usize) -> Result<Pruned, StoreError> {
         let mut pruned = Pruned::default();
+        let mut looked_at = 0;
         let mut last_gone = None;
-        let limit = i64::try_from(max).unwrap_or(i64::MAX);
-        for (seq, key) in self.events_between(walk.seen, walk.until, limit)? {
-            walk.seen = seq;
-            let Some((status, finished_at, end_seq)) = self.ending(key)? else { continue };
-            // What ended since the walk began is for the next one, and the last event of all stays:
-            // numbers are never reused.
-            if end_seq >= walk.until || !walk.may_go(key, status, finished_at) {
-                continue;
+        for row in self.rows_between(walk.seen, walk.until, max)? {
+            let mut is_about_none = true;
+            for (seq, key) in row.events() {
+                looked_at += 1;
+                walk.seen = seq;
+                match self.fate(walk, key)? {
+                    Fate::Gone => {}
+                    Fate::Stays => is_about_none = false,
+                    Fate::Goes { end_seq } => {
+                        last_gone = Some(seq);
+                        if seq == end_seq {
+                            self.forget(key)?;
+                            pruned.tasks += 1;
+                        }
+                    }
+                }
             }
-            self.connection().prepare_cached("DELETE FROM event WHERE seq=?1")?.execute([seq])?;
-            last_gone = Some(seq);
-            if seq == end_seq {
-                self.forget(key)?;
-                pruned.tasks += 1;
+            if is_about_none {
+                self.connection()
+                    .prepare_cached("DELETE FROM event WHERE seq=?1")?
+                    .execute([row.seq])?;
+            }
+            if looked_at >= max {
+                break;
             }
         }
         if let Some(seq) = last_gone {
@@ -101,8 +137,29 @@ impl SqliteStore {
                 .prepare_cached("UPDATE log SET pruned_seq=max(pruned_seq, ?1)")?
                 .execute([seq])?;
         }
-        pruned.is_over = !self.has_events_between(walk.seen, walk.until)?;
+        pruned.is_over = self.rows_between(walk.seen, walk.until, 1)?.is_empty();
         Ok(pruned)
+    }
+
+    /// What becomes of a task, and of what the log says of it.
+    fn fate(&self, walk: &PruneWalk, key: TaskKey) -> Result<Fate, StoreError> {
+        let mut statement = self.connection().prepare_cached(
+            "SELECT status, finished_at, end_seq FROM task LEFT JOIN done USING(key) WHERE key=?1",
+        )?;
+        let row = statement.query_row([sql_key(key)?], |row| {
+            Ok((row.get::<_, Option<u8>>(0)?, row.get(1)?, row.get(2)?))
+        });
+        Ok(match row.optional()? {
+            None => Fate::Gone,
+            // What ended since the walk began is for the next one, and the last event of all stays:
+            // numbers are never reused.
+            Some((Some(status), Some(finished_at), Some(end_seq)))
+                if end_seq < walk.until && walk.may_go(key, status, finished_at) =>
+            {
+                Fate::Goes { end_seq }
+            }
+            Some(_) => Fate::Stays,
+        })
     }
 
     /// Gives pages that are free now back to the file system, at most so many.
@@ -115,32 +172,16 @@ impl SqliteStore {
         Ok(())
     }
 
-    fn events_between(
-        &self,
-        after: i64,
-        until: i64,
-        limit: i64,
-    ) -> Result<Vec<(i64, TaskKey)>, StoreError> {
+    /// The log's rows after an event, up to another: rows are never begun in their middle.
+    fn rows_between(&self, after: i64, until: i64, max: usize) -> Result<Vec<LogRow>, StoreError> {
+        let limit = i64::try_from(max).unwrap_or(i64::MAX);
         let mut statement = self.connection().prepare_cached(
-            "SELECT seq, key FROM event WHERE seq > ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3",
+            "SELECT seq, key, more FROM event WHERE seq > ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3",
         )?;
-        let rows = statement
-            .query_map([after, until, limit], |row| Ok((row.get::<_, i64>(0)?, key_at(row, 1)?)))?;
+        let rows = statement.query_map([after, until, limit], |row| {
+            Ok(LogRow { seq: row.get(0)?, key: key_at(row, 1)?, more: row.get(2)? })
+        })?;
         Ok(rows.collect::<Result<_, _>>()?)
-    }
-
-    fn has_events_between(&self, after: i64, until: i64) -> Result<bool, StoreError> {
-        Ok(!self.events_between(after, until, 1)?.is_empty())
-    }
-
-    /// How and when a task ended, and the number of the event that says so.
-    fn ending(&self, key: TaskKey) -> Result<Option<(u8, UnixMillis, i64)>, StoreError> {
-        let mut statement = self
-            .connection()
-            .prepare_cached("SELECT status, finished_at, end_seq FROM done WHERE key=?1")?;
-        let row =
-            statement.query_row([sql_key(key)?], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
-        Ok(row.optional()?)
     }
 
     /// The key up to which completed tasks are more than the newest `most`; 0 where they are not.

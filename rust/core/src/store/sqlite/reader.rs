@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 use super::super::record::{Counts, EventRecord, TaskRecord};
 use super::super::{StoreError, id_of, key_of_generated_id, keys_of_generated_prefix};
 use super::open::open_reader;
-use super::rows::{key_at, sql_key, unpack};
+use super::rows::{LAST_EVENT, key_at, sql_key, unpack};
 use crate::model::event::EventDetail;
 use crate::model::spec::{BATTERY_NOT_LOW, CONNECTED, TaskSpec, WorkerSpec};
 use crate::model::{EventKind, Failure, Success, TaskKey, TaskStatus, UnixMillis};
@@ -62,7 +62,9 @@ pub struct Reader {
 const TASK_COLUMNS: &str = "t.key, t.task_id, t.tag, t.created_at, t.spec, \
     l.status, l.attempt, l.run_at, l.needs, d.status, d.attempt, d.finished_at, d.success, coalesce(d.failure, l.failure)";
 
-const EVENT_COLUMNS: &str = "e.seq, e.at, e.kind, e.key, e.detail, t.task_id, t.tag, d.success";
+/// An event with its task `t`, of those that its row `e` is about. Without its task none is left.
+const EVENT_COLUMNS: &str = "e.seq + (t.key - e.key), e.at, e.kind, t.key, e.detail, t.task_id, \
+    t.tag, d.success";
 
 /// An answer ends with the event that fills this: details and results are up to 64 KiB each.
 const EVENTS_BYTES_MAX: usize = 1024 * 1024;
@@ -187,7 +189,8 @@ impl Reader {
     pub fn last_word(&self, key: TaskKey) -> Result<Option<EventRecord>, StoreError> {
         let sql = format!(
             "SELECT {EVENT_COLUMNS} FROM done d JOIN task t USING(key) \
-             JOIN event e ON e.seq = d.end_seq WHERE d.key = ?1"
+             JOIN event e ON e.seq = (SELECT max(seq) FROM event WHERE seq <= d.end_seq) \
+             WHERE d.key = ?1"
         );
         let mut query = self.connection.prepare_cached(&sql)?;
         let mut rows = query.query([sql_key(key)?])?;
@@ -221,9 +224,8 @@ impl Reader {
 
     /// The number of the last event.
     pub fn last_event(&self) -> Result<u64, StoreError> {
-        let mut query = self.connection.prepare_cached("SELECT max(seq) FROM event")?;
-        let seq: Option<i64> = query.query_row([], |row| row.get(0))?;
-        Ok(seq.and_then(|seq| u64::try_from(seq).ok()).unwrap_or_default())
+        let mut query = self.connection.prepare_cached(LAST_EVENT)?;
+        Ok(query.query_row([], |row| key_at(row, 0)).optional()?.unwrap_or_default())
     }
 
     /// The last event that retention has removed; 0 where there is none.
@@ -249,19 +251,22 @@ fn event_query(
     last: u64,
     want: &EventFilter,
 ) -> Result<(String, Vec<Value>), StoreError> {
+    // The first row may begin before what is asked for, so each event is asked, too.
     let mut sql = format!(
-        "SELECT {EVENT_COLUMNS} FROM event e JOIN task t USING(key) \
-         LEFT JOIN done d ON d.key = e.key AND e.kind IN {TERMINAL_KINDS} \
-         WHERE e.seq > ? AND e.seq <= ?"
+        "SELECT {EVENT_COLUMNS} FROM event e CROSS JOIN task t \
+         ON t.key BETWEEN e.key AND e.key + e.more \
+         LEFT JOIN done d ON d.key = t.key AND e.kind IN {TERMINAL_KINDS} \
+         WHERE e.seq >= coalesce((SELECT max(seq) FROM event WHERE seq <= ?1), 0) AND e.seq <= ?2 \
+         AND e.seq + (t.key - e.key) > ?1 AND e.seq + (t.key - e.key) <= ?2"
     );
     let mut values = vec![Value::Integer(sql_key(from)?), Value::Integer(sql_key(last)?)];
     if let Some(key) = want.key {
-        sql.push_str(" AND e.key = ?");
+        sql.push_str(" AND t.key = ?");
         values.push(Value::Integer(sql_key(key)?));
     }
     if let Some(task_id) = &want.task_id {
         if let Some(key) = key_of_generated_id(task_id) {
-            sql.push_str(" AND e.key = ?");
+            sql.push_str(" AND t.key = ?");
             values.push(Value::Integer(sql_key(key)?));
         } else {
             sql.push_str(" AND t.task_id = ?");
@@ -275,7 +280,7 @@ fn event_query(
     if let Some(prefix) = &want.prefix {
         begins_so(prefix, &mut sql, &mut values)?;
     }
-    sql.push_str(" ORDER BY e.seq LIMIT ?");
+    sql.push_str(" ORDER BY e.seq, t.key LIMIT ?");
     values.push(Value::Integer(i64::from(want.limit)));
     Ok((sql, values))
 }

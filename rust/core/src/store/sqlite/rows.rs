@@ -8,17 +8,20 @@ use crate::engine::Live;
 use crate::model::{Failure, TaskKey, TaskStatus};
 
 use super::super::StoreError;
-use super::bulk::Values;
+use super::bulk::{IntoRow, Values};
 
-/// The columns of `live`, in the order of [`live_row`] and [`write_live`].
-pub(super) const LIVE_COLUMNS: &str = "key, status, priority, run_at, attempt, attempts_max, \
+/// The columns of `live` beside its key, in the order of [`live_row`] and of what is written.
+pub(super) const LIVE_COLUMNS: &str = "status, priority, run_at, attempt, attempts_max, \
     crashes, epoch, lane, needs, native, mark_percent, failure";
 
 /// Changes a row of `live`; the values are those of [`write_live`].
 pub(super) fn update_live() -> String {
-    let changing = LIVE_COLUMNS.trim_start_matches("key, ");
-    format!("UPDATE live SET ({changing}) = (?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13) WHERE key=?1")
+    let values = "?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13";
+    format!("UPDATE live SET ({LIVE_COLUMNS}) = ({values}) WHERE key=?1")
 }
+
+/// The number of the last event; no row where there is none.
+pub(super) const LAST_EVENT: &str = "SELECT seq + more FROM event ORDER BY seq DESC LIMIT 1";
 
 pub(super) fn live_row(row: &Row<'_>) -> rusqlite::Result<Live> {
     let code: u8 = row.get(1)?;
@@ -43,25 +46,31 @@ pub(super) fn live_row(row: &Row<'_>) -> rusqlite::Result<Live> {
 
 /// Changes a row; says how many it touched.
 pub(super) fn write_live(statement: &mut Statement<'_>, live: &Live) -> Result<usize, StoreError> {
-    bind_live(live, &mut Values::of(statement))?;
+    let mut values = Values::of(statement);
+    values.put(IntoRow::key(live)?)?;
+    live.bind(&mut values)?;
     Ok(statement.raw_execute()?)
 }
 
-/// The values of a row, in the order of the columns.
-pub(super) fn bind_live(live: &Live, to: &mut Values<'_, '_>) -> Result<(), StoreError> {
-    to.put(sql_key(live.key)?)?;
-    to.put(live.status.code())?;
-    to.put(live.priority)?;
-    to.put(live.run_at)?;
-    to.put(live.attempt)?;
-    to.put(live.attempts_max)?;
-    to.put(live.crashes)?;
-    to.put(live.epoch)?;
-    to.put(live.lane)?;
-    to.put(live.needs)?;
-    to.put(live.native)?;
-    to.put(live.mark_percent)?;
-    Ok(to.put(live.failure.as_deref().map(pack).transpose()?)?)
+impl IntoRow for Live {
+    fn key(&self) -> Result<i64, StoreError> {
+        sql_key(self.key)
+    }
+
+    fn bind(&self, to: &mut Values<'_, '_>) -> Result<(), StoreError> {
+        to.put(self.status.code())?;
+        to.put(self.priority)?;
+        to.put(self.run_at)?;
+        to.put(self.attempt)?;
+        to.put(self.attempts_max)?;
+        to.put(self.crashes)?;
+        to.put(self.epoch)?;
+        to.put(self.lane)?;
+        to.put(self.needs)?;
+        to.put(self.native)?;
+        to.put(self.mark_percent)?;
+        Ok(to.put(self.failure.as_deref().map(pack).transpose()?)?)
+    }
 }
 
 /// A failure that cannot be read is none: it only informs, and must not keep its task from running.

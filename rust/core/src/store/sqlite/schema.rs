@@ -46,6 +46,9 @@ const MIGRATIONS: &[&str] = &["
     CREATE TABLE log(                     -- one row: the last event that retention has removed
         pruned_seq INTEGER NOT NULL) STRICT;
     INSERT INTO log VALUES (0);
+", "
+    -- A row says `kind` of `more` tasks after its own, too, whose keys follow it: numbered likewise.
+    ALTER TABLE event ADD COLUMN more INTEGER NOT NULL DEFAULT 0;
 "];
 
 /// The version of a file that is ours, or new. Changes nothing: what is not ours stays as it is.
@@ -86,4 +89,47 @@ fn upgrade(transaction: Transaction<'_>) -> rusqlite::Result<()> {
         transaction.execute_batch(&stamp)?;
     }
     transaction.commit()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_any_earlier_version_is_brought_to_the_newest_with_what_it_holds() {
+        let newest: Vec<String> = columns(&made_by(MIGRATIONS.len()));
+        for version in 1..MIGRATIONS.len() {
+            let mut connection = made_by(version);
+            let held = "INSERT INTO event(seq, at, kind, key) VALUES (7, 600, 0, 3)";
+            connection.execute_batch(held).unwrap();
+            migrate(&mut connection, "test").unwrap();
+            assert_eq!(columns(&connection), newest);
+            let event = connection.query_row("SELECT seq, key, more FROM event", [], |row| {
+                Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
+            });
+            assert_eq!(event.unwrap(), (7, 3, 0));
+            let known = i64::try_from(MIGRATIONS.len()).unwrap();
+            assert_eq!(inspect(&mut connection, "test").unwrap(), known);
+        }
+    }
+
+    /// A file as the outhaul of that version made it.
+    fn made_by(version: usize) -> Connection {
+        let connection = Connection::open_in_memory().unwrap();
+        for step in MIGRATIONS.iter().take(version) {
+            connection.execute_batch(step).unwrap();
+        }
+        let stamp =
+            format!("PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={version}");
+        connection.execute_batch(&stamp).unwrap();
+        connection
+    }
+
+    /// Every column of every table, as SQLite describes it.
+    fn columns(connection: &Connection) -> Vec<String> {
+        let sql = "SELECT t.name || '.' || c.name || ' ' || c.type || ' ' || c.\"notnull\"
+            FROM sqlite_schema t, pragma_table_info(t.name) c WHERE t.type = 'table' ORDER BY 1";
+        let mut statement = connection.prepare(sql).unwrap();
+        statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    }
 }

@@ -3,6 +3,7 @@
 //! Rows are gathered while a transaction is open and written when it waits or ends, so a task that is
 //! stored, claimed and finished within one batch touches each table once.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -13,7 +14,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::super::{Body, RunnerInfo, Selection, Store, StoreError, key_of_generated_id};
 use super::gathered::{DoneRow, EventRow, Gathered, Made, TaskRow};
 use super::open::{Durability, open_writer};
-use super::rows::{LIVE_COLUMNS, key_at, live_row, pack, sql_key};
+use super::rows::{LAST_EVENT, LIVE_COLUMNS, key_at, live_row, pack, sql_key};
 use crate::engine::{Effect, End, Live, NewTask};
 use crate::model::event::EventDetail;
 use crate::model::{Epoch, TaskKey, UnixMillis};
@@ -113,8 +114,8 @@ impl SqliteStore {
     }
 
     pub(super) fn max_seq(&self) -> Result<i64, StoreError> {
-        let mut statement = self.connection.prepare_cached("SELECT max(seq) FROM event")?;
-        Ok(statement.query_row([], |row| row.get::<_, Option<i64>>(0))?.unwrap_or(0))
+        let mut statement = self.connection.prepare_cached(LAST_EVENT)?;
+        Ok(statement.query_row([], |row| row.get(0)).optional()?.unwrap_or(0))
     }
 
     /// Writes what the transaction has gathered, for what has to see it.
@@ -202,6 +203,7 @@ impl Store for SqliteStore {
                         at: *at,
                         kind: *kind,
                         key: *key,
+                        more: 0,
                         detail: says_more.then(|| pack(detail)).transpose()?,
                     });
                 }
@@ -215,13 +217,18 @@ impl Store for SqliteStore {
         if self.has_looked {
             return Ok(Vec::new());
         }
-        let mut statement = self.connection.prepare_cached(
-            "SELECT DISTINCT key FROM event WHERE seq > ?1 AND seq <= ?2 ORDER BY key",
-        )?;
-        let rows = statement.query_map([self.seen_seq, self.last_seq], |row| key_at(row, 0))?;
-        let keys = rows.collect::<Result<_, _>>()?;
+        // A row is of one transaction, and so all new or all seen.
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT key, more FROM event WHERE seq > ?1 AND seq <= ?2")?;
+        let mut rows = statement.query([self.seen_seq, self.last_seq])?;
+        let mut keys = BTreeSet::new();
+        while let Some(row) = rows.next()? {
+            let first = key_at(row, 0)?;
+            keys.extend(first..=first + TaskKey::from(row.get::<_, u8>(1)?));
+        }
         self.has_looked = true;
-        Ok(keys)
+        Ok(keys.into_iter().collect())
     }
 
     fn begin_epoch(&mut self, runner: &RunnerInfo) -> Result<Epoch, StoreError> {
@@ -262,14 +269,15 @@ impl Store for SqliteStore {
         }
         let mut statement = self
             .connection
-            .prepare_cached(&format!("SELECT {LIVE_COLUMNS} FROM live WHERE key=?1"))?;
+            .prepare_cached(&format!("SELECT key, {LIVE_COLUMNS} FROM live WHERE key=?1"))?;
         Ok(statement.query_row([sql_key(key)?], live_row).optional()?)
     }
 
     fn each_live(&mut self, take: &mut dyn FnMut(Live)) -> Result<(), StoreError> {
         self.write_out()?;
-        let mut statement =
-            self.connection.prepare(&format!("SELECT {LIVE_COLUMNS} FROM live ORDER BY key"))?;
+        let mut statement = self
+            .connection
+            .prepare(&format!("SELECT key, {LIVE_COLUMNS} FROM live ORDER BY key"))?;
         for live in statement.query_map([], live_row)? {
             take(live?);
         }
