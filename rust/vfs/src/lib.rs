@@ -13,8 +13,23 @@
 //! Right only with `synchronous=FULL` or more: with less a commit is seen before it is synced, and so
 //! before it would be written. SOURCE: <https://sqlite.org/vfs.html>, "VFS shims".
 
+use std::ffi::c_int;
+
+use rusqlite::ffi;
+
+mod database;
 mod gathered;
 mod vfs;
 mod wal;
 
+pub use database::sync;
 pub use vfs::name;
+
+/// What a code of SQLite's means.
+fn done(code: c_int) -> rusqlite::Result<()> {
+    if code == ffi::SQLITE_OK {
+        Ok(())
+    } else {
+        Err(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None))
+    }
+}

@@ -6,19 +6,18 @@ use std::sync::OnceLock;
 
 use rusqlite::ffi;
 
+use crate::done;
 use crate::wal::{HEAD_BYTES, Wal};
 
 const NAME: &CStr = c"outhaul";
 
 /// The name to open a connection with. Registers the VFS at the first call, and never as the default.
 ///
-/// Errors with SQLite's code where it has no VFS of its own, or no memory.
-pub fn name() -> Result<&'static CStr, c_int> {
+/// Errors where SQLite has no VFS of its own, or no memory.
+pub fn name() -> rusqlite::Result<&'static CStr> {
     static REGISTERED: OnceLock<c_int> = OnceLock::new();
-    match *REGISTERED.get_or_init(register) {
-        ffi::SQLITE_OK => Ok(NAME),
-        code => Err(code),
-    }
+    done(*REGISTERED.get_or_init(register))?;
+    Ok(NAME)
 }
 
 fn register() -> c_int {

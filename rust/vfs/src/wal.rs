@@ -100,11 +100,11 @@ macro_rules! ask_own {
 unsafe fn hand_on(file: *mut ffi::sqlite3_file) -> impl FnMut(&[u8], i64) -> Result<(), c_int> {
     move |bytes, at| {
         let Ok(length) = c_int::try_from(bytes.len()) else { return Err(ffi::SQLITE_IOERR_WRITE) };
-        done(ask_own!(file.xWrite(bytes.as_ptr().cast(), length, at), ffi::SQLITE_IOERR_WRITE))
+        checked(ask_own!(file.xWrite(bytes.as_ptr().cast(), length, at), ffi::SQLITE_IOERR_WRITE))
     }
 }
 
-const fn done(code: c_int) -> Result<(), c_int> {
+const fn checked(code: c_int) -> Result<(), c_int> {
     if code == ffi::SQLITE_OK { Ok(()) } else { Err(code) }
 }
 
@@ -187,7 +187,7 @@ unsafe extern "C" fn file_control(
 unsafe extern "C" fn close(file: *mut ffi::sqlite3_file) -> c_int {
     // SAFETY: as in `ask_own`.
     let flushed = unsafe { flush(file) };
-    let closed = done(ask_own!(file.xClose(), ffi::SQLITE_IOERR_CLOSE));
+    let closed = checked(ask_own!(file.xClose(), ffi::SQLITE_IOERR_CLOSE));
     // SAFETY: `Wal::open` made the box, and SQLite uses a file no more that it has closed.
     drop(unsafe { Box::from_raw((*file.cast::<Wal>()).gathered) });
     flushed.and(closed).err().unwrap_or(ffi::SQLITE_OK)

@@ -68,7 +68,9 @@ impl Checkpointer {
 
     /// Moves what is in the WAL now into the file, while others read and write.
     pub fn run(&self) -> Result<(), StoreError> {
-        checkpoint(&self.connection, "PASSIVE")
+        checkpoint(&self.connection, "PASSIVE")?;
+        // SQLite waits for the disk only where it has moved all, and then the writer would have to.
+        Ok(outhaul_vfs::sync(&self.connection)?)
     }
 }
 

@@ -36,7 +36,7 @@ pub(super) fn open_writer(path: &Path, durability: Durability) -> Result<Connect
     refuse_network_filesystem(path)?;
     // What is not synced at once has to be written at once.
     let vfs = match durability {
-        Durability::Fsync => Some(gathering_vfs(&shown)?),
+        Durability::Fsync => Some(outhaul_vfs::name().map_err(|e| explain(&e, &shown))?),
         Durability::Os => None,
     };
     let mut connection = open_with(path, OpenFlags::SQLITE_OPEN_READ_WRITE, vfs)?;
@@ -104,13 +104,6 @@ fn open_with(path: &Path, access: OpenFlags, vfs: Option<&CStr>) -> Result<Conne
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
-}
-
-/// The way to the disk on which a commit is one write.
-fn gathering_vfs(shown: &str) -> Result<&'static CStr, StoreError> {
-    outhaul_vfs::name().map_err(|code| {
-        explain(&rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None), shown)
-    })
 }
 
 /// Makes the file with mode 0600 unless it is there. SQLite gives its WAL the mode of the file.
