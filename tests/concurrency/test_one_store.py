@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -142,3 +143,20 @@ async def test_the_wal_stays_short_while_commits_follow_each_other(tmp_path: Pat
         await asyncio.gather(*(call(manager) for _ in range(32)))
     assert store.stat().st_size > 32 * 1024 * 1024
     assert max(lengths) < 16 * 1024 * 1024
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counted by /proc")
+async def test_a_commit_of_many_pages_is_written_in_a_few_pieces(tmp_path: Path) -> None:
+    later = TaskTrigger.one_time(timedelta(hours=1))
+    tasks = [Task(None, PythonWorker("work", bytes(300)), trigger=later)] * 1000
+
+    def writes() -> int:
+        io = Path("/proc/self/io").read_text("ascii")
+        return int(io.partition("syscw: ")[2].partition("\n")[0])
+
+    async with WorkManager(tmp_path / "work.db", run=False, workers="elsewhere") as manager:
+        await manager.enqueue_all(tasks)
+        before = writes()
+        await manager.enqueue_all(tasks)
+        # Some 100 pages; SQLite by itself makes two system calls for each.
+        assert writes() - before < 50

@@ -189,6 +189,9 @@ mod tests {
         let options: Vec<String> =
             statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
         assert!(options.iter().any(|option| option == "DEFAULT_MEMSTATUS=0"), "{options:?}");
-        assert!(options.iter().all(|option| option != "ENABLE_MEMORY_MANAGEMENT"));
+        assert!(options.iter().any(|option| option == "OMIT_SHARED_CACHE"), "{options:?}");
+        for left_out in ["ENABLE_MEMORY_MANAGEMENT", "ENABLE_FTS5", "ENABLE_RTREE"] {
+            assert!(options.iter().all(|option| option != left_out), "{options:?}");
+        }
     }
 }
