@@ -143,7 +143,8 @@ def assert_all_done(batch: Batch, server: FlakyServer, digests: dict[str, str]) 
     assert sorted(task_ids(batch.store)) == sorted(digests)
     assert endings(batch.store) == dict.fromkeys(digests, TaskStatus.COMPLETED)
     ends = f"""
-        SELECT count(*) FROM event JOIN task ON task.key BETWEEN event.key AND event.key + event.more
+        SELECT count(*) FROM event
+        JOIN task ON task.key BETWEEN event.key AND event.key + event.more
         WHERE kind = {COMPLETED_EVENT} GROUP BY task.key"""
     assert rows(batch.store, ends) == [(1,)] * len(digests)
     # The right bytes, all of them.

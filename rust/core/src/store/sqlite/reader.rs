@@ -389,3 +389,40 @@ fn event_record(row: &Row<'_>) -> Result<EventRecord, StoreError> {
         result: packed_at(row, 7)?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::sqlite::{Durability, SqliteStore};
+
+    /// What an answer costs is bounded by its limit only where the log is walked in order.
+    #[test]
+    fn events_are_read_in_order_with_no_sorting_and_no_index_made_for_it_whatever_is_asked() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("work.db");
+        let _store = SqliteStore::open(&path, Durability::Os).unwrap();
+        let reader = Reader::open(&path).unwrap();
+        for want in [
+            EventFilter::default(),
+            EventFilter { key: Some(3), ..EventFilter::default() },
+            EventFilter { task_id: Some("x".to_owned()), ..EventFilter::default() },
+            EventFilter { task_id: Some(id_of(3, None)), ..EventFilter::default() },
+            EventFilter { tag: Some("x".to_owned()), ..EventFilter::default() },
+            EventFilter { prefix: Some("x".to_owned()), ..EventFilter::default() },
+        ] {
+            let (sql, values) = event_query(5, 9, &want).unwrap();
+            let mut plan = reader.connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+            let steps: Vec<String> = plan
+                .query_map(params_from_iter(values), |row| row.get(3))
+                .unwrap()
+                .map(Result::unwrap)
+                .collect();
+            assert!(steps[0].starts_with("SEARCH e USING INTEGER PRIMARY KEY"), "{steps:?}");
+            let costly = ["AUTOMATIC", "TEMP B-TREE", "SCAN"];
+            assert!(
+                !steps.iter().any(|step| costly.iter().any(|word| step.contains(word))),
+                "{want:?}: {steps:?}"
+            );
+        }
+    }
+}
