@@ -1,9 +1,9 @@
 //! SQLite's own way to the disk (its default VFS), but that a commit is written in one piece.
 //!
 //! SQLite writes a page into the WAL with two system calls, one for the frame's header and one for the
-//! page, and neither begins where a page of the file does. Here they gather until the WAL is synced, which
-//! every commit does before anyone can see it: one system call a commit, and each page of the file
-//! is touched once.
+//! page, and neither begins where a page of the file does. During [`commit`] they gather until the WAL is
+//! synced, which is before anybody can see them: one system call a commit, and each page of the file is
+//! touched once.
 //!
 //! ```text
 //! SQLite ──open──▶ vfs.rs ── the WAL ──▶ wal.rs (gathers: gathered.rs) ──▶ SQLite's own file
@@ -17,12 +17,12 @@ use std::ffi::c_int;
 
 use rusqlite::ffi;
 
-mod database;
+mod connection;
 mod gathered;
 mod vfs;
 mod wal;
 
-pub use database::sync;
+pub use connection::{commit, sync};
 pub use vfs::name;
 
 /// What a code of SQLite's means.

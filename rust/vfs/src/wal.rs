@@ -1,4 +1,5 @@
-//! The WAL's file: gathers what is written, and hands it on before anything else is asked of the file.
+//! The WAL's file: during a commit it gathers what is written, and hands it on before anything else is
+//! asked of the file.
 
 use std::ffi::{c_int, c_void};
 use std::ptr;
@@ -17,7 +18,15 @@ const _: () = assert!(size_of::<Wal>() == 16 && align_of::<Wal>() == 8);
 pub(crate) struct Wal {
     methods: *const ffi::sqlite3_io_methods,
     /// From a box, which `close` frees.
-    gathered: *mut Gathered,
+    state: *mut State,
+}
+
+#[derive(Default)]
+struct State {
+    /// Whether a commit is under way.
+    gathers: bool,
+    /// Empty unless one is.
+    gathered: Gathered,
 }
 
 impl Wal {
@@ -37,10 +46,40 @@ impl Wal {
             (*own).pMethods = ptr::null();
             let code = open_own(own);
             if !(*own).pMethods.is_null() {
-                let gathered = Box::into_raw(Box::default());
-                file.cast::<Self>().write(Self { methods: &raw const METHODS, gathered });
+                let state = Box::into_raw(Box::default());
+                file.cast::<Self>().write(Self { methods: &raw const METHODS, state });
             }
             code
+        }
+    }
+
+    /// From now on writes gather. False where the file is none of ours.
+    ///
+    /// # Safety
+    /// `file` is null or a file of SQLite's, and nobody else uses it meanwhile.
+    pub(crate) unsafe fn begin(file: *mut ffi::sqlite3_file) -> bool {
+        // SAFETY: by the function's own contract; whose methods are ours was opened by `Wal::open`.
+        unsafe {
+            let is_ours =
+                file.as_ref().is_some_and(|file| ptr::eq(file.pMethods, &raw const METHODS));
+            if is_ours {
+                state(file).gathers = true;
+            }
+            is_ours
+        }
+    }
+
+    /// Writes gather no more. What has gathered is written where all went well; else it is forgotten, since
+    /// its place in the file may be somebody else's by now.
+    ///
+    /// # Safety
+    /// [`Wal::begin`] said yes to `file`, which was open ever since; nobody else uses it meanwhile.
+    pub(crate) unsafe fn end(file: *mut ffi::sqlite3_file, went_well: bool) -> c_int {
+        // SAFETY: by the function's own contract.
+        unsafe {
+            let flushed = if went_well { flush(file) } else { Ok(()) };
+            *state(file) = State::default();
+            flushed.err().unwrap_or(ffi::SQLITE_OK)
         }
     }
 }
@@ -108,22 +147,22 @@ const fn checked(code: c_int) -> Result<(), c_int> {
     if code == ffi::SQLITE_OK { Ok(()) } else { Err(code) }
 }
 
-/// What has gathered for an open file.
+/// What is ours of an open file.
 ///
 /// # Safety
 /// `file` was opened by [`Wal::open`], and nobody else uses it meanwhile.
-unsafe fn gathered<'a>(file: *mut ffi::sqlite3_file) -> &'a mut Gathered {
+unsafe fn state<'a>(file: *mut ffi::sqlite3_file) -> &'a mut State {
     // SAFETY: by the function's own contract; the box lives until `close`.
-    unsafe { &mut *(*file.cast::<Wal>()).gathered }
+    unsafe { &mut *(*file.cast::<Wal>()).state }
 }
 
 /// Hands on what has gathered.
 ///
 /// # Safety
-/// As [`gathered`].
+/// As [`state`].
 unsafe fn flush(file: *mut ffi::sqlite3_file) -> Result<(), c_int> {
     // SAFETY: by the function's own contract.
-    unsafe { gathered(file).flush(hand_on(file)) }
+    unsafe { state(file).gathered.flush(hand_on(file)) }
 }
 
 /// Hands on, then asks SQLite's own file.
@@ -143,11 +182,15 @@ unsafe extern "C" fn write(
     length: c_int,
     at: ffi::sqlite3_int64,
 ) -> c_int {
+    // SAFETY: as in `ask_own`.
+    if !unsafe { state(file) }.gathers {
+        return ask_own!(file.xWrite(bytes, length, at), ffi::SQLITE_IOERR_WRITE);
+    }
     let Ok(length) = usize::try_from(length) else { return ffi::SQLITE_IOERR_WRITE };
     // SAFETY: SQLite gives `length` bytes, which stay as they are during the call.
     let bytes = unsafe { slice::from_raw_parts(bytes.cast::<u8>(), length) };
     // SAFETY: as in `ask_own`.
-    let written = unsafe { gathered(file).add(bytes, at, hand_on(file)) };
+    let written = unsafe { state(file).gathered.add(bytes, at, hand_on(file)) };
     written.err().unwrap_or(ffi::SQLITE_OK)
 }
 
@@ -183,14 +226,12 @@ unsafe extern "C" fn file_control(
     flushed!(file.xFileControl(what, argument))
 }
 
-/// The last call: frees what is ours, and says what went wrong first.
+/// The last call: frees what is ours.
 unsafe extern "C" fn close(file: *mut ffi::sqlite3_file) -> c_int {
-    // SAFETY: as in `ask_own`.
-    let flushed = unsafe { flush(file) };
-    let closed = checked(ask_own!(file.xClose(), ffi::SQLITE_IOERR_CLOSE));
+    let closed = ask_own!(file.xClose(), ffi::SQLITE_IOERR_CLOSE);
     // SAFETY: `Wal::open` made the box, and SQLite uses a file no more that it has closed.
-    drop(unsafe { Box::from_raw((*file.cast::<Wal>()).gathered) });
-    flushed.and(closed).err().unwrap_or(ffi::SQLITE_OK)
+    drop(unsafe { Box::from_raw((*file.cast::<Wal>()).state) });
+    closed
 }
 
 unsafe extern "C" fn lock(file: *mut ffi::sqlite3_file, level: c_int) -> c_int {

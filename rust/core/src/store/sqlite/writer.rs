@@ -158,7 +158,9 @@ impl Store for SqliteStore {
 
     fn commit(&mut self) -> Result<(), StoreError> {
         self.write_out()?;
-        self.connection.prepare_cached("COMMIT")?.execute([])?;
+        outhaul_vfs::commit(&self.connection, || {
+            self.connection.prepare_cached("COMMIT")?.execute([])
+        })?;
         // What nobody has looked at is told by the next transaction that asks.
         if self.has_looked {
             self.seen_seq = self.last_seq;
