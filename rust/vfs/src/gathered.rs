@@ -37,8 +37,13 @@ impl Gathered {
             return Ok(());
         }
         let done = hand_on(&self.bytes, self.at);
-        self.bytes.clear();
+        self.forget();
         done
+    }
+
+    /// Lets go of what there is. The memory is kept for what comes next.
+    pub(crate) fn forget(&mut self) {
+        self.bytes.clear();
     }
 
     /// Where the next write has to begin to follow.

@@ -78,7 +78,8 @@ impl Wal {
         // SAFETY: by the function's own contract.
         unsafe {
             let flushed = if went_well { flush(file) } else { Ok(()) };
-            *state(file) = State::default();
+            state(file).gathers = false;
+            state(file).gathered.forget();
             flushed.err().unwrap_or(ffi::SQLITE_OK)
         }
     }
