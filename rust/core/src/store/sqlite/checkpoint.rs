@@ -14,7 +14,7 @@ use super::super::StoreError;
 use super::open::{BUSY_TIMEOUT, open_checkpointer};
 use super::writer::SqliteStore;
 
-/// Every so many pages (4 MiB) the WAL is moved into the file: the rest is then moved in a millisecond or two.
+/// Every so many pages (4 MiB) the WAL is moved into the file: the rest is then moved in a millisecond.
 const DUE_PAGES: i32 = 1024;
 
 /// Every so many pages (64 MiB) that could not be moved, since somebody always reads, readers are waited for.
