@@ -7,24 +7,22 @@ use rusqlite::{Connection, ffi};
 use crate::done;
 use crate::wal::Wal;
 
-/// Commits: `commit` ends the connection's transaction, and what it writes to the WAL gathers until it is
-/// synced. A connection that was not opened with [`name`](crate::name) commits as ever.
+/// Ends the connection's transaction with a `COMMIT`. What that writes to the WAL gathers until it is synced;
+/// on a connection that was not opened with [`name`](crate::name) it is written as ever.
 ///
-/// Only then nothing is held back: a page that SQLite writes before, since its cache is full, is written at
-/// once, for if the transaction were given up nobody would say so, and its place would be somebody else's.
-pub fn commit<T>(
-    connection: &Connection,
-    commit: impl FnOnce() -> rusqlite::Result<T>,
-) -> rusqlite::Result<T> {
+/// Nothing is held back at any other time: a page that SQLite writes before, since its cache is full, is written
+/// at once, for if the transaction were given up nobody would say so, and its place would be somebody else's.
+pub fn commit(connection: &Connection) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare_cached("COMMIT")?;
     let wal = file(connection, ffi::SQLITE_FCNTL_JOURNAL_POINTER)?;
     // SAFETY: the connection is not used by another thread meanwhile, since it is not `Sync`.
     if !unsafe { Wal::begin(wal) } {
-        return commit();
+        return statement.execute([]).map(drop);
     }
-    let committed = commit();
-    // SAFETY: as above. A WAL stays open while its connection is, and in WAL mode.
+    let committed = statement.execute([]);
+    // SAFETY: as above. A WAL stays open while its connection is in WAL mode, and a commit changes no mode.
     done(unsafe { Wal::end(wal, committed.is_ok()) })?;
-    committed
+    committed.map(drop)
 }
 
 /// Waits until what was written to the connection's database file is on the disk: not its WAL.

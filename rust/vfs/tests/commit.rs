@@ -25,7 +25,7 @@ fn insert(connection: &Connection, rows: u32, bytes: usize) {
 fn add(connection: &Connection, rows: u32, bytes: usize) {
     connection.execute_batch("BEGIN IMMEDIATE").unwrap();
     insert(connection, rows, bytes);
-    outhaul_vfs::commit(connection, || connection.execute_batch("COMMIT")).unwrap();
+    outhaul_vfs::commit(connection).unwrap();
 }
 
 fn rows(connection: &Connection) -> i64 {

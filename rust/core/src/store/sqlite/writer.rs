@@ -158,9 +158,7 @@ impl Store for SqliteStore {
 
     fn commit(&mut self) -> Result<(), StoreError> {
         self.write_out()?;
-        outhaul_vfs::commit(&self.connection, || {
-            self.connection.prepare_cached("COMMIT")?.execute([])
-        })?;
+        outhaul_vfs::commit(&self.connection)?;
         // What nobody has looked at is told by the next transaction that asks.
         if self.has_looked {
             self.seen_seq = self.last_seq;
