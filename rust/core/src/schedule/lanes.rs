@@ -5,7 +5,7 @@ use hashbrown::HashTable;
 use super::heap::{Heap, Node, Positions, Slot, index};
 use super::parked::Needs;
 use super::ring::Ring;
-use super::tasks::spread;
+use super::spread::spread;
 
 /// A lane: tasks that share a limit and take turns with the other lanes as one.
 pub type LaneId = u32;

@@ -13,6 +13,7 @@ mod heap;
 mod lanes;
 mod parked;
 mod ring;
+mod spread;
 mod tasks;
 
 pub use delay::DelayHeap;
@@ -24,7 +25,7 @@ use crate::model::{TaskKey, UnixMillis};
 use heap::Node;
 use lanes::{Lanes, Stand};
 use parked::Parked;
-pub(crate) use tasks::spread;
+pub(crate) use spread::spread;
 use tasks::{Task, Tasks};
 
 /// One task that waits to run.

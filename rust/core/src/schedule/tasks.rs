@@ -6,6 +6,7 @@ use super::Place;
 use super::heap::{Slot, index};
 use super::lanes::LaneId;
 use super::parked::Needs;
+use super::spread::spread;
 use crate::model::{TaskKey, UnixMillis};
 
 const KEPT_WHEN_EMPTY: usize = 1024;
@@ -37,19 +38,6 @@ pub(super) struct Tasks {
     cells: Vec<Cell>,
     free: Option<Slot>,
     by_key: HashTable<Slot>,
-}
-
-/// The hash of a key for a table of many: eight keys that follow each other stand together, so tasks
-/// that come one after the other find the table's memory in the processor's cache; blocks of eight are
-/// spread by the finalizer of `SplitMix64`. Keys are our own ids: they need no secrecy.
-///
-/// The last three bits of the key are the first of the hash, which a table looks at to tell apart what
-/// shares a place.
-pub(crate) fn spread(key: u64) -> u64 {
-    let x = key >> 3;
-    let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31) ^ (key << 61)
 }
 
 fn at(cells: &[Cell], slot: Slot) -> Option<&Task> {
