@@ -1,4 +1,4 @@
-"""One store has one runner, however it is spelled; it forgets what ended; its WAL stays short."""
+"""One store has one runner, however it is spelled; it forgets what ended; its WAL is short."""
 
 from __future__ import annotations
 

@@ -10,6 +10,8 @@ use crate::wal::Wal;
 /// Ends the connection's transaction with a `COMMIT`. What that writes to the WAL gathers until it is synced;
 /// on a connection that was not opened with [`name`](crate::name) it is written as ever.
 ///
+/// Errors as a commit does, and where it was not synced: with less than `synchronous=FULL`.
+///
 /// Nothing is held back at any other time: a page that SQLite writes before, since its cache is full, is written
 /// at once, for if the transaction were given up nobody would say so, and its place would be somebody else's.
 pub fn commit(connection: &Connection) -> rusqlite::Result<()> {
@@ -41,7 +43,10 @@ pub fn sync(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 /// One of the connection's files: SQLite's own, which lives as long as the connection.
-fn file(connection: &Connection, which: i32) -> rusqlite::Result<*mut ffi::sqlite3_file> {
+pub(crate) fn file(
+    connection: &Connection,
+    which: i32,
+) -> rusqlite::Result<*mut ffi::sqlite3_file> {
     let mut file: *mut ffi::sqlite3_file = ptr::null_mut();
     // SAFETY: the connection is open as long as it is borrowed; SQLite writes a pointer.
     done(unsafe {

@@ -33,12 +33,16 @@ impl Gathered {
         &mut self,
         mut hand_on: impl FnMut(&[u8], i64) -> Result<(), i32>,
     ) -> Result<(), i32> {
-        if self.bytes.is_empty() {
+        if self.is_empty() {
             return Ok(());
         }
         let done = hand_on(&self.bytes, self.at);
         self.forget();
         done
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
     }
 
     /// Lets go of what there is. The memory is kept for what comes next.

@@ -69,18 +69,20 @@ impl Wal {
         }
     }
 
-    /// Writes gather no more. What has gathered is written where all went well; else it is forgotten, since
-    /// its place in the file may be somebody else's by now.
+    /// Writes gather no more. What is left was not synced, and is forgotten where the commit failed, since
+    /// its place in the file may be somebody else's by now; where it did not, that is an error.
     ///
     /// # Safety
     /// [`Wal::begin`] said yes to `file`, which was open ever since; nobody else uses it meanwhile.
     pub(crate) unsafe fn end(file: *mut ffi::sqlite3_file, went_well: bool) -> c_int {
         // SAFETY: by the function's own contract.
         unsafe {
-            let flushed = if went_well { flush(file) } else { Ok(()) };
             state(file).gathers = false;
+            let is_unsynced = went_well && !state(file).gathered.is_empty();
+            let flushed = if is_unsynced { flush(file) } else { Ok(()) };
             state(file).gathered.forget();
-            flushed.err().unwrap_or(ffi::SQLITE_OK)
+            let or_else = if is_unsynced { ffi::SQLITE_MISUSE } else { ffi::SQLITE_OK };
+            flushed.err().unwrap_or(or_else)
         }
     }
 }
@@ -256,4 +258,40 @@ unsafe extern "C" fn sector_size(file: *mut ffi::sqlite3_file) -> c_int {
 
 unsafe extern "C" fn device_characteristics(file: *mut ffi::sqlite3_file) -> c_int {
     ask_own!(file.xDeviceCharacteristics(), 0)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+mod tests {
+    use rusqlite::{Connection, OpenFlags};
+
+    use super::*;
+    use crate::connection::file;
+
+    #[test]
+    fn what_has_gathered_is_in_the_file_as_soon_as_somebody_asks() {
+        const AT: i64 = 1024 * 1024;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.db");
+        let name = crate::name().unwrap();
+        let connection =
+            Connection::open_with_flags_and_vfs(path, OpenFlags::default(), name).unwrap();
+        connection.execute_batch("PRAGMA journal_mode=WAL; CREATE TABLE t(a)").unwrap();
+        let wal = file(&connection, ffi::SQLITE_FCNTL_JOURNAL_POINTER).unwrap();
+        let (mut found, mut size) = ([0_u8; 4], 0);
+        // SAFETY: the connection is open and does nothing meanwhile; the memory is as long as is said.
+        unsafe {
+            assert!(Wal::begin(wal));
+            assert_eq!(write(wal, b"once".as_ptr().cast(), 4, AT), ffi::SQLITE_OK);
+            assert_eq!(read(wal, found.as_mut_ptr().cast(), 4, AT), ffi::SQLITE_OK);
+            assert_eq!(&found, b"once");
+            assert_eq!(write(wal, b"more".as_ptr().cast(), 4, AT + 4), ffi::SQLITE_OK);
+            assert_eq!(file_size(wal, &raw mut size), ffi::SQLITE_OK);
+            assert_eq!(size, AT + 8);
+            assert_eq!(write(wal, b"gone".as_ptr().cast(), 4, AT + 8), ffi::SQLITE_OK);
+            assert_eq!(Wal::end(wal, false), ffi::SQLITE_OK);
+            assert_eq!(file_size(wal, &raw mut size), ffi::SQLITE_OK);
+            assert_eq!(size, AT + 8);
+        }
+    }
 }

@@ -101,3 +101,36 @@ fn what_a_transaction_wrote_that_was_given_up_never_reaches_the_place_of_a_later
     drop(connection);
     assert_eq!(rows(&other), 2501);
 }
+
+#[test]
+fn a_commit_that_changes_pages_again_is_whole_after_a_power_cut() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.db");
+    let connection = open(&path);
+    connection.execute_batch("PRAGMA cache_size=16").unwrap();
+    let mut wanted = 0;
+    // Pages that were written before the commit change once more.
+    for number in 20..100 {
+        connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+        insert(&connection, number, 1000);
+        wanted += i64::from(number);
+        let again = "UPDATE t SET b = randomblob(1000) WHERE a > (SELECT max(a) FROM t) - ?1";
+        connection.execute(again, [number % 70]).unwrap();
+        outhaul_vfs::commit(&connection).unwrap();
+    }
+    // After a power cut only pages with the right checksums count.
+    let copy = folder.path().join("copy.db");
+    std::fs::copy(&path, &copy).unwrap();
+    std::fs::copy(folder.path().join("t.db-wal"), folder.path().join("copy.db-wal")).unwrap();
+    assert_eq!(rows(&Connection::open(&copy).unwrap()), wanted);
+}
+
+#[test]
+fn a_commit_that_is_not_synced_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let connection = open(&folder.path().join("t.db"));
+    connection.execute_batch("PRAGMA synchronous=NORMAL; BEGIN IMMEDIATE").unwrap();
+    insert(&connection, 1, 10);
+    let refused = outhaul_vfs::commit(&connection).unwrap_err();
+    assert_eq!(refused.sqlite_error_code(), Some(rusqlite::ErrorCode::ApiMisuse));
+}

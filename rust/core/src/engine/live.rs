@@ -79,12 +79,12 @@ impl LiveTable {
             *row = live;
             return;
         }
+        let hash = spread(live.key);
         // More than 2^32 live tasks do not fit into any machine's memory.
-        let live_key = live.key;
         let place = u32::try_from(self.rows.len()).unwrap_or(u32::MAX);
         self.rows.push(live);
         let rows = &self.rows;
-        self.places.insert_unique(spread(live_key), place, |place| {
+        self.places.insert_unique(hash, place, |place| {
             row_at(rows, *place).map_or(0, |row| spread(row.key))
         });
     }
