@@ -92,8 +92,11 @@ class Core:
             secrets to resolve `(key, attempt, [(source, name, prefix)])`;
             callbacks to stop `(key, attempt, reason)`; messages for the log.
         """
-    def enqueue(self, enqueues: Sequence[tuple[int, bytes]]) -> None:
-        """Stores the task of each `(ticket, spec)`. Answers: `(key, accepted, task_id)`."""
+    def enqueue(self, first: int, specs: Sequence[bytes]) -> None:
+        """Stores a task each, under tickets that follow each other from `first` on.
+
+        Answers: `(key, accepted, task_id)`.
+        """
     def enqueue_part(self, ticket: int, specs: Sequence[bytes]) -> None:
         """Some tasks of an enqueue of several, which are admitted as they come.
 

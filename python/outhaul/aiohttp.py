@@ -54,7 +54,7 @@ mimetypes.guess_type("")  # reads the system's tables now, and not on an event l
 class TextPart(Value[_TextWire]):
     """A text field of a form."""
 
-    __slots__ = ()
+    __slots__ = ("wire",)
 
     def __init__(self, name: str, value: str, **unknown: Never) -> None:
         """Checks what it is made of.
@@ -76,7 +76,7 @@ class TextPart(Value[_TextWire]):
 class FilePart(Value[_FileWire]):
     """A file of a form, opened when a payload is made of it."""
 
-    __slots__ = ()
+    __slots__ = ("wire",)
 
     def __init__(
         self,

@@ -23,9 +23,12 @@ _Wire = TypeVar("_Wire")
 
 
 class Value(Generic[_Wire]):
-    """What a user describes: checked when it is made, then one frozen wire Struct."""
+    """What a user describes: checked when it is made, then one frozen wire Struct.
 
-    __slots__ = ("wire",)
+    Who inherits has a slot for it, or makes it of what it keeps.
+    """
+
+    __slots__ = ()
 
     wire: _Wire
 

@@ -7,11 +7,11 @@ event loop drains it here, a bounded batch at a time.
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 import os
 import weakref
 from asyncio import get_running_loop
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from outhaul.errors import ForkedError, ManagerClosedError, OuthaulError, WrongLoopError, from_core
@@ -76,11 +76,12 @@ class Bridge:
         self.core = core
         self._work = work
         self._loop = loop
-        self._tickets = itertools.count(1)
+        self._thread = get_ident()
+        self._ticket = 0  # the last that was given
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._refusal: OuthaulError | type[OuthaulError] | None = None
         self.is_broken = False
-        self._enqueues: list[tuple[int, bytes]] = []
+        self._specs: list[bytes] = []  # of the last tickets: enqueued in this turn, not across yet
         self._results: list[tuple[int, int, bytes]] = []
         self._leaves = False  # whether `_leave` is called at the end of this turn
         loop.add_reader(core.fileno(), self._drain)
@@ -101,23 +102,23 @@ class Bridge:
 
     def enqueue(self, spec: bytes) -> asyncio.Future[Scheduled]:
         """Stores a task. What is enqueued in one turn of the loop crosses together."""
-        if self._refusal is not None or get_running_loop() is not self._loop:
+        # Which loop runs is asked once a turn: before CPython 3.12 that is a system call.
+        if not self._leaves or self._refusal is not None or get_ident() != self._thread:
             self.check()
-        ticket = next(self._tickets)
         future: asyncio.Future[Scheduled] = self._loop.create_future()
-        self._waiting[ticket] = future
         if not self._leaves:
             self._leave_soon()
-        enqueues = self._enqueues
-        enqueues.append((ticket, spec))
-        if len(enqueues) == CROSSING:
+        ticket = self._ticket = self._ticket + 1
+        self._waiting[ticket] = future
+        specs = self._specs
+        specs.append(spec)
+        if len(specs) == CROSSING:
             self._cross()
         return future
 
     async def enqueue_all(self, parts: Iterable[list[bytes]]) -> bytes:
         """Stores several tasks, all or none: they cross in parts, a turn of the loop for each."""
-        self.check()
-        ticket = next(self._tickets)
+        ticket = self._new_ticket()
         future: asyncio.Future[bytes] = self._loop.create_future()
         self._waiting[ticket] = future
         try:
@@ -126,8 +127,7 @@ class Bridge:
                 await asyncio.sleep(0)
                 if future.done():  # refused
                     break
-            # Nothing overtakes what was called before it.
-            self._leave()
+            self._leave()  # what was called meanwhile
             self.core.enqueue_all(ticket)
             return await future
         except (Exception, asyncio.CancelledError):  # also the caller's own, who makes the parts
@@ -141,19 +141,26 @@ class Bridge:
             self._leave_soon()
         self._results.append((key, attempt, result))
 
+    def _new_ticket(self) -> int:
+        """For a call that crosses now: nothing overtakes what was called before it."""
+        self.check()
+        self._leave()
+        self._ticket += 1
+        return self._ticket
+
     def _leave_soon(self) -> None:
         self._leaves = True
         self._loop.call_soon(self._leave)
 
     def _cross(self) -> None:
-        """Enqueues of this turn cross."""
-        enqueues, self._enqueues = self._enqueues, []
-        self.core.enqueue(enqueues)
+        """Enqueues of this turn cross, under tickets that follow each other."""
+        specs, self._specs = self._specs, []
+        self.core.enqueue(self._ticket - len(specs) + 1, specs)
 
     def _leave(self) -> None:
         """What has gathered crosses into the core."""
         self._leaves = False
-        if self._enqueues:
+        if self._specs:
             self._cross()
         if self._results:
             self.core.succeeded(self._results)
@@ -161,11 +168,11 @@ class Bridge:
 
     def call(self, verb: Callable[..., None], *args: Any, **kwargs: Any) -> asyncio.Future[bytes]:  # noqa: ANN401 — whatever that verb of the core takes
         """Calls a verb of the core with a fresh ticket; the future holds its encoded answer."""
-        return self._issue(next(self._tickets), verb, *args, **kwargs)
+        return self._issue(self._new_ticket(), verb, *args, **kwargs)
 
     async def wait(self, verb: Callable[..., None], *args: Any, **kwargs: Any) -> bytes:  # noqa: ANN401 — as `call`
         """As `call`, for answers that may take for ever: a cancelled wait is taken back."""
-        ticket = next(self._tickets)
+        ticket = self._new_ticket()
         try:
             return await self._issue(ticket, verb, *args, **kwargs)
         except asyncio.CancelledError:
@@ -180,9 +187,6 @@ class Bridge:
         *args: Any,  # noqa: ANN401 — as `call`
         **kwargs: Any,  # noqa: ANN401 — as `call`
     ) -> asyncio.Future[bytes]:
-        self.check()
-        # Nothing overtakes what was called before it.
-        self._leave()
         future: asyncio.Future[bytes] = self._loop.create_future()
         verb(ticket, *args, **kwargs)
         # Only after the call, which may refuse an argument; no answer comes before the next turn.
@@ -241,12 +245,13 @@ class Bridge:
                     self._break(from_core(*refusal))
                     break
                 continue
-            if future.done():
-                continue
-            if answer is not None:
-                future.set_result(answer)
-            elif refusal is not None:
-                future.set_exception(from_core(*refusal))
+            try:
+                if answer is not None:
+                    future.set_result(answer)
+                elif refusal is not None:
+                    future.set_exception(from_core(*refusal))
+            except asyncio.InvalidStateError:
+                continue  # whoever waited was cancelled
 
 
 def _after_fork() -> None:

@@ -20,7 +20,7 @@ class Constraints(Value[ConstraintsSpec]):
         NONE: No condition, whatever the worker.
     """
 
-    __slots__ = ()
+    __slots__ = ("wire",)
 
     NONE: ClassVar[Constraints]
 

@@ -9,12 +9,12 @@ import msgspec
 
 from outhaul.errors import TaskNotFoundError
 from outhaul.model import ScheduleResult, TaskEvent, TaskProgress
+from outhaul.queries import Queries
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from outhaul.model import TaskStatus
-    from outhaul.queries import Queries
 
 _EVENT: Final = msgspec.msgpack.Decoder(TaskEvent)
 _NUMBER: Final = msgspec.msgpack.Decoder(int)
@@ -24,7 +24,7 @@ KEPT: Final = ScheduleResult.KEPT
 _PAGE: Final = msgspec.msgpack.Decoder(list[tuple[int, bool, str]])
 
 
-class TaskHandle:
+class TaskHandle(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A hold on one stored task, whatever becomes of its id.
 
     Attributes:
@@ -33,13 +33,10 @@ class TaskHandle:
         schedule_result: What became of the enqueue.
     """
 
-    __slots__ = ("_queries", "key", "schedule_result", "task_id")
-
-    def __init__(self, key: int, accepted: bool, task_id: str, queries: Queries) -> None:
-        self.task_id = task_id
-        self.key = key
-        self.schedule_result = ACCEPTED if accepted else KEPT
-        self._queries = queries
+    task_id: str
+    key: int
+    schedule_result: ScheduleResult
+    _queries: Queries
 
     def __repr__(self) -> str:
         return f"<TaskHandle {self.task_id} {self.schedule_result.value}>"
@@ -124,4 +121,7 @@ class TaskHandle:
 def handles(answer: bytes, queries: Queries) -> Iterator[list[TaskHandle]]:
     """The handles of several enqueued tasks, in order: a page at a time."""
     for page in _PAGES.decode(answer):
-        yield [TaskHandle(*row, queries) for row in _PAGE.decode(page)]
+        yield [
+            TaskHandle(task_id, key, ACCEPTED if accepted else KEPT, queries)
+            for key, accepted, task_id in _PAGE.decode(page)
+        ]

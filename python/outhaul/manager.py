@@ -12,14 +12,13 @@ from outhaul.arguments import text, unknown_keyword, wrong_type
 from outhaul.bridge import Bridge
 from outhaul.callbacks import Callbacks
 from outhaul.errors import ManagerClosedError
-from outhaul.handle import TaskHandle, handles
+from outhaul.handle import ACCEPTED, KEPT, TaskHandle, handles
 from outhaul.model import ExistingTaskPolicy
 from outhaul.options import ANY_ADDRESS, RETENTION_DEFAULT, Options, unmet
 from outhaul.queries import Queries
 from outhaul.reads import Reads
 from outhaul.signals import HostSignals
-from outhaul.tasks import AT_ONCE, RETRY_DEFAULT, WORKER_DEFAULT, Task, described
-from outhaul.wire import encode
+from outhaul.tasks import AT_ONCE, RETRY_DEFAULT, WORKER_DEFAULT, Task, encoded
 
 if TYPE_CHECKING:
     import os
@@ -222,11 +221,9 @@ class WorkManager(Reads):
             raise ManagerClosedError(_NOT_OPEN)
         if unknown:
             raise unknown_keyword(Task.__init__, unknown)
-        spec = described(
-            task_id, worker, trigger, constraints, existing_policy, retry, tag, priority
-        )
-        key, accepted, known_as = await queries.bridge.enqueue(encode(spec))
-        return TaskHandle(key, accepted, known_as, queries)
+        spec = encoded(task_id, worker, trigger, constraints, existing_policy, retry, tag, priority)
+        key, accepted, known_as = await queries.bridge.enqueue(spec)
+        return TaskHandle(known_as, key, ACCEPTED if accepted else KEPT, queries)
 
     async def enqueue_all(self, tasks: Iterable[Task]) -> list[TaskHandle]:
         """Stores many tasks in one transaction: all of them or none. The handles keep the order.
@@ -268,7 +265,7 @@ class WorkManager(Reads):
         record = await self.get_task(task_id)
         if record is None:
             return None
-        return TaskHandle(record.key, accepted=False, task_id=record.task_id, queries=self._ask())
+        return TaskHandle(record.task_id, record.key, KEPT, self._ask())
 
     async def drain(self) -> None:
         """Begins no attempt any more, and waits until those under way have ended."""
@@ -310,7 +307,7 @@ def _encoded(tasks: Iterable[Task]) -> Iterator[list[bytes]]:
     for at, task in enumerate(tasks):
         if not isinstance(task, Task):
             raise wrong_type(f"tasks[{at}]", task, "a Task")
-        part.append(task.encoded())
+        part.append(task.encoded)
         if len(part) == SLICE:
             yield part
             part = []

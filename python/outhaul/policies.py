@@ -34,7 +34,7 @@ class RetryPolicy(Value[RetrySpec]):
         NONE: The first attempt is the only one.
     """
 
-    __slots__ = ()
+    __slots__ = ("wire",)
 
     NONE: ClassVar[RetryPolicy]
 

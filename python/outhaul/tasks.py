@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from outhaul.arguments import (
     Value,
     absolute_path,
@@ -27,13 +29,23 @@ if TYPE_CHECKING:
 AT_ONCE: Final = TaskTrigger.one_time()
 WORKER_DEFAULT: Final = Constraints()
 RETRY_DEFAULT: Final = RetryPolicy()
+_KEEP: Final = ExistingTaskPolicy.KEEP  # a member of an enum is not quickly looked up
 _PRIORITY: Final = 0
+
+# How a task begins: an array of so many members, the first of them its id.
+_TASK: Final = bytes([0x90 | len(TaskSpec.__struct_fields__)])
+_TASK_WITHOUT_ID: Final = _TASK + encode(None)
+_SPEC: Final = msgspec.msgpack.Decoder(TaskSpec)
 
 
 class Task(Value[TaskSpec]):
-    """What to do, when, under which conditions: for `WorkManager.enqueue_all`."""
+    """What to do, when, under which conditions: for `WorkManager.enqueue_all`.
 
-    __slots__ = ()
+    Attributes:
+        encoded: The bytes that cross to the core and are stored.
+    """
+
+    __slots__ = ("encoded",)
 
     def __init__(
         self,
@@ -67,7 +79,7 @@ class Task(Value[TaskSpec]):
         """
         if unknown:
             raise unknown_keyword(type(self).__init__, unknown)
-        self.wire = described(
+        self.encoded = encoded(
             task_id, worker, trigger, constraints, existing_policy, retry, tag, priority
         )
 
@@ -75,15 +87,69 @@ class Task(Value[TaskSpec]):
     def from_wire(cls, spec: TaskSpec) -> Task:
         """A task that was described elsewhere, its types and ranges checked as it was decoded."""
         task = cls.__new__(cls)
-        task.wire = spec
+        task.encoded = encode(spec)
         return task
 
-    def encoded(self) -> bytes:
-        """The bytes that cross to the core and are stored."""
-        return encode(self.wire)
+    @property
+    def wire(self) -> TaskSpec:  # type: ignore[override]  # made of what is kept, not kept
+        """What it says, read back."""
+        return _SPEC.decode(self.encoded)
 
 
-def described(  # noqa: PLR0917 — positional, since this is called for every enqueue
+class Terms:
+    """When and how a task is done: all that it says beside its id and its worker.
+
+    Attributes:
+        encoded: The end of the task's bytes.
+    """
+
+    __slots__ = (
+        "constraints",
+        "encoded",
+        "existing_policy",
+        "priority",
+        "retry",
+        "tag",
+        "trigger",
+    )
+
+    def __init__(  # noqa: PLR0917 — positional, since this may be called for every enqueue
+        self,
+        trigger: TaskTrigger,
+        constraints: Constraints,
+        existing_policy: ExistingTaskPolicy | str,
+        retry: RetryPolicy,
+        tag: str | None,
+        priority: int,
+    ) -> None:
+        """Checks and encodes them."""
+        self.trigger = trigger
+        self.constraints = constraints
+        self.existing_policy = existing_policy
+        self.retry = retry
+        self.tag = tag
+        self.priority = priority
+        if not isinstance(trigger, TaskTrigger):
+            raise wrong_type("trigger", trigger, "a TaskTrigger")
+        if not isinstance(constraints, Constraints):
+            raise wrong_type("constraints", constraints, "Constraints")
+        if not isinstance(retry, RetryPolicy):
+            raise wrong_type("retry", retry, "a RetryPolicy")
+        # A call costs as much as all of these together, so nothing is checked that is as it was.
+        if tag is not None:
+            text("tag", tag)
+        if existing_policy is not _KEEP:
+            existing_policy = choice("existing_policy", existing_policy, ExistingTaskPolicy)
+        if priority is not _PRIORITY:
+            integer("priority", priority, least=-PRIORITY_MAX - 1, most=PRIORITY_MAX)
+        members = (trigger.wire, constraints.wire, existing_policy, retry.wire, tag, priority)
+        self.encoded = encode(members)[1:]  # without the byte that says how many these are
+
+
+_last = [Terms(AT_ONCE, WORKER_DEFAULT, _KEEP, RETRY_DEFAULT, None, _PRIORITY)]
+
+
+def encoded(  # noqa: PLR0917 — as `Terms`
     task_id: str | None,
     worker: NativeWorker | PythonWorker,
     trigger: TaskTrigger,
@@ -92,35 +158,29 @@ def described(  # noqa: PLR0917 — positional, since this is called for every e
     retry: RetryPolicy,
     tag: str | None,
     priority: int,
-) -> TaskSpec:
-    """What the arguments of a `Task` say, checked."""
-    if not isinstance(worker, (NativeWorker, PythonWorker)):
+) -> bytes:
+    """A `TaskSpec` that says this, checked, as the bytes that cross to the core and are stored.
+
+    Most tasks differ from the one before in their id and their worker alone: their terms are
+    checked and encoded anew only where they are other objects.
+    """
+    terms = _last[0]  # read and replaced as a whole, since any thread may call
+    if not (
+        trigger is terms.trigger
+        and constraints is terms.constraints
+        and existing_policy is terms.existing_policy
+        and retry is terms.retry
+        and tag is terms.tag
+        and priority is terms.priority
+    ):
+        terms = Terms(trigger, constraints, existing_policy, retry, tag, priority)
+        _last[0] = terms
+    if type(worker) is not PythonWorker and not isinstance(worker, (NativeWorker, PythonWorker)):
         raise wrong_type("worker", worker, "a NativeWorker or a PythonWorker")
-    if not isinstance(trigger, TaskTrigger):
-        raise wrong_type("trigger", trigger, "a TaskTrigger")
-    if not isinstance(constraints, Constraints):
-        raise wrong_type("constraints", constraints, "Constraints")
-    if not isinstance(retry, RetryPolicy):
-        raise wrong_type("retry", retry, "a RetryPolicy")
-    # A call costs as much as all of these together, so nothing is checked that is as it was.
-    if task_id is not None:
-        text("task_id", task_id)
-    if tag is not None:
-        text("tag", tag)
-    if existing_policy is not ExistingTaskPolicy.KEEP:
-        existing_policy = choice("existing_policy", existing_policy, ExistingTaskPolicy)
-    if priority is not _PRIORITY:
-        integer("priority", priority, least=-PRIORITY_MAX - 1, most=PRIORITY_MAX)
-    return TaskSpec(
-        task_id=task_id,
-        worker=worker.wire,
-        trigger=trigger.wire,
-        constraints=constraints.wire,
-        existing_policy=existing_policy,
-        retry=retry.wire,
-        tag=tag,
-        priority=priority,
-    )
+    if task_id is None:
+        return _TASK_WITHOUT_ID + worker.encoded + terms.encoded
+    text("task_id", task_id)
+    return _TASK + encode(task_id) + worker.encoded + terms.encoded
 
 
 def task_id_for(path: str | os.PathLike[str], url: str) -> str:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class TaskTrigger(Value[OneTimeSpec]):
     """When a task runs. Made by `one_time`."""
 
-    __slots__ = ()
+    __slots__ = ("wire",)
 
     @classmethod
     def one_time(

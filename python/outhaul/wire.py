@@ -94,6 +94,9 @@ class HttpUploadSpec(
         return f"http_upload(url={public_url(self.url)!r}, file_path={self.file_path!r})"
 
 
+PYTHON: Final = "python"
+
+
 class PythonSpec(
     msgspec.Struct,
     frozen=True,
@@ -101,7 +104,7 @@ class PythonSpec(
     gc=False,
     array_like=True,
     tag_field="type",
-    tag="python",
+    tag=PYTHON,
 ):
     """A registered callback and its encoded argument."""
 
@@ -163,4 +166,4 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True, gc=False, array_like=T
 
 
 encode: Final = msgspec.msgpack.Encoder().encode
-"""A `TaskSpec` as the bytes that cross to the core and are stored."""
+"""A value as the bytes that cross to the core and are stored."""

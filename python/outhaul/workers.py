@@ -19,7 +19,7 @@ from outhaul.arguments import (
     wrong_type,
 )
 from outhaul.errors import InvalidArgumentError, InvalidTypeError
-from outhaul.wire import HttpUploadSpec, PythonSpec, SecretRef
+from outhaul.wire import PYTHON, HttpUploadSpec, PythonSpec, SecretRef, encode
 
 if TYPE_CHECKING:
     import os
@@ -36,13 +36,21 @@ _DEFAULTS_MS: Final = {CONNECT_TIMEOUT: 10_000, STALL_TIMEOUT: 60_000, RESPONSE_
 METHODS: Final = ("POST", "PUT")
 BODIES: Final = ("multipart", "raw")
 INPUT_BYTES_MAX: Final = 1024 * 1024
-_ENCODER: Final = msgspec.msgpack.Encoder()
+_UNENCODABLE: Final = (
+    OverflowError, RecursionError, UnicodeEncodeError, TypeError, msgspec.MsgspecError,
+)  # fmt: skip
+_PYTHON_SPEC: Final = msgspec.msgpack.Decoder(PythonSpec)
 
 
 class NativeWorker(Value[HttpUploadSpec]):
     """Work that never wakes the interpreter. Made by `http_upload`."""
 
-    __slots__ = ()
+    __slots__ = ("wire",)
+
+    @property
+    def encoded(self) -> bytes:
+        """The bytes that cross to the core and are stored."""
+        return encode(self.wire)
 
     @classmethod
     def http_upload(
@@ -112,9 +120,13 @@ class NativeWorker(Value[HttpUploadSpec]):
 
 
 class PythonWorker(Value[PythonSpec]):
-    """Runs the callback that was registered under a name, with one argument."""
+    """Runs the callback that was registered under a name, with one argument.
 
-    __slots__ = ()
+    Attributes:
+        encoded: The bytes that cross to the core and are stored.
+    """
+
+    __slots__ = ("encoded",)
 
     def __init__(self, callback_id: str, input: Any = None, **unknown: Never) -> None:  # noqa: A002, ANN401 — the seed's word; any value that MessagePack carries
         """Checks the name and encodes the argument.
@@ -135,26 +147,32 @@ class PythonWorker(Value[PythonSpec]):
         # What is plainly text is not asked again: this is called for every enqueue.
         if type(callback_id) is not str or not callback_id.isascii():
             text("callback_id", callback_id)
-        self.wire = PythonSpec(callback_id=callback_id, input=_encoded(input))
+        try:
+            packed = encode(input)
+        except _UNENCODABLE as error:
+            raise _not_stored(error) from error
+        if len(packed) > INPUT_BYTES_MAX:
+            raise InvalidArgumentError(
+                f"takes {len(packed)} bytes: at most {INPUT_BYTES_MAX} are stored; "
+                "put the data in a file and pass its path",
+                argument="input",
+            )
+        # As a PythonSpec, which would have to be made first.
+        self.encoded = encode((PYTHON, callback_id, packed))
+
+    @property
+    def wire(self) -> PythonSpec:  # type: ignore[override]  # made of what is kept, not kept
+        """The name and the argument, read back."""
+        return _PYTHON_SPEC.decode(self.encoded)
 
 
-def _encoded(value: object) -> bytes:
-    try:
-        encoded = _ENCODER.encode(value)
-    except (OverflowError, RecursionError, UnicodeEncodeError) as error:
-        raise InvalidArgumentError(f"cannot be stored: {error}", argument="input") from error
-    except (TypeError, msgspec.MsgspecError) as error:
-        raise InvalidTypeError(
-            f"cannot be stored: {error}; use None, booleans, numbers, strings, bytes, lists, dicts",
-            argument="input",
-        ) from error
-    if len(encoded) > INPUT_BYTES_MAX:
-        raise InvalidArgumentError(
-            f"takes {len(encoded)} bytes: at most {INPUT_BYTES_MAX} are stored; "
-            "put the data in a file and pass its path",
-            argument="input",
-        )
-    return encoded
+def _not_stored(error: Exception) -> InvalidArgumentError | InvalidTypeError:
+    if isinstance(error, (OverflowError, RecursionError, UnicodeEncodeError)):
+        return InvalidArgumentError(f"cannot be stored: {error}", argument="input")
+    return InvalidTypeError(
+        f"cannot be stored: {error}; use None, booleans, numbers, strings, bytes, lists, dicts",
+        argument="input",
+    )
 
 
 def _timeout_ms(name: str, value: timedelta | float) -> int:

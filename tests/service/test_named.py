@@ -63,4 +63,4 @@ def test_a_task_comes_back_from_its_names_as_it_was() -> None:
     there = named.by_name(task.wire, upload)
     back = named.by_position(there, named.upload_by_position(upload))
     assert back == task.wire
-    assert wire.encode(back) == task.encoded()
+    assert wire.encode(back) == task.encoded

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from outhaul.bridge import CROSSING, EVERYBODY, Bridge, Work
-from outhaul.errors import InternalError
+from outhaul.errors import InternalError, WrongLoopError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,10 +28,21 @@ class BreakingCore:
         os.set_blocking(self.reading, False)
         os.set_blocking(self.writing, False)
         self.asked: list[int] = []
-        self.crossed: list[int] = []
+        self.crossed: list[tuple[int, int]] = []
+        self.together: int | None = None
 
-    def enqueue(self, enqueues: list[tuple[int, bytes]]) -> None:
-        self.crossed.append(len(enqueues))
+    def enqueue(self, first: int, specs: list[bytes]) -> None:
+        self.crossed.append((first, len(specs)))
+
+    def enqueue_part(self, ticket: int, specs: list[bytes]) -> None:
+        assert ticket
+        assert specs
+
+    def enqueue_all(self, ticket: int) -> None:
+        self.together = ticket
+
+    def abandon(self, ticket: int) -> None:
+        assert ticket == self.together
 
     def fileno(self) -> int:
         return self.reading
@@ -86,14 +98,18 @@ async def test_whoever_waits_for_a_core_that_breaks_is_told_and_so_is_whoever_as
 @pytest.mark.parametrize(
     ("number", "crossings"),
     [
-        pytest.param(1, [1], id="one"),
-        pytest.param(CROSSING - 1, [CROSSING - 1], id="few"),
-        pytest.param(CROSSING, [CROSSING], id="just a part"),
-        pytest.param(2 * CROSSING + 3, [CROSSING, CROSSING, 3], id="more"),
+        pytest.param(1, [(1, 1)], id="one"),
+        pytest.param(CROSSING - 1, [(1, CROSSING - 1)], id="few"),
+        pytest.param(CROSSING, [(1, CROSSING)], id="just a part"),
+        pytest.param(
+            2 * CROSSING + 3,
+            [(1, CROSSING), (1 + CROSSING, CROSSING), (1 + 2 * CROSSING, 3)],
+            id="more",
+        ),
     ],
 )
 async def test_enqueues_of_a_turn_cross_together_or_where_they_are_many_in_parts(
-    core: BreakingCore, number: int, crossings: list[int]
+    core: BreakingCore, number: int, crossings: list[tuple[int, int]]
 ) -> None:
     loop = asyncio.get_running_loop()
     bridge = Bridge(cast("Core", core), cast("Work", StoppingWork()), loop)
@@ -110,8 +126,60 @@ async def test_a_call_does_not_overtake_the_enqueues_before_it(core: BreakingCor
     for _ in range(CROSSING + 1):
         bridge.enqueue(b"spec")
     bridge.call(core.ask)
-    assert core.crossed == [CROSSING, 1]
-    assert core.asked
+    crossed = [(1, CROSSING), (CROSSING + 1, 1)]
+    assert core.crossed == crossed
+    assert core.asked == [CROSSING + 2]
     await asyncio.sleep(0)
-    assert core.crossed == [CROSSING, 1]
+    assert core.crossed == crossed
+    loop.remove_reader(core.reading)
+
+
+async def test_the_tickets_of_a_crossing_follow_each_other_whatever_is_called_between(
+    core: BreakingCore,
+) -> None:
+    loop = asyncio.get_running_loop()
+    bridge = Bridge(cast("Core", core), cast("Work", StoppingWork()), loop)
+
+    def parts() -> Iterator[list[bytes]]:
+        for _ in range(2):
+            bridge.enqueue(b"between")
+            yield [b"part"]
+
+    bridge.enqueue(b"before")
+    together = asyncio.ensure_future(bridge.enqueue_all(parts()))
+    bridge.enqueue(b"beside")
+    while core.together is None:
+        await asyncio.sleep(0)
+    bridge.call(core.ask)
+    bridge.enqueue(b"after")
+    await asyncio.sleep(0)
+    of_others = [ticket for first, count in core.crossed for ticket in range(first, first + count)]
+    tickets = [*of_others, *core.asked, core.together]
+    assert sorted(tickets) == [1, 2, 3, 4, 5, 6, 7]
+    assert core.crossed[-1] == (7, 1)
+    together.cancel()
+    loop.remove_reader(core.reading)
+
+
+async def test_an_enqueue_from_another_thread_is_refused_in_the_middle_of_a_turn(
+    core: BreakingCore,
+) -> None:
+    loop = asyncio.get_running_loop()
+    bridge = Bridge(cast("Core", core), cast("Work", StoppingWork()), loop)
+    refused: list[Exception] = []
+
+    async def elsewhere() -> None:
+        try:
+            bridge.enqueue(b"elsewhere")
+        except WrongLoopError as error:
+            refused.append(error)
+
+    bridge.enqueue(b"here")
+    thread = threading.Thread(target=asyncio.run, args=(elsewhere(),))
+    thread.start()
+    thread.join()  # holds up the turn: what was enqueued here has not crossed
+    assert core.crossed == []
+    assert len(refused) == 1
+    await asyncio.sleep(0)
+    assert core.crossed == [(1, 1)]
     loop.remove_reader(core.reading)

@@ -28,7 +28,7 @@ WORKER = PythonWorker("count")
 
 
 def test_a_task_with_defaults_says_all_of_them() -> None:
-    assert msgspec.msgpack.decode(Task(None, WORKER).encoded()) == [
+    assert msgspec.msgpack.decode(Task(None, WORKER).encoded) == [
         None,
         ["python", "count", b"\xc0"],
         ["one_time", 0],
@@ -51,7 +51,7 @@ def test_a_task_says_what_it_was_given() -> None:
         tag="x",
         priority=-3,
     )
-    assert msgspec.msgpack.decode(task.encoded()) == [
+    assert msgspec.msgpack.decode(task.encoded) == [
         "t1",
         ["python", "count", b"\xc0"],
         ["one_time", 60_000],

@@ -102,9 +102,8 @@ impl PyCore {
         to_python(py, batch)
     }
 
-    fn enqueue(&self, py: Python<'_>, enqueues: Vec<(Ticket, Bound<'_, PyBytes>)>) {
-        let (tickets, specs): (Vec<_>, Vec<_>) = enqueues.into_iter().unzip();
-        let enqueues = tickets.into_iter().zip(in_one_piece(&specs)).collect();
+    fn enqueue(&self, py: Python<'_>, first: Ticket, specs: Vec<Bound<'_, PyBytes>>) {
+        let enqueues = (first..).zip(in_one_piece(&specs)).collect();
         py.detach(|| self.0.enqueue(enqueues));
     }
 

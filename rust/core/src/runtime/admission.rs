@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::alike::Pattern;
 use super::known::KnownCallbacks;
 use super::situation::SharedSituation;
 use crate::engine::{NewTask, lane_of_callback, lane_of_origin};
@@ -68,19 +69,27 @@ impl Admission {
     }
 
     /// As `admit`, where it takes microseconds: `None` where a file has to be opened, or much to be read.
+    ///
+    /// `before` is the last one that was admitted at the same time.
     pub(super) fn admit_at_once(
         &self,
         encoded: &Bytes,
         now_ms: UnixMillis,
+        before: &mut Option<Pattern>,
     ) -> Option<Result<NewTask, Fault>> {
         if encoded.len() > AT_ONCE_BYTES_MAX {
             return None;
         }
-        match read(encoded) {
-            Ok(TaskSpec { worker: WorkerSpec::HttpUpload(_), .. }) => None,
-            Ok(spec) => Some(self.judge(encoded, spec, now_ms)),
-            Err(fault) => Some(Err(fault)),
+        if let Some(task) = before.as_ref().and_then(|pattern| pattern.admit(encoded)) {
+            return Some(Ok(task));
         }
+        let judged = match read(encoded) {
+            Ok(TaskSpec { worker: WorkerSpec::HttpUpload(_), .. }) => return None,
+            Ok(spec) => self.judge(encoded, spec, now_ms),
+            Err(fault) => Err(fault),
+        };
+        *before = judged.as_ref().ok().and_then(Pattern::of);
+        Some(judged)
     }
 
     /// From when delays count.
@@ -260,7 +269,7 @@ fn refusal(error: &SourceError) -> Fault {
     Fault::new(code, "file_path", error.to_string())
 }
 
-fn check_name(argument: &str, name: Option<&str>) -> Result<(), Fault> {
+pub(super) fn check_name(argument: &str, name: Option<&str>) -> Result<(), Fault> {
     let Some(name) = name else { return Ok(()) };
     if name.is_empty() {
         let message = match argument {

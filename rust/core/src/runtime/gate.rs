@@ -66,8 +66,9 @@ impl Gate {
     fn admit_at_once(&self, enqueues: &mut VecDeque<Enqueue>) {
         let now_ms = self.admission.now_ms();
         let mut admitted = Vec::with_capacity(enqueues.len());
+        let mut before = None;
         while let Some((ticket, spec)) = enqueues.front() {
-            match self.admission.admit_at_once(spec, now_ms) {
+            match self.admission.admit_at_once(spec, now_ms, &mut before) {
                 Some(Ok(task)) => {
                     admitted.push(Op::Enqueue { ticket: *ticket, task });
                 }
@@ -142,6 +143,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
+    use crate::engine::NewTask;
     use crate::model::spec::{
         ConstraintsSpec, ExistingPolicy, PythonSpec, RetrySpec, TaskSpec, TriggerSpec, WorkerSpec,
     };
@@ -208,6 +210,38 @@ mod tests {
         let replies = gate.completions.drain(8).replies;
         let [(2, Err(fault))] = replies.as_slice() else { panic!("{replies:?}") };
         assert_eq!(fault.code, FaultCode::UnknownCallback);
+    }
+
+    #[test]
+    fn tasks_that_come_together_are_admitted_as_each_would_be_alone() {
+        let specs = [
+            python("noop", 10),
+            python("noop", 300),
+            python("noop", 0),
+            python("unknown", 10),
+            python("noop", 10),
+        ];
+        let outcome = |gates: &[Gate]| {
+            let judged = |gate: &Gate| {
+                let tasks = gate.inbox.take(100, Duration::ZERO).into_iter().map(|op| match op {
+                    Op::Enqueue { ticket, task } => (ticket, NewTask { run_at: 0, ..task }),
+                    other => panic!("{other:?}"),
+                });
+                (tasks.collect::<Vec<_>>(), gate.completions.drain(100).replies)
+            };
+            let (tasks, replies): (Vec<_>, Vec<_>) = gates.iter().map(judged).unzip();
+            (tasks.concat(), replies.concat())
+        };
+        let together = gate();
+        together.enqueue((1..).zip(specs.clone()).collect());
+        let alone = (1..).zip(specs).map(|call| {
+            let gate = gate();
+            gate.enqueue(vec![call]);
+            gate
+        });
+        let (tasks, replies) = outcome(&alone.collect::<Vec<_>>());
+        assert_eq!((tasks.len(), replies.len()), (4, 1));
+        assert_eq!(outcome(&[together]), (tasks, replies));
     }
 
     #[test]

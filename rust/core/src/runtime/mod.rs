@@ -9,6 +9,7 @@
 //! ```
 
 mod admission;
+mod alike;
 mod checkpoints;
 mod clock;
 mod completions;
