@@ -35,7 +35,6 @@ _PRIORITY: Final = 0
 # How a task begins: an array of so many members, the first of them its id.
 _TASK: Final = bytes([0x90 | len(TaskSpec.__struct_fields__)])
 _TASK_WITHOUT_ID: Final = _TASK + encode(None)
-_SPEC: Final = msgspec.msgpack.Decoder(TaskSpec)
 
 
 class Task(Value[TaskSpec]):
@@ -93,7 +92,7 @@ class Task(Value[TaskSpec]):
     @property
     def wire(self) -> TaskSpec:  # type: ignore[override]  # made of what is kept, not kept
         """What it says, read back."""
-        return _SPEC.decode(self.encoded)
+        return msgspec.msgpack.decode(self.encoded, type=TaskSpec)
 
 
 class Terms:

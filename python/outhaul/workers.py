@@ -39,7 +39,6 @@ INPUT_BYTES_MAX: Final = 1024 * 1024
 _UNENCODABLE: Final = (
     OverflowError, RecursionError, UnicodeEncodeError, TypeError, msgspec.MsgspecError,
 )  # fmt: skip
-_PYTHON_SPEC: Final = msgspec.msgpack.Decoder(PythonSpec)
 
 
 class NativeWorker(Value[HttpUploadSpec]):
@@ -163,7 +162,7 @@ class PythonWorker(Value[PythonSpec]):
     @property
     def wire(self) -> PythonSpec:  # type: ignore[override]  # made of what is kept, not kept
         """The name and the argument, read back."""
-        return _PYTHON_SPEC.decode(self.encoded)
+        return msgspec.msgpack.decode(self.encoded, type=PythonSpec)
 
 
 def _not_stored(error: Exception) -> InvalidArgumentError | InvalidTypeError:
