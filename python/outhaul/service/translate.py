@@ -30,9 +30,10 @@ def as_json(at: int, task: Task) -> NewTask:
     """
     if not isinstance(task, Task):
         raise wrong_type(f"tasks[{at}]", task, "a Task")
-    worker = task.wire.worker
+    spec = task.wire
+    worker = spec.worker
     if not isinstance(worker, PythonSpec):
-        return by_name(task.wire, upload_by_name(worker))
+        return by_name(spec, upload_by_name(worker))
     value = msgspec.msgpack.decode(worker.input)
     if not _survives(value):
         raise InvalidArgumentError(
@@ -40,7 +41,7 @@ def as_json(at: int, task: Task) -> NewTask:
             "numbers, strings, lists, and dicts whose keys are strings",
             argument=f"tasks[{at}].input",
         )
-    return by_name(task.wire, PythonTask(callback_id=worker.callback_id, input=value))
+    return by_name(spec, PythonTask(callback_id=worker.callback_id, input=value))
 
 
 def _survives(value: object) -> bool:
