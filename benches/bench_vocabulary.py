@@ -13,7 +13,7 @@ HEADERS = {"Authorization": Secret.env("API_TOKEN", prefix="Bearer ")}
 def test_describe_and_encode_an_upload(benchmark: Any) -> None:
     def run() -> bytes:
         worker = NativeWorker.http_upload(url=URL, file_path="/data/photos/img_0001.jpg")
-        return Task("upload_42", worker, tag="photos").encoded()
+        return Task("upload_42", worker, tag="photos").encoded
 
     assert b"img_0001" in benchmark(run)
 
@@ -23,6 +23,6 @@ def test_describe_and_encode_an_upload_with_a_secret(benchmark: Any) -> None:
         worker = NativeWorker.http_upload(
             url=URL, file_path="/data/photos/img_0001.jpg", field_name="photo", headers=HEADERS
         )
-        return Task("upload_42", worker, tag="photos").encoded()
+        return Task("upload_42", worker, tag="photos").encoded
 
     assert b"API_TOKEN" in benchmark(run)

@@ -15,7 +15,7 @@ pub(super) struct Pattern {
 }
 
 /// What an encoded task says beside its callback's argument, which is opaque here.
-struct Parts<'a> {
+struct Sections<'a> {
     task_id: Option<&'a str>,
     /// The worker's kind and the callback's name.
     worker: &'a [u8],
@@ -26,14 +26,14 @@ struct Parts<'a> {
 impl Pattern {
     /// `None` where the task is not for a callback.
     pub(super) fn of(task: &NewTask) -> Option<Self> {
-        let Parts { worker, rest, .. } = parts(&task.spec)?;
+        let Sections { worker, rest, .. } = sections(&task.spec)?;
         let (worker, rest) = (task.spec.slice_ref(worker), task.spec.slice_ref(rest));
         Some(Self { task: task.clone(), worker, rest })
     }
 
     /// The task that is encoded there, where it is like this one.
     pub(super) fn admit(&self, encoded: &Bytes) -> Option<NewTask> {
-        let Parts { task_id, worker, rest } = parts(encoded)?;
+        let Sections { task_id, worker, rest } = sections(encoded)?;
         if worker != self.worker || rest != self.rest || check_name("task_id", task_id).is_err() {
             return None;
         }
@@ -46,7 +46,7 @@ impl Pattern {
 }
 
 /// `None` where it is not a task for a callback, its members by position: see `model::spec`.
-fn parts(encoded: &[u8]) -> Option<Parts<'_>> {
+fn sections(encoded: &[u8]) -> Option<Sections<'_>> {
     const MEMBERS: u32 = 8;
     const OF_WORKER: u32 = 3;
     const NIL: u8 = rmp::Marker::Null.to_u8();
@@ -66,7 +66,7 @@ fn parts(encoded: &[u8]) -> Option<Parts<'_>> {
     let (_callback, mut left) = read_str_from_slice(left).ok()?;
     let worker = from_worker.get(..from_worker.len() - left.len())?;
     let input = usize::try_from(read_bin_len(&mut left).ok()?).ok()?;
-    Some(Parts { task_id, worker, rest: left.get(input..)? })
+    Some(Sections { task_id, worker, rest: left.get(input..)? })
 }
 
 #[cfg(test)]
