@@ -102,12 +102,13 @@ class Bridge:
 
     def enqueue(self, spec: bytes) -> asyncio.Future[Scheduled]:
         """Stores a task. What is enqueued in one turn of the loop crosses together."""
+        if not self._leaves:
+            self.check()
+            self._leave_soon()
         # Which loop runs is asked once a turn: before CPython 3.12 that is a system call.
-        if not self._leaves or self._refusal is not None or get_ident() != self._thread:
+        elif self._refusal is not None or get_ident() != self._thread:
             self.check()
         future: asyncio.Future[Scheduled] = self._loop.create_future()
-        if not self._leaves:
-            self._leave_soon()
         ticket = self._ticket = self._ticket + 1
         self._waiting[ticket] = future
         specs = self._specs

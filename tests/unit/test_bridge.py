@@ -13,7 +13,7 @@ from outhaul.bridge import CROSSING, EVERYBODY, Bridge, Work
 from outhaul.errors import InternalError, WrongLoopError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
     from outhaul._native import Core
 
@@ -30,6 +30,7 @@ class BreakingCore:
         self.asked: list[int] = []
         self.crossed: list[tuple[int, int]] = []
         self.together: int | None = None
+        self.crossed_before = 0
 
     def enqueue(self, first: int, specs: list[bytes]) -> None:
         self.crossed.append((first, len(specs)))
@@ -40,6 +41,7 @@ class BreakingCore:
 
     def enqueue_all(self, ticket: int) -> None:
         self.together = ticket
+        self.crossed_before = sum(count for _, count in self.crossed)
 
     def abandon(self, ticket: int) -> None:
         assert ticket == self.together
@@ -73,6 +75,13 @@ def core() -> Iterator[BreakingCore]:
     yield core
     os.close(core.reading)
     os.close(core.writing)
+
+
+@pytest.fixture
+async def bridge(core: BreakingCore) -> AsyncIterator[Bridge]:
+    loop = asyncio.get_running_loop()
+    yield Bridge(cast("Core", core), cast("Work", StoppingWork()), loop)
+    loop.remove_reader(core.reading)
 
 
 async def test_whoever_waits_for_a_core_that_breaks_is_told_and_so_is_whoever_asks_later(
@@ -109,20 +118,17 @@ async def test_whoever_waits_for_a_core_that_breaks_is_told_and_so_is_whoever_as
     ],
 )
 async def test_enqueues_of_a_turn_cross_together_or_where_they_are_many_in_parts(
-    core: BreakingCore, number: int, crossings: list[tuple[int, int]]
+    core: BreakingCore, bridge: Bridge, number: int, crossings: list[tuple[int, int]]
 ) -> None:
-    loop = asyncio.get_running_loop()
-    bridge = Bridge(cast("Core", core), cast("Work", StoppingWork()), loop)
     for _ in range(number):
         bridge.enqueue(b"spec")
     await asyncio.sleep(0)
     assert core.crossed == crossings
-    loop.remove_reader(core.reading)
 
 
-async def test_a_call_does_not_overtake_the_enqueues_before_it(core: BreakingCore) -> None:
-    loop = asyncio.get_running_loop()
-    bridge = Bridge(cast("Core", core), cast("Work", StoppingWork()), loop)
+async def test_a_call_does_not_overtake_the_enqueues_before_it(
+    core: BreakingCore, bridge: Bridge
+) -> None:
     for _ in range(CROSSING + 1):
         bridge.enqueue(b"spec")
     bridge.call(core.ask)
@@ -131,19 +137,17 @@ async def test_a_call_does_not_overtake_the_enqueues_before_it(core: BreakingCor
     assert core.asked == [CROSSING + 2]
     await asyncio.sleep(0)
     assert core.crossed == crossed
-    loop.remove_reader(core.reading)
 
 
 async def test_the_tickets_of_a_crossing_follow_each_other_whatever_is_called_between(
-    core: BreakingCore,
+    core: BreakingCore, bridge: Bridge
 ) -> None:
-    loop = asyncio.get_running_loop()
-    bridge = Bridge(cast("Core", core), cast("Work", StoppingWork()), loop)
 
     def parts() -> Iterator[list[bytes]]:
         for _ in range(2):
             bridge.enqueue(b"between")
             yield [b"part"]
+        bridge.enqueue(b"last")
 
     bridge.enqueue(b"before")
     together = asyncio.ensure_future(bridge.enqueue_all(parts()))
@@ -155,17 +159,15 @@ async def test_the_tickets_of_a_crossing_follow_each_other_whatever_is_called_be
     await asyncio.sleep(0)
     of_others = [ticket for first, count in core.crossed for ticket in range(first, first + count)]
     tickets = [*of_others, *core.asked, core.together]
-    assert sorted(tickets) == [1, 2, 3, 4, 5, 6, 7]
-    assert core.crossed[-1] == (7, 1)
+    assert sorted(tickets) == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert core.crossed[-1] == (8, 1)
+    assert core.crossed_before == len(["before", "beside", "between", "between", "last"])
     together.cancel()
-    loop.remove_reader(core.reading)
 
 
 async def test_an_enqueue_from_another_thread_is_refused_in_the_middle_of_a_turn(
-    core: BreakingCore,
+    core: BreakingCore, bridge: Bridge
 ) -> None:
-    loop = asyncio.get_running_loop()
-    bridge = Bridge(cast("Core", core), cast("Work", StoppingWork()), loop)
     refused: list[Exception] = []
 
     async def elsewhere() -> None:
@@ -182,4 +184,3 @@ async def test_an_enqueue_from_another_thread_is_refused_in_the_middle_of_a_turn
     assert len(refused) == 1
     await asyncio.sleep(0)
     assert core.crossed == [(1, 1)]
-    loop.remove_reader(core.reading)
