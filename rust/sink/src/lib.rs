@@ -45,9 +45,8 @@ pub fn serve(tls: Option<(&Path, &Path)>) -> Result<u16, Box<dyn Error>> {
 fn config(certificate: &Path, key: &Path) -> Result<ServerConfig, Box<dyn Error>> {
     let chain = CertificateDer::pem_file_iter(certificate)?.collect::<Result<Vec<_>, _>>()?;
     let key = PrivateKeyDer::from_pem_file(key)?;
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder =
-        ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    let builder = ServerConfig::builder_with_provider(outhaul_crypto::provider())
+        .with_safe_default_protocol_versions()?;
     Ok(builder.with_no_client_auth().with_single_cert(chain, key)?)
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, IpAddr, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use tokio_rustls::TlsConnector;
 use url::Host;
 
@@ -19,14 +19,16 @@ pub(crate) struct Tls {
     given: Option<Arc<ClientConfig>>,
     /// The host's own certificates, read when the first `https` target needs them.
     system: OnceLock<Result<Arc<ClientConfig>, String>>,
+    unsent_bytes: usize,
 }
 
 impl Tls {
-    /// With `ca_file` (PEM) only its certificates are trusted, as everywhere else.
-    pub(crate) fn new(ca_file: Option<&Path>) -> Result<Self, Fault> {
+    /// With `ca_file` (PEM) only its certificates are trusted, as everywhere else. A stream encrypts at
+    /// most `unsent_bytes` before the socket takes them, and hands them on with one system call.
+    pub(crate) fn new(ca_file: Option<&Path>, unsent_bytes: usize) -> Result<Self, Fault> {
         let given = ca_file.map(roots_of).transpose()?.map(config).transpose();
         let given = given.map_err(|message| Fault::invalid("ca_file", message))?;
-        Ok(Self { given, system: OnceLock::new() })
+        Ok(Self { given, system: OnceLock::new(), unsent_bytes })
     }
 
     /// A handshake with `host` over `stream`.
@@ -39,7 +41,11 @@ impl Tls {
             Host::Ipv4(ip) => ServerName::IpAddress(IpAddr::from(std::net::IpAddr::V4(*ip))),
             Host::Ipv6(ip) => ServerName::IpAddress(IpAddr::from(std::net::IpAddr::V6(*ip))),
         };
-        let stream = TlsConnector::from(config).connect(name, stream).await;
+        let connector = TlsConnector::from(config);
+        let set_up = |session: &mut ClientConnection| {
+            session.set_buffer_limit(Some(self.unsent_bytes));
+        };
+        let stream = connector.connect_with(name, stream, set_up).await;
         Ok(Box::new(stream.map_err(|error| refused(&error, host))?))
     }
 
@@ -52,8 +58,7 @@ impl Tls {
 }
 
 fn config(roots: RootCertStore) -> Result<Arc<ClientConfig>, String> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
+    let builder = ClientConfig::builder_with_provider(outhaul_crypto::provider())
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?;
     let mut config = builder.with_root_certificates(roots).with_no_client_auth();
