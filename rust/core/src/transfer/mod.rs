@@ -72,8 +72,7 @@ pub struct Config {
     pub ca_file: Option<PathBuf>,
     /// Whether the proxies that the environment names are used. Loopback targets never are.
     pub env_proxies: bool,
-    /// Bytes read and written at a time, 16 KiB to 4 MiB. A transfer holds at most two frames, and as much
-    /// as another one encrypted.
+    /// Bytes read and written at a time, 16 KiB to 4 MiB. A transfer holds at most two frames.
     pub frame_bytes: usize,
     /// At most this many connections to an origin are kept open while unused.
     pub idle_per_host: usize,
@@ -150,12 +149,11 @@ impl Transfers {
     /// Reads the environment and the certificates once.
     pub fn new(config: Config) -> Result<Self, Fault> {
         let proxies = if config.env_proxies { Proxies::from_env() } else { Proxies::none() };
-        let frame_bytes = config.frame_bytes.clamp(16 * 1024, 4 * 1024 * 1024);
-        let tls = Tls::new(config.ca_file.as_deref(), frame_bytes)?;
+        let tls = Tls::new(config.ca_file.as_deref())?;
         Ok(Self {
             connector: Connector { addresses: config.addresses, proxies, tls },
             idle: Idle::new(config.idle_per_host),
-            frame_bytes,
+            frame_bytes: config.frame_bytes.clamp(16 * 1024, 4 * 1024 * 1024),
             clock: config.clock,
         })
     }

@@ -149,7 +149,7 @@ mod tests {
             String::from_utf8_lossy(&text[..read]).into_owned()
         });
         let proxies = proxies(&format!("http://bob:hunter22@127.0.0.1:{port}"), "");
-        let (addresses, tls) = (AddressPolicy::strict(), Tls::new(None, 65_536).unwrap());
+        let (addresses, tls) = (AddressPolicy::strict(), Tls::new(None).unwrap());
         let connector = Connector { addresses, proxies, tls };
         let target = target(url);
         let proxy = connector.proxies.route(&target).unwrap();

@@ -14,21 +14,23 @@ use super::io::Stream;
 use super::outcome::Ended;
 use crate::model::{ErrorCode, Fault};
 
+/// As much is encrypted before the socket takes it: six records, with one system call. (rustls has 64 KiB; from
+/// 128 KiB on, glibc may give the records' memory back to the kernel after each call.)
+const UNSENT_BYTES_MAX: usize = 96 * 1024;
+
 /// Wraps streams in TLS.
 pub(crate) struct Tls {
     given: Option<Arc<ClientConfig>>,
     /// The host's own certificates, read when the first `https` target needs them.
     system: OnceLock<Result<Arc<ClientConfig>, String>>,
-    unsent_bytes: usize,
 }
 
 impl Tls {
-    /// With `ca_file` (PEM) only its certificates are trusted, as everywhere else. A stream encrypts at
-    /// most `unsent_bytes` before the socket takes them, and hands them on with one system call.
-    pub(crate) fn new(ca_file: Option<&Path>, unsent_bytes: usize) -> Result<Self, Fault> {
+    /// With `ca_file` (PEM) only its certificates are trusted, as everywhere else.
+    pub(crate) fn new(ca_file: Option<&Path>) -> Result<Self, Fault> {
         let given = ca_file.map(roots_of).transpose()?.map(config).transpose();
         let given = given.map_err(|message| Fault::invalid("ca_file", message))?;
-        Ok(Self { given, system: OnceLock::new(), unsent_bytes })
+        Ok(Self { given, system: OnceLock::new() })
     }
 
     /// A handshake with `host` over `stream`.
@@ -41,11 +43,10 @@ impl Tls {
             Host::Ipv4(ip) => ServerName::IpAddress(IpAddr::from(std::net::IpAddr::V4(*ip))),
             Host::Ipv6(ip) => ServerName::IpAddress(IpAddr::from(std::net::IpAddr::V6(*ip))),
         };
-        let connector = TlsConnector::from(config);
         let set_up = |session: &mut ClientConnection| {
-            session.set_buffer_limit(Some(self.unsent_bytes));
+            session.set_buffer_limit(Some(UNSENT_BYTES_MAX));
         };
-        let stream = connector.connect_with(name, stream, set_up).await;
+        let stream = TlsConnector::from(config).connect_with(name, stream, set_up).await;
         Ok(Box::new(stream.map_err(|error| refused(&error, host))?))
     }
 
