@@ -21,7 +21,7 @@ pub fn provider() -> Arc<CryptoProvider> {
 /// AWS-LC, but that *ring* encrypts the records, and hashes what is said in a handshake: the same suites
 /// in the same order.
 #[cfg(target_arch = "x86_64")]
-pub fn with_records_of_ring() -> CryptoProvider {
+fn with_records_of_ring() -> CryptoProvider {
     let cipher_suites = rustls::crypto::ring::default_provider().cipher_suites;
     CryptoProvider { cipher_suites, ..aws_lc_rs::default_provider() }
 }
@@ -37,3 +37,6 @@ fn is_ring_faster() -> bool {
         && is_x86_feature_detected!("avx512vl");
     has_vaes && has_avx2 && !has_avx512
 }
+
+#[cfg(test)]
+mod tests;

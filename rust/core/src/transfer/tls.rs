@@ -14,8 +14,8 @@ use super::io::Stream;
 use super::outcome::Ended;
 use crate::model::{ErrorCode, Fault};
 
-/// As much is encrypted before the socket takes it: six records, with one system call. (rustls has 64 KiB; from
-/// 128 KiB on, glibc may give the records' memory back to the kernel after each call.)
+/// As much is encrypted before the socket takes it: six records, with one system call. rustls has 64 KiB. With
+/// 512 KiB glibc gave the records' memory back to the kernel after each call (`M_TRIM_THRESHOLD` is 128 KiB).
 const UNSENT_BYTES_MAX: usize = 96 * 1024;
 
 /// Wraps streams in TLS.
