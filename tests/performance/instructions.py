@@ -14,7 +14,7 @@ from typing import Any, Final
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 BASELINE: Final = ROOT / "benches" / "instructions.json"
-PROGRAM: Final = ROOT / "target" / "release" / "examples" / "instructions"
+PROGRAM: Final = ROOT / "target" / "release" / "outhaul-instructions"
 
 # glibc copies memory by other instructions on another processor: here by those that all have.
 PLAIN: Final = {"GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-AVX2,-ERMS,-FSRM"}
@@ -36,8 +36,8 @@ OPERATIONS: Final = {
 
 def build() -> None:
     """Builds the program; cargo does nothing where it is up to date."""
-    command = ["cargo", "build", "--release", "--quiet", "--package", "outhaul-core"]
-    subprocess.run([*command, "--example", "instructions"], cwd=ROOT, check=True)
+    command = ["cargo", "build", "--release", "--quiet", "--package", "outhaul-instructions"]
+    subprocess.run(command, cwd=ROOT, check=True)
 
 
 def compiler() -> str:
