@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 from urllib.parse import quote
 
@@ -138,7 +139,7 @@ def query(of: MultiMapping[str], into: type[_Query]) -> _Query:
     Raises:
         Refused: One does not exist, or has a value that means nothing.
     """
-    lists = {field.name for field in msgspec.structs.fields(into) if field.default_factory is list}
+    lists = _lists(into)
     given: dict[str, object] = {}
     for name in set(of):
         values = of.getall(name)
@@ -149,6 +150,13 @@ def query(of: MultiMapping[str], into: type[_Query]) -> _Query:
         return msgspec.convert(given, into, strict=False)
     except msgspec.ValidationError as error:
         raise undecodable(error) from None
+
+
+@cache
+def _lists(of: type[msgspec.Struct]) -> frozenset[str]:
+    """The members that may be given several times."""
+    fields = msgspec.structs.fields(of)
+    return frozenset(field.name for field in fields if field.default_factory is list)
 
 
 def tasks(body: bytes) -> tuple[list[NewTask], bool]:
