@@ -225,6 +225,18 @@ class WorkManager(Reads):
         key, accepted, known_as = await queries.bridge.enqueue(spec)
         return TaskHandle(known_as, key, ACCEPTED if accepted else KEPT, queries)
 
+    async def enqueue_task(self, task: Task) -> TaskHandle:
+        """As `enqueue`, for a task that was described before.
+
+        Raises:
+            OuthaulError: As `enqueue`.
+        """
+        queries = self._ask()
+        if not isinstance(task, Task):
+            raise wrong_type("task", task, "a Task")
+        key, accepted, known_as = await queries.bridge.enqueue(task.encoded)
+        return TaskHandle(known_as, key, ACCEPTED if accepted else KEPT, queries)
+
     async def enqueue_all(self, tasks: Iterable[Task]) -> list[TaskHandle]:
         """Stores many tasks in one transaction: all of them or none. The handles keep the order.
 

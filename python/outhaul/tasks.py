@@ -38,7 +38,7 @@ _TASK_WITHOUT_ID: Final = _TASK + encode(None)
 
 
 class Task(Value[TaskSpec]):
-    """What to do, when, under which conditions: for `WorkManager.enqueue_all`.
+    """What to do, when, under which conditions: for `enqueue_task` and `enqueue_all`.
 
     Attributes:
         encoded: The bytes that cross to the core and are stored.

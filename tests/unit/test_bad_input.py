@@ -327,8 +327,11 @@ async def test_it_is_refused_by_name_and_nothing_is_stored(
     manager: WorkManager, root: Path, make: Make, error: type[OuthaulError], argument: str, fix: str
 ) -> None:
     with pytest.raises(error) as refused:
+        await manager.enqueue_task(make(root))
+    assert refused.value.argument == argument
+    with pytest.raises(error) as among:
         await manager.enqueue_all([make(root)])
-    assert refused.value.argument.removeprefix("tasks[0].") == argument
+    assert among.value.argument.removeprefix("tasks[0].") == argument
     assert fix in refused.value.message
     assert refused.value.message.strip()
     assert isinstance(refused.value, (ValueError, TypeError, OSError))
@@ -349,6 +352,9 @@ async def test_one_bad_task_of_many_is_named_and_none_is_stored(
     with pytest.raises(InvalidTypeError) as not_one:
         await manager.enqueue_all([tasks[0], "x1"])  # type: ignore[list-item]
     assert not_one.value.argument == "tasks[1]"
+    with pytest.raises(InvalidTypeError) as none:
+        await manager.enqueue_task("x1")  # type: ignore[arg-type]
+    assert none.value.argument == "task"
     assert await manager.stats() == Stats()
 
 

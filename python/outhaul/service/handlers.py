@@ -60,12 +60,10 @@ class Handlers:
             wanted.append(specs.task(each, place, secrets=self._secrets))
             if at % SLICE == SLICE - 1:
                 await asyncio.sleep(0)
-        try:
+        if is_list:
             handles = await self._manager.enqueue_all(wanted)
-        except OuthaulError as error:
-            if not is_list:
-                error.argument = error.argument.removeprefix("tasks[0].")
-            raise
+        else:  # which crosses with those of other requests
+            handles = [await self._manager.enqueue_task(wanted[0])]
         told = [
             Scheduled(task_id=each.task_id, key=each.key, schedule_result=each.schedule_result)
             for each in handles

@@ -1,4 +1,4 @@
-"""One id has one live task, however often it comes in one call."""
+"""One id has one live task, however it comes: by itself, described before, or often in one call."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
-from outhaul import PythonWorker, Task, TaskContext, TaskTrigger, WorkManager
+from outhaul import PythonWorker, ScheduleResult, Task, TaskContext, TaskTrigger, WorkManager
 
 LATER = TaskTrigger.one_time(timedelta(hours=1))
 
@@ -41,3 +42,19 @@ async def test_an_id_that_comes_more_than_once_is_judged_in_order(
         newest = await manager.get_handle("x")
         assert newest is not None
         assert await newest.status() == "pending"
+
+
+async def test_a_task_described_before_is_stored_like_one_described_now(tmp_path: Path) -> None:
+    worker = PythonWorker("nothing", {"width": 64})
+    async with WorkManager(tmp_path / "w.db", workers={"nothing": nothing}) as manager:
+        before = Task("x", worker, trigger=LATER, tag="photos", priority=3)
+        assert (await manager.enqueue_task(before)).schedule_result is ScheduleResult.ACCEPTED
+        await manager.enqueue("y", worker, trigger=LATER, tag="photos", priority=3)
+        described, now = await manager.get_task("x"), await manager.get_task("y")
+        assert described is not None
+        assert now is not None
+        assert (described.tag, described.priority) == ("photos", 3)
+        own = {at: getattr(now, at) for at in ("task_id", "key", "created_at_ms", "run_at_ms")}
+        assert replace(described, **own) == now
+        again = await manager.enqueue_task(before)
+        assert (again.schedule_result, again.key) == (ScheduleResult.KEPT, described.key)
