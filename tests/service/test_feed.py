@@ -80,7 +80,7 @@ def log() -> Log:
 @pytest.fixture
 async def fed(log: Log) -> AsyncIterator[Feed]:
     fed = Feed(cast("WorkManager", log), heartbeat_s=NEVER_S)
-    await fed.start()
+    fed.start()
     yield fed
     await fed.close()
 
@@ -175,7 +175,7 @@ async def test_a_reader_that_begins_now_is_told_where_now_is(fed: Feed, log: Log
 async def test_a_heartbeat_tells_how_far_the_log_was_looked_through(log: Log) -> None:
     """Else who waits for something rare comes back with a number that is long gone."""
     fed = Feed(cast("WorkManager", log), heartbeat_s=0.01)
-    await fed.start()
+    fed.start()
     frames = fed.frames(EventsQuery(after=0, tag="rare"))
     assert await anext(frames) == PROLOGUE
     log.write("a", "a", "a")
@@ -194,7 +194,6 @@ async def test_a_heartbeat_tells_how_far_the_log_was_looked_through(log: Log) ->
 
 async def test_what_is_gone_is_said_before_the_stream_begins(fed: Feed, log: Log) -> None:
     log.write(*"abcdef")
-    await until(fed, 6)
     log.pruned = 4
     with pytest.raises(CursorPrunedError):
         await anext(fed.frames(EventsQuery(after=3, follow=False)))
@@ -213,8 +212,23 @@ async def test_a_feed_that_retention_overtakes_begins_anew(fed: Feed, log: Log) 
         with pytest.raises(CursorPrunedError):
             await anext(frames)
     log.write("z")
-    await until(fed, 9)
     assert numbers(await anext(fed.frames(EventsQuery(after=7)))) == [8, 9]
+
+
+async def test_the_log_is_followed_only_while_somebody_reads(fed: Feed, log: Log) -> None:
+    for times in range(1, 4):
+        log.write("a")
+        await turns(20)
+        assert log.followers == times - 1
+        before, last = len(log.events_), len(log.events_) + 2
+        first, second = (asyncio.create_task(read(fed.frames(ALL), last)) for _ in range(2))
+        await turns(20)
+        log.write("a", "a")
+        async with asyncio.timeout(5):
+            assert await first == await second == list(range(1, last + 1))
+        log.write("a")  # by which it sees that nobody reads any more
+        await turns(20)
+        assert (log.followers, fed._before, fed._last) == (times, before, last)
 
 
 async def test_a_store_that_cannot_be_read_for_a_while_costs_no_event(

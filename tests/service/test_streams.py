@@ -16,6 +16,7 @@ from tests.service.kit import Said, Service
 
 from outhaul import PythonWorker, Task, TaskTrigger
 from outhaul.service import feed
+from outhaul.service.specs import EventsQuery
 from outhaul.testing import FlakyServer
 
 LATER = TaskTrigger.one_time(3600)
@@ -144,15 +145,20 @@ async def test_the_ring_is_bounded_by_bytes_as_well(
 ) -> None:
     monkeypatch.setattr(feed, "RING_BYTES_MAX", 2000)
     ring = feed.Feed(service.manager, heartbeat_s=10)
-    await ring.start()
+    ring.start()
+    frames = ring.frames(EventsQuery(follow=True))
+    await anext(frames)
+    await service.manager.enqueue_task(task())
+    await anext(frames)
     await service.manager.enqueue_all(
         [task("x" * 400) for _ in range(1)] + [task() for _ in range(50)]
     )
-    while ring._last < 51:
+    while ring._last < 52:
         await asyncio.sleep(0)
     assert 0 < ring._ring_bytes <= 2000
     assert ring._ring_bytes == sum(len(entry.frame) for entry in ring._ring)
     assert ring._before == ring._ring[0].seq - 1
+    await frames.aclose()
     await ring.close()
 
 

@@ -115,7 +115,7 @@ def _lifetime(manager: WorkManager, feed: Feed) -> Callable[[web.Application], A
         if opened:
             await manager.__aenter__()
         try:
-            await feed.start()
+            feed.start()
             yield
             await feed.close()
         finally:

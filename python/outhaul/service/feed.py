@@ -66,25 +66,27 @@ class _Entry(NamedTuple):
 
 
 class Feed:
-    """Follows the log once, for every stream of the service."""
+    """Follows the log once, for every stream of the service, while there is one."""
 
     def __init__(self, manager: WorkManager, *, heartbeat_s: float) -> None:
         self._manager = manager
         self._heartbeat_s = heartbeat_s
         # INVARIANT: the ring holds every event after `_before`, up to `_last`; the log has all of
-        # them, and may have more.
+        # them, and may have more: many more, where the ring is not current.
+        self._is_current = False
         self._ring: collections.deque[_Entry] = collections.deque()
         self._ring_bytes = 0
         self._before = 0
         self._last = 0
         self._beats = 0
         self._broken: OuthaulError | None = None
+        self._readers = 0
+        self._is_read = asyncio.Event()  # whether there are any
         self._pulse = Pulse()
         self._work: list[asyncio.Task[None]] = []
 
-    async def start(self) -> None:
-        """Begins to follow, at the end of the log."""
-        await self._begin()
+    def start(self) -> None:
+        """Follows from now on, as soon as somebody reads."""
         self._work = [asyncio.create_task(self._follow()), asyncio.create_task(self._beat())]
 
     async def close(self) -> None:
@@ -102,6 +104,18 @@ class Feed:
             OuthaulError: The log cannot be read.
         """
         self._check()
+        self._readers += 1
+        self._is_read.set()
+        try:
+            async with aclosing(self._chunks(want)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+        finally:
+            self._readers -= 1
+            if self._readers == 0:
+                self._is_read.clear()
+
+    async def _chunks(self, want: EventsQuery) -> AsyncGenerator[bytes]:
         cursor, chunk = want.after, PROLOGUE
         if cursor is None:
             cursor = (await self._manager.stats()).last_event
@@ -137,7 +151,7 @@ class Feed:
     async def _read(self, cursor: int, want: EventsQuery) -> tuple[int, bytes]:
         """A chunk of what there is after a number, and how far it was looked through."""
         # Who wants the log up to its end gets what the ring may not have yet.
-        if cursor < self._before or not want.follow:
+        if cursor < self._before or not self._is_current or not want.follow:
             return await self._from_log(cursor, want)
         return self._from_ring(cursor, want)
 
@@ -184,19 +198,20 @@ class Feed:
         self._ring.clear()
         self._ring_bytes = 0
         self._before = self._last = last
+        self._is_current = True
         self._pulse.wake()
 
     async def _follow(self) -> None:
         """Keeps the ring up. If the log cannot be read any more, every stream ends."""
-        is_behind = False
         while self._broken is None:
+            await self._is_read.wait()
             try:
-                if is_behind:
+                if not self._is_current:
                     await self._begin()
-                is_behind = False
                 await self._keep_up()
+                self._is_current = False  # until somebody reads again
             except CursorPrunedError:  # retention was faster; streams ask the log what is left
-                is_behind = True
+                self._is_current = False
             except StoreError as error:
                 _LOG.warning("the log cannot be followed now: %s", error)
                 await asyncio.sleep(AGAIN_S)
@@ -206,18 +221,26 @@ class Feed:
                 self._pulse.wake()
 
     async def _keep_up(self) -> None:
-        async for event in self._manager.events(after=self._last):
-            entry = _Entry(event.seq, event.tag, event.task_id, frame_of(event))
-            self._ring.append(entry)
-            self._ring_bytes += len(entry.frame)
-            self._last = entry.seq
-            while len(self._ring) > RING_EVENTS_MAX or self._ring_bytes > RING_BYTES_MAX:
-                oldest = self._ring.popleft()
-                self._ring_bytes -= len(oldest.frame)
-                self._before = oldest.seq
-            self._pulse.wake()
-            if entry.seq % SLICE == 0:
-                await asyncio.sleep(0)
+        """Until nobody reads any more, which is noticed at the next event."""
+        events = self._manager.events(after=self._last)
+        async with aclosing(cast("AsyncGenerator[TaskEvent]", events)) as log:
+            async for event in log:
+                if not self._is_read.is_set():
+                    return
+                self._take(event)
+                if event.seq % SLICE == 0:
+                    await asyncio.sleep(0)
+
+    def _take(self, event: TaskEvent) -> None:
+        entry = _Entry(event.seq, event.tag, event.task_id, frame_of(event))
+        self._ring.append(entry)
+        self._ring_bytes += len(entry.frame)
+        self._last = entry.seq
+        while len(self._ring) > RING_EVENTS_MAX or self._ring_bytes > RING_BYTES_MAX:
+            oldest = self._ring.popleft()
+            self._ring_bytes -= len(oldest.frame)
+            self._before = oldest.seq
+        self._pulse.wake()
 
     async def _beat(self) -> None:
         while True:
