@@ -77,7 +77,8 @@ bench-smoke: setup
 	@test -z "$(wildcard benches/bench_*.py)" || \
 		$(BIN)/python -m pytest benches --quiet --no-header --benchmark-disable
 
-# Hours, not minutes: the same tests with more examples, and the debug build's assertions.
+# Hours, not minutes: the same tests with more examples, and the debug build's assertions, optimised.
+soak: export CARGO_PROFILE_DEV_OPT_LEVEL = 2
 soak: setup
 	OUTHAUL_SIMULATIONS=2000 cargo test --workspace -- --include-ignored
 	PIP_QUIET=1 $(BIN)/maturin develop --quiet
