@@ -26,7 +26,7 @@ setup: .venv/.built
 
 # The extension, and the tests of the core beside it: each build ends with a crate that keeps one processor busy alone.
 builds:
-	@cargo test --workspace --no-run --quiet & tests=$$!; $(MAKE) setup && wait $$tests
+	@cargo test --workspace --no-run --quiet & tests=$$!; $(MAKE) setup; made=$$?; wait $$tests && exit $$made
 
 # Everything a change must pass, cheapest first. pytest's closing line is the last one.
 test: builds tools lint types layers rust bench-smoke wheel

@@ -161,6 +161,8 @@ async def test_who_wants_the_log_up_to_its_end_gets_what_the_feed_has_not_seen(
     assert fed._last == 0
     want = EventsQuery(after=0, follow=False)
     assert [n for chunk in [c async for c in fed.frames(want)] for n in numbers(chunk)] == [1, 2, 3]
+    await turns(20)
+    assert log.followers == 0  # for this reader nobody has to
 
 
 async def test_a_reader_that_begins_now_is_told_where_now_is(fed: Feed, log: Log) -> None:

@@ -80,7 +80,7 @@ class Feed:
         self._last = 0
         self._beats = 0
         self._broken: OuthaulError | None = None
-        self._readers = 0
+        self._readers = 0  # those that follow, too
         self._is_read = asyncio.Event()  # whether there are any
         self._pulse = Pulse()
         self._work: list[asyncio.Task[None]] = []
@@ -104,14 +104,15 @@ class Feed:
             OuthaulError: The log cannot be read.
         """
         self._check()
-        self._readers += 1
-        self._is_read.set()
+        self._readers += want.follow
+        if self._readers > 0:
+            self._is_read.set()
         try:
             async with aclosing(self._chunks(want)) as chunks:
                 async for chunk in chunks:
                     yield chunk
         finally:
-            self._readers -= 1
+            self._readers -= want.follow
             if self._readers == 0:
                 self._is_read.clear()
 
@@ -202,7 +203,7 @@ class Feed:
         self._pulse.wake()
 
     async def _follow(self) -> None:
-        """Keeps the ring up. If the log cannot be read any more, every stream ends."""
+        """Keeps the ring up while somebody reads. If the log is lost, every stream ends."""
         while self._broken is None:
             await self._is_read.wait()
             try:
