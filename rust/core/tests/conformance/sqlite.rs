@@ -105,6 +105,21 @@ fn what_was_committed_outlives_the_handle() {
 }
 
 #[test]
+fn a_store_that_is_up_to_date_is_opened_with_no_commit_and_while_another_writes() {
+    let dir = tempfile::tempdir().unwrap();
+    txn(&mut sqlite(dir.path()), &[insert(live(1), named("x"))]);
+    let before = fs::read(dir.path().join("work.db")).unwrap();
+    let mut writing = sqlite(dir.path());
+    writing.begin().unwrap();
+    let opened = sqlite(dir.path());
+    assert_eq!(fs::metadata(dir.path().join("work.db-wal")).unwrap().len(), 0);
+    drop(opened);
+    writing.rollback();
+    drop(writing);
+    assert!(fs::read(dir.path().join("work.db")).unwrap() == before);
+}
+
+#[test]
 fn many_processes_may_make_the_same_store_at_once() {
     for _ in 0..5 {
         let dir = tempfile::tempdir().unwrap();

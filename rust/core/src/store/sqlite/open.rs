@@ -10,7 +10,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::super::StoreError;
 use super::errors::explain;
-use super::schema::{inspect, migrate};
+use super::schema::{Found, inspect, migrate};
 
 /// How much of what was committed survives what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,30 +40,32 @@ pub(super) fn open_writer(path: &Path, durability: Durability) -> Result<Connect
         Durability::Os => None,
     };
     let mut connection = open_with(path, OpenFlags::SQLITE_OPEN_READ_WRITE, vfs)?;
-    inspect(&mut connection, &shown)?;
+    let found = inspect(&mut connection, &shown)?;
     let synchronous = match durability {
         Durability::Fsync => "FULL",
         Durability::Os => "NORMAL",
     };
-    // The vacuum mode has no effect once the file has a page, so it is set first.
-    let set_up = format!(
-        "PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL; PRAGMA synchronous={synchronous};"
-    );
-    patiently(|| connection.execute_batch(&set_up)).map_err(|e| explain(&e, &shown))?;
+    // The vacuum mode has no effect once the file has a page, so it is set first. It is kept in the file.
+    let vacuum = if found == Found::New { "PRAGMA auto_vacuum=INCREMENTAL;" } else { "" };
+    let set_up = format!("{vacuum} PRAGMA journal_mode=WAL; PRAGMA synchronous={synchronous};");
+    patiently(&connection, &set_up).map_err(|e| explain(&e, &shown))?;
     connection.execute_batch(SETTINGS).map_err(|e| explain(&e, &shown))?;
-    migrate(&mut connection, &shown)?;
+    if found != Found::Newest {
+        migrate(&mut connection, &shown)?;
+    }
     Ok(connection)
 }
 
 /// Tries again while the file is busy, for as long as a statement would wait.
 ///
 /// SQLite does not wait by itself where two connections switch a new file to WAL at once: each
-/// holds what the other needs, so one of them is refused without a delay.
-fn patiently(step: impl Fn() -> rusqlite::Result<()>) -> rusqlite::Result<()> {
+/// holds what the other needs, so one of them is refused without a delay. So no try waits here.
+fn patiently(connection: &Connection, statements: &str) -> rusqlite::Result<()> {
     const PAUSE: Duration = Duration::from_millis(10);
+    connection.busy_timeout(Duration::ZERO)?;
     let mut waited = Duration::ZERO;
     loop {
-        match step() {
+        match connection.execute_batch(statements) {
             Err(error)
                 if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
                     && waited < BUSY_TIMEOUT =>
@@ -71,7 +73,7 @@ fn patiently(step: impl Fn() -> rusqlite::Result<()>) -> rusqlite::Result<()> {
                 std::thread::sleep(PAUSE);
                 waited += PAUSE;
             }
-            done => return done,
+            done => return done.and_then(|()| connection.busy_timeout(BUSY_TIMEOUT)),
         }
     }
 }

@@ -51,8 +51,19 @@ const MIGRATIONS: &[&str] = &["
     ALTER TABLE event ADD COLUMN more INTEGER NOT NULL DEFAULT 0;
 "];
 
-/// The version of a file that is ours, or new. Changes nothing: what is not ours stays as it is.
-pub(super) fn inspect(connection: &mut Connection, path: &str) -> Result<i64, StoreError> {
+/// How far a file is that is ours, or may become so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// It is empty.
+    New,
+    /// It was made by an older outhaul.
+    Older,
+    /// It is as `migrate` leaves it.
+    Newest,
+}
+
+/// How far a file is. Changes nothing: what is not ours stays as it is.
+pub(super) fn inspect(connection: &mut Connection, path: &str) -> Result<Found, StoreError> {
     // One transaction, so that another process which makes the tables is seen wholly or not at all.
     let look = |connection: &mut Connection| {
         let transaction = connection.transaction()?;
@@ -68,7 +79,12 @@ pub(super) fn inspect(connection: &mut Connection, path: &str) -> Result<i64, St
         return Err(StoreError::Foreign(path.to_owned()));
     }
     let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
-    if found > known { Err(StoreError::TooNew { found, known }) } else { Ok(found) }
+    match found {
+        0 => Ok(Found::New),
+        _ if found > known => Err(StoreError::TooNew { found, known }),
+        _ if found < known => Ok(Found::Older),
+        _ => Ok(Found::Newest),
+    }
 }
 
 /// Brings the file to the newest version; a new file gets all its tables.
@@ -100,6 +116,7 @@ mod tests {
         let newest: Vec<String> = columns(&made_by(MIGRATIONS.len()));
         for version in 1..MIGRATIONS.len() {
             let mut connection = made_by(version);
+            assert_eq!(inspect(&mut connection, "test").unwrap(), Found::Older);
             let held = "INSERT INTO event(seq, at, kind, key) VALUES (7, 600, 0, 3)";
             connection.execute_batch(held).unwrap();
             migrate(&mut connection, "test").unwrap();
@@ -108,8 +125,7 @@ mod tests {
                 Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
             });
             assert_eq!(event.unwrap(), (7, 3, 0));
-            let known = i64::try_from(MIGRATIONS.len()).unwrap();
-            assert_eq!(inspect(&mut connection, "test").unwrap(), known);
+            assert_eq!(inspect(&mut connection, "test").unwrap(), Found::Newest);
         }
     }
 
