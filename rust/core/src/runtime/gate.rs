@@ -147,8 +147,8 @@ mod tests {
     use crate::model::spec::{
         ConstraintsSpec, ExistingPolicy, PythonSpec, RetrySpec, TaskSpec, TriggerSpec, WorkerSpec,
     };
+    use crate::runtime::KnownCallbacks;
     use crate::runtime::SystemClock;
-    use crate::runtime::known::KnownCallbacks;
     use crate::runtime::situation::SharedSituation;
     use crate::source::PathPolicy;
     use crate::transfer::{AddressPolicy, Targets};

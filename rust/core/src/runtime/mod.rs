@@ -9,7 +9,6 @@
 //! ```
 
 mod admission;
-mod alike;
 mod checkpoints;
 mod clock;
 mod completions;
@@ -17,10 +16,8 @@ mod desk;
 mod engine_loop;
 mod gate;
 mod inbox;
-mod known;
 mod launcher;
 mod lock;
-mod parts;
 mod progress_board;
 mod readers;
 mod replies;
@@ -54,9 +51,9 @@ use readers::Readers;
 use situation::SharedSituation;
 use watch::Watch;
 
+pub use admission::KnownCallbacks;
 pub use clock::{ManualClock, SystemClock};
 pub use completions::{Answer, Batch, CallbackRequest, Completions, Reply, SecretRequest, Ticket};
-pub use known::KnownCallbacks;
 pub use launcher::Withheld;
 pub use progress_board::{ProgressBoard, ProgressFilter};
 pub use readers::Query;

@@ -261,9 +261,9 @@ mod tests {
         UploadMethod,
     };
     use crate::model::{Clock, Now};
+    use crate::runtime::KnownCallbacks;
     use crate::runtime::SystemClock;
     use crate::runtime::admission::Admission;
-    use crate::runtime::known::KnownCallbacks;
     use crate::transfer::{AddressPolicy, Config};
 
     /// A clock that works for nobody who moves bytes.

@@ -4,11 +4,11 @@
 use bytes::Bytes;
 use rmp::decode::{read_array_len, read_bin_len, read_str_from_slice};
 
-use super::admission::check_name;
+use super::checks;
 use crate::engine::NewTask;
 
 /// A task for a callback, admitted, as the pattern of others.
-pub(super) struct Pattern {
+pub(in crate::runtime) struct Pattern {
     task: NewTask,
     members: u32,
     worker: Bytes,
@@ -38,7 +38,7 @@ impl Pattern {
     pub(super) fn admit(&self, encoded: &Bytes) -> Option<NewTask> {
         let Sections { members, task_id, worker, rest } = sections(encoded)?;
         let is_like = members == self.members && worker == self.worker && rest == self.rest;
-        if !is_like || check_name("task_id", task_id).is_err() {
+        if !is_like || checks::name("task_id", task_id).is_err() {
             return None;
         }
         Some(NewTask {

@@ -4,6 +4,8 @@
 //! thread in such a call cannot be stopped: then its caller is refused, and another thread takes the
 //! desk over. What comes back at last finds its chair taken and goes.
 
+mod parts;
+
 use std::collections::VecDeque;
 use std::slice;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,10 +17,10 @@ use bytes::Bytes;
 
 use super::completions::{Completions, Ticket};
 use super::inbox::{Inbox, Op};
-use super::parts::Parts;
 use super::watch::Watch;
 use crate::engine::NewTask;
 use crate::model::Fault;
+use parts::Parts;
 
 /// A call on its way to the engine loop.
 pub(super) enum Call {
@@ -306,191 +308,4 @@ impl Desk {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::mpsc::{Sender, channel};
-
-    use super::*;
-    use crate::model::spec::ExistingPolicy;
-    use crate::runtime::inbox::BACKLOG_MAX;
-
-    struct Scene {
-        desk: Arc<Desk>,
-        calls: Sender<Call>,
-        /// Lets a file open that has kept its thread.
-        open: Sender<()>,
-    }
-
-    fn task() -> NewTask {
-        NewTask {
-            task_id: None,
-            tag: None,
-            spec: Bytes::new(),
-            admitted: Bytes::new(),
-            run_at: 0,
-            priority: 0,
-            attempts_max: 1,
-            lane: 0,
-            needs: 0,
-            native: true,
-            existing_policy: ExistingPolicy::Keep,
-        }
-    }
-
-    const BORNE: Duration = Duration::from_millis(40);
-    const SLOW: Duration = Duration::from_millis(150);
-
-    /// A desk where the specification `hangs` takes until it is let go, and `slow` a while.
-    fn scene(patience: Duration) -> Scene {
-        let watch = Watch {
-            completions: Completions::new().unwrap(),
-            inbox: Arc::default(),
-            lock: Arc::default(),
-        };
-        let (calls, arrivals) = channel();
-        let (open, opened) = channel();
-        let opened = Mutex::new(opened);
-        let admit = move |spec: &Bytes| {
-            match &**spec {
-                b"hangs" => opened.lock().unwrap().recv().unwrap_or_default(),
-                b"slow" => std::thread::sleep(SLOW),
-                _ => {}
-            }
-            Ok(task())
-        };
-        let desk = Arc::new(Desk::new(Box::new(admit), patience, arrivals, watch));
-        desk.open().unwrap();
-        Scene { desk, calls, open }
-    }
-
-    impl Scene {
-        fn enqueue(&self, specs: &[(Ticket, &[u8])]) {
-            self.desk.inbox().reserve(specs.len()).unwrap();
-            let enqueues = specs
-                .iter()
-                .map(|(ticket, spec)| (*ticket, Bytes::copy_from_slice(spec)))
-                .collect();
-            self.send(Call::Enqueue(enqueues));
-        }
-
-        fn enqueue_all(&self, ticket: Ticket, parts: &[&[&[u8]]]) {
-            for part in parts {
-                self.desk.inbox().reserve(part.len()).unwrap();
-                self.send(Call::Part(
-                    ticket,
-                    part.iter().map(|spec| Bytes::copy_from_slice(spec)).collect(),
-                ));
-            }
-            self.send(Call::EnqueueAll(ticket));
-        }
-
-        fn send(&self, call: Call) {
-            self.desk.expect();
-            self.calls.send(call).unwrap();
-        }
-
-        /// The next ops that are enqueues, by their tickets; relieves the desk meanwhile.
-        fn admitted(&self, number: usize) -> Vec<Ticket> {
-            self.taken(number, || self.desk.relieve().unwrap())
-        }
-
-        fn taken(&self, number: usize, meanwhile: impl Fn()) -> Vec<Ticket> {
-            let began = Instant::now();
-            let mut tickets = Vec::new();
-            while tickets.len() < number {
-                assert!(began.elapsed() < Duration::from_secs(20), "{tickets:?}");
-                for op in self.desk.inbox().take(8, Duration::from_millis(5)) {
-                    if let Op::Enqueue { ticket, .. } | Op::EnqueueAll { ticket, .. } = op {
-                        tickets.push(ticket);
-                    }
-                }
-                meanwhile();
-            }
-            tickets
-        }
-    }
-
-    #[test]
-    fn a_file_that_does_not_open_holds_up_nobody_but_its_own_caller() {
-        let scene = scene(BORNE);
-        scene.enqueue(&[(1, b"a"), (2, b"hangs"), (3, b"b")]);
-        scene.enqueue(&[(4, b"c")]);
-        assert_eq!(scene.admitted(3), [1, 3, 4]);
-        let replies = scene.desk.completions().drain(8).replies;
-        let [(2, Err(fault))] = replies.as_slice() else { panic!("{replies:?}") };
-        assert_eq!(fault.argument, "file_path");
-    }
-
-    #[test]
-    fn a_file_that_opens_too_late_is_not_stored_and_its_thread_is_no_longer_lost() {
-        let scene = scene(BORNE);
-        scene.enqueue(&[(1, b"hangs")]);
-        scene.enqueue(&[(2, b"a")]);
-        assert_eq!(scene.admitted(1), [2]);
-        assert_eq!(scene.desk.state().lost, 1);
-        scene.open.send(()).unwrap();
-        while scene.desk.state().lost != 0 {
-            std::thread::yield_now();
-        }
-        scene.enqueue(&[(3, b"a")]);
-        assert_eq!(scene.admitted(1), [3]);
-        assert_eq!(scene.desk.completions().drain(8).replies.len(), 1);
-    }
-
-    #[test]
-    fn many_files_that_open_slowly_are_not_taken_for_one_that_does_not() {
-        let scene = scene(3 * SLOW);
-        scene.enqueue_all(1, &[&[b"slow".as_slice(); 5]]);
-        assert_eq!(scene.admitted(1), [1]);
-        assert!(scene.desk.completions().drain(8).replies.is_empty());
-    }
-
-    #[test]
-    fn of_several_files_the_refusal_names_the_one_that_does_not_open() {
-        let scene = scene(BORNE);
-        scene.enqueue_all(1, &[&[b"a", b"a"], &[b"a", b"hangs", b"a"], &[b"hangs"]]);
-        scene.enqueue(&[(2, b"a")]);
-        assert_eq!(scene.admitted(1), [2]);
-        let replies = scene.desk.completions().drain(8).replies;
-        let [(1, Err(fault))] = replies.as_slice() else { panic!("{replies:?}") };
-        assert_eq!(fault.argument, "tasks[3].file_path");
-    }
-
-    #[test]
-    fn an_enqueue_that_is_refused_or_given_up_gives_its_room_back() {
-        let scene = scene(BORNE);
-        let send_part = |ticket| {
-            scene.desk.inbox().reserve(3).unwrap();
-            scene.send(Call::Part(ticket, vec![Bytes::from_static(b"a"); 3]));
-        };
-        send_part(1);
-        scene.send(Call::Abandon(1));
-        send_part(2);
-        scene.send(Call::Refused(2));
-        send_part(2); // comes to nothing
-        scene.send(Call::EnqueueAll(2));
-        scene.enqueue(&[(3, b"a")]);
-        assert_eq!(scene.admitted(1), [3]);
-        scene.desk.inbox().reserve(BACKLOG_MAX).unwrap();
-    }
-
-    #[test]
-    fn only_so_many_threads_are_lost() {
-        let scene = scene(BORNE);
-        for ticket in 0..u64::from(LOST_MAX) {
-            scene.enqueue(&[(ticket, b"hangs")]);
-        }
-        scene.enqueue(&[(99, b"a")]);
-        assert_eq!(scene.admitted(1), [99]);
-        scene.enqueue(&[(100, b"hangs")]);
-        for _ in 0..5 {
-            std::thread::sleep(BORNE);
-            scene.desk.relieve().unwrap();
-        }
-        assert_eq!(scene.desk.state().lost, LOST_MAX);
-        for _ in 0..=LOST_MAX {
-            scene.open.send(()).unwrap();
-        }
-        // Nobody relieves the desk now: one thread less is lost, and another could be.
-        assert_eq!(scene.taken(1, || ()), [100]);
-    }
-}
+mod tests;

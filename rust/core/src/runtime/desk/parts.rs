@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::completions::Ticket;
 use crate::engine::NewTask;
+use crate::runtime::completions::Ticket;
 
 /// What has come of each; `None` where a part of it was refused, and with it the rest.
 #[derive(Default)]

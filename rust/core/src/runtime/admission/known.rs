@@ -17,7 +17,7 @@ impl KnownCallbacks {
         Self { names: RwLock::new(names.into_iter().collect()), elsewhere }
     }
 
-    pub(super) fn register(&self, name: &str) {
+    pub(in crate::runtime) fn register(&self, name: &str) {
         self.names.write().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
     }
 

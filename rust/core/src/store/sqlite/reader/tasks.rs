@@ -1,0 +1,196 @@
+//! Questions about tasks.
+
+use rusqlite::types::Value;
+use rusqlite::{OptionalExtension, Row, params_from_iter};
+
+use super::{Reader, begins_so, id_at, packed_at};
+use crate::model::spec::{BATTERY_NOT_LOW, CONNECTED, TaskSpec, WorkerSpec};
+use crate::model::{Failure, Success, TaskKey, TaskStatus, UnixMillis};
+use crate::store::record::{Counts, TaskRecord};
+use crate::store::sqlite::rows::{key_at, sql_key, unpack};
+use crate::store::{StoreError, key_of_generated_id};
+
+/// Which tasks are asked for.
+#[derive(Clone, Debug, Default)]
+pub struct TaskFilter {
+    /// Those that stand here; empty means everywhere.
+    pub statuses: Vec<TaskStatus>,
+    /// Those with this tag.
+    pub tag: Option<String>,
+    /// Those whose id begins so.
+    pub prefix: Option<String>,
+    /// Those with a key above this.
+    pub after: TaskKey,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// What a pending task is judged by.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Situation {
+    /// The time.
+    pub now_ms: UnixMillis,
+    /// The constraint bits that do not hold.
+    pub unmet: u32,
+}
+
+const TASK_COLUMNS: &str = "t.key, t.task_id, t.tag, t.created_at, t.spec, \
+    l.status, l.attempt, l.run_at, l.needs, d.status, d.attempt, d.finished_at, d.success, coalesce(d.failure, l.failure)";
+
+impl Reader {
+    /// The newest task with that id.
+    pub fn key_of(&self, task_id: &str) -> Result<Option<TaskKey>, StoreError> {
+        if let Some(key) = key_of_generated_id(task_id) {
+            return Ok(Some(key));
+        }
+        let mut query = self.connection.prepare_cached("SELECT key FROM name WHERE task_id=?1")?;
+        Ok(query.query_row([task_id], |row| key_at(row, 0)).optional()?)
+    }
+
+    /// One task.
+    pub fn task(&self, key: TaskKey, now: Situation) -> Result<Option<TaskRecord>, StoreError> {
+        let sql = format!(
+            "SELECT {TASK_COLUMNS} FROM task t LEFT JOIN live l USING(key) \
+             LEFT JOIN done d USING(key) WHERE t.key=?1"
+        );
+        let mut query = self.connection.prepare_cached(&sql)?;
+        let mut rows = query.query([sql_key(key)?])?;
+        rows.next()?.map(|row| task_record(row, now)).transpose()
+    }
+
+    /// Whether there is a task with that key.
+    pub fn is_stored(&self, key: TaskKey) -> Result<bool, StoreError> {
+        let mut query =
+            self.connection.prepare_cached("SELECT EXISTS(SELECT 1 FROM task WHERE key=?1)")?;
+        Ok(query.query_row([sql_key(key)?], |row| row.get(0))?)
+    }
+
+    /// The tasks that match, oldest first.
+    pub fn tasks(&self, want: &TaskFilter, now: Situation) -> Result<Vec<TaskRecord>, StoreError> {
+        let mut sql = format!(
+            "SELECT {TASK_COLUMNS} FROM task t LEFT JOIN live l USING(key) \
+             LEFT JOIN done d USING(key) WHERE t.key > ?"
+        );
+        let mut values = vec![Value::Integer(sql_key(want.after)?)];
+        if let Some(tag) = &want.tag {
+            sql.push_str(" AND t.tag = ?");
+            values.push(Value::Text(tag.clone()));
+        }
+        if let Some(prefix) = &want.prefix {
+            begins_so(prefix, &mut sql, &mut values)?;
+        }
+        if !want.statuses.is_empty() {
+            let codes: Vec<String> =
+                want.statuses.iter().map(|status| status.code().to_string()).collect();
+            let list = codes.join(",");
+            sql.push_str(" AND coalesce(l.status, d.status) IN (");
+            sql.push_str(&list);
+            sql.push(')');
+        }
+        sql.push_str(" ORDER BY t.key LIMIT ?");
+        values.push(Value::Integer(i64::from(want.limit)));
+        let mut query = self.connection.prepare_cached(&sql)?;
+        let mut rows = query.query(params_from_iter(values))?;
+        let mut records = Vec::new();
+        while let Some(row) = rows.next()? {
+            records.push(task_record(row, now)?);
+        }
+        Ok(records)
+    }
+
+    /// Every tag that a stored task has, sorted.
+    pub fn tags(&self) -> Result<Vec<String>, StoreError> {
+        // Walks the index from tag to tag: the cost is the number of tags, not of tasks.
+        let mut query = self.connection.prepare_cached(
+            "WITH RECURSIVE tags(tag) AS ( \
+                SELECT min(tag) FROM task WHERE tag IS NOT NULL \
+                UNION ALL \
+                SELECT (SELECT min(tag) FROM task WHERE tag IS NOT NULL AND tag > tags.tag) \
+                FROM tags WHERE tags.tag IS NOT NULL) \
+             SELECT tag FROM tags WHERE tag IS NOT NULL",
+        )?;
+        let rows = query.query_map([], |row| row.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// How many tasks stand where.
+    pub fn counts(&self) -> Result<Counts, StoreError> {
+        let mut query = self.connection.prepare_cached(
+            "SELECT status, count(*) FROM live GROUP BY status \
+             UNION ALL SELECT status, count(*) FROM done GROUP BY status",
+        )?;
+        let mut counts = Counts { last_event: self.last_event()?, ..Counts::default() };
+        let mut rows = query.query([])?;
+        while let Some(row) = rows.next()? {
+            let number = u64::try_from(row.get::<_, i64>(1)?).unwrap_or_default();
+            match TaskStatus::from_code(row.get(0)?) {
+                Some(TaskStatus::Pending) => counts.pending = number,
+                Some(TaskStatus::Running) => counts.running = number,
+                Some(TaskStatus::Paused) => counts.paused = number,
+                Some(TaskStatus::Blocked) => counts.blocked = number,
+                Some(TaskStatus::Completed) => counts.completed = number,
+                Some(TaskStatus::Failed) => counts.failed = number,
+                Some(TaskStatus::Cancelled) => counts.cancelled = number,
+                Some(TaskStatus::Expired) => counts.expired = number,
+                None => {}
+            }
+        }
+        Ok(counts)
+    }
+}
+
+fn status_at(row: &Row<'_>, column: usize) -> Result<Option<TaskStatus>, StoreError> {
+    Ok(row.get::<_, Option<u8>>(column)?.and_then(TaskStatus::from_code))
+}
+
+fn task_record(row: &Row<'_>, now: Situation) -> Result<TaskRecord, StoreError> {
+    let key = key_at(row, 0)?;
+    let spec: TaskSpec = unpack(row.get_ref(4)?.as_blob().unwrap_or_default())?;
+    let live = status_at(row, 5)?;
+    let status = live
+        .or(status_at(row, 9)?)
+        .ok_or_else(|| StoreError::Corrupt(format!("task {key} is neither live nor done")))?;
+    let attempt = row.get::<_, Option<u32>>(6)?.or(row.get(10)?).unwrap_or_default();
+    let run_at: Option<UnixMillis> = row.get(7)?;
+    let needs: u32 = row.get::<_, Option<u32>>(8)?.unwrap_or_default();
+    let waiting_on = run_at
+        .filter(|_| live == Some(TaskStatus::Pending))
+        .map(|run_at| waiting_on(run_at, attempt, needs, now));
+    let success: Option<Success> = packed_at(row, 12)?;
+    let failure: Option<Failure> = packed_at(row, 13)?;
+    Ok(TaskRecord {
+        task_id: id_at(row, 1, key)?,
+        key,
+        status: status.name(),
+        tag: row.get(2)?,
+        worker: match spec.worker {
+            WorkerSpec::HttpUpload(_) => "http_upload".to_owned(),
+            WorkerSpec::Python(_) => "python".to_owned(),
+        },
+        priority: spec.priority,
+        attempt,
+        created_at_ms: row.get(3)?,
+        run_at_ms: run_at,
+        waiting_on,
+        finished_at_ms: row.get(11)?,
+        error_code: failure.as_ref().map(|failure| failure.code),
+        http_status: match &failure {
+            Some(failure) => failure.http_status,
+            None => success.and_then(|success| success.http_status),
+        },
+        message: failure.map(|failure| failure.message).unwrap_or_default(),
+    })
+}
+
+/// What a pending task waits for (spec/store.md, section 4).
+fn waiting_on(run_at: UnixMillis, attempt: u32, needs: u32, now: Situation) -> &'static str {
+    if run_at > now.now_ms {
+        if attempt > 0 { "retry" } else { "time" }
+    } else if needs & now.unmet & CONNECTED != 0 {
+        "network"
+    } else if needs & now.unmet & BATTERY_NOT_LOW != 0 {
+        "battery"
+    } else {
+        "limit"
+    }
+}
