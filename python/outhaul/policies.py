@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Final, Self
 
 import msgspec
 
@@ -16,12 +16,13 @@ from outhaul.arguments import (
     unknown_keyword,
     wrong_type,
 )
-from outhaul.errors import InvalidArgumentError
 from outhaul.wire import MULTIPLIER_MAX, RETRIES_MAX, RetrySpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Never
+
+_WAIT_MAX_MS: Final = 3_600_000  # between attempts, where nobody says how long
 
 
 class RetryPolicy(Value[RetrySpec]):
@@ -44,7 +45,7 @@ class RetryPolicy(Value[RetrySpec]):
         max_retries: int = 3,
         initial_delay: timedelta | float = timedelta(seconds=30),
         multiplier: float = 2.0,
-        max_delay: timedelta | float = timedelta(hours=1),
+        max_delay: timedelta | float | None = None,
         **unknown: Never,
     ) -> None:
         """Checks and keeps the policy.
@@ -54,6 +55,7 @@ class RetryPolicy(Value[RetrySpec]):
             initial_delay: The wait before the first retry: a timedelta or seconds, at least 0.
             multiplier: What each further wait is multiplied by, 1 to 100.
             max_delay: No wait is longer, unless the server asks for it; at least `initial_delay`.
+                `None` is an hour, or `initial_delay` where that is longer.
             unknown: Refused.
 
         Raises:
@@ -63,13 +65,10 @@ class RetryPolicy(Value[RetrySpec]):
         if unknown:
             raise unknown_keyword(type(self).__init__, unknown)
         initial_delay_ms = duration_ms("initial_delay", initial_delay)
-        max_delay_ms = duration_ms("max_delay", max_delay)
-        if max_delay_ms < initial_delay_ms:
-            raise InvalidArgumentError(
-                f"is {max_delay_ms / 1000:g} s: use at least initial_delay, "
-                f"which is {initial_delay_ms / 1000:g} s",
-                argument="max_delay",
-            )
+        if max_delay is None:
+            max_delay_ms = max(_WAIT_MAX_MS, initial_delay_ms)
+        else:
+            max_delay_ms = duration_ms("max_delay", max_delay)
         self.wire = RetrySpec(
             max_retries=integer("max_retries", max_retries, least=0, most=RETRIES_MAX),
             initial_delay_ms=initial_delay_ms,

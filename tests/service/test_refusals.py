@@ -86,6 +86,7 @@ def changed(field: str, value: object) -> tuple[dict[str, Any], str]:
         changed("retry.multiplier", 0.5),
         changed("retry.multiplier", 101),
         changed("retry.max_delay_ms", None),
+        changed("retry", {"initial_delay_ms": 7_200_000}),
         changed("worker.type", "shell"),
         changed("worker.url", None),
         changed("worker.file_path", {"a": 1}),

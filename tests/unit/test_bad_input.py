@@ -260,6 +260,13 @@ TASKS = [
     case(enqueued(priority=2**31), InvalidArgumentError, "priority", "2147483647", id="too high"),
     case(enqueued(priority=True), InvalidTypeError, "priority", "an integer", id="a bool"),
     case(enqueued(retry=3), InvalidTypeError, "retry", "a RetryPolicy", id="a number of retries"),
+    case(
+        enqueued(retry=RetryPolicy(max_delay=29)),
+        InvalidArgumentError,
+        "retry",
+        "at least initial_delay",
+        id="a longest wait below the first",
+    ),
     case(enqueued(trigger=5), InvalidTypeError, "trigger", "a TaskTrigger", id="a delay"),
     case(enqueued(constraints="wifi"), InvalidTypeError, "constraints", "Constraints", id="text"),
     case(

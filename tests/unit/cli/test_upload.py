@@ -32,10 +32,10 @@ def test_an_upload_that_arrives_exits_with_0(manager: type[FakeManager], db: str
 
 def test_options_reach_the_task(manager: type[FakeManager], db: str) -> None:
     headers = ["--header", "Authorization: Bearer env:TOKEN", "--header", "X-Id: 7"]
-    words = ["--to", URL, "--field", "photo", "--max-retries", "9", *headers]
-    assert command(db, "upload", "/a.jpg", *words).exit_code == 0
+    words = ["--to", URL, "--field", "photo", "--max-retries", "9", "--retry-delay", "7200"]
+    assert command(db, "upload", "/a.jpg", *words, *headers).exit_code == 0
     task = manager.tasks[0].wire
-    assert task.retry.max_retries == 9
+    assert (task.retry.max_retries, task.retry.initial_delay_ms) == (9, 7_200_000)
     assert isinstance(task.worker, outhaul.wire.HttpUploadSpec)
     assert task.worker.field_name == "photo"
     assert task.worker.headers == [

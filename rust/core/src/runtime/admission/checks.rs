@@ -48,6 +48,9 @@ pub(super) fn retry(retry: &RetrySpec) -> Result<(), Fault> {
     if waits.iter().any(|wait| !(0..=WAIT_MAX_MS).contains(wait)) {
         return Err(Fault::invalid("retry", "its delays must be between 0 and 10 years"));
     }
+    if retry.max_delay_ms < retry.initial_delay_ms {
+        return Err(Fault::invalid("retry", "max_delay must be at least initial_delay"));
+    }
     if !(1.0..=100.0).contains(&retry.multiplier) {
         return Err(Fault::invalid("retry", "multiplier must be between 1 and 100"));
     }
