@@ -14,7 +14,7 @@ import msgspec
 
 from outhaul.arguments import text, wrong_type
 from outhaul.errors import InvalidArgumentError, SecretUnavailableError
-from outhaul.secrets import Provider, is_being_cancelled, resolve_all
+from outhaul.secrets import Provider, called, is_being_cancelled, resolve_all
 from outhaul.wire import SecretRef
 
 if TYPE_CHECKING:
@@ -77,6 +77,8 @@ class Callbacks:
         # two attempts at one task run at once.
         self._inside: dict[str, asyncio.Task[None]] = {}  # by task id
         self._resolving: set[asyncio.Task[None]] = set()
+        self._stopped: set[asyncio.Task[None]] = set()  # of both: those that we cancelled
+        self._cancelled: set[int] = set()  # keys of those that somebody else cancelled, once
         self._announced: list[str] = []
         self._bridge: Bridge | None = None
         self.elsewhere = workers == "elsewhere"
@@ -131,11 +133,12 @@ class Callbacks:
         """Waits for what was stopped, and gives up what does not stop."""
         tasks = [*self._running.values(), *self._resolving]
         for task in tasks:
-            _stop(task)
+            self._stop(task)
         if tasks:
             await asyncio.wait(tasks, timeout=GIVEN_UP_AFTER_S)
         self._running.clear()
         self._resolving.clear()
+        self._cancelled.clear()
         for threads in (self._threads, self._asking):
             threads.shutdown(wait=False, cancel_futures=True)
         self._bridge = None
@@ -157,6 +160,7 @@ class Callbacks:
 
         def ended(task: asyncio.Task[None]) -> None:
             self._running.pop((key, attempt), None)
+            self._stopped.discard(task)
             if task.cancelled():  # before its first step, so that it could not say so itself
                 bridge.core.interrupted(key, attempt)
 
@@ -166,18 +170,39 @@ class Callbacks:
         """See `bridge.Work.stop`."""
         task = self._running.get((key, attempt))
         if task is not None:
-            _stop(task)
+            self._stop(task)
 
     def stop_all(self) -> None:
         """See `bridge.Work.stop_all`."""
         for task in list(self._running.values()):
-            _stop(task)
+            self._stop(task)
 
     def resolve(self, key: int, attempt: int, names: SecretNames) -> None:
         """See `bridge.Work.resolve`."""
         task = asyncio.get_running_loop().create_task(self._resolve(key, attempt, names))
         self._resolving.add(task)
         task.add_done_callback(self._resolving.discard)
+        task.add_done_callback(self._stopped.discard)
+
+    def _stop(self, task: asyncio.Task[None]) -> None:
+        self._stopped.add(task)
+        # Once: a second time would end the wait for a thread that runs on.
+        if not task.cancelling():
+            task.cancel()
+
+    def _is_interrupted(self, key: int) -> bool:
+        """Whether a cancelled attempt is to be made again at once, and is not counted.
+
+        Where we stopped it; and where somebody else cancelled it, as a program may that ends. But
+        that only once: the callback that cancels itself would else be called again for ever.
+        """
+        if asyncio.current_task() in self._stopped:
+            return True
+        if not is_being_cancelled() or key in self._cancelled:
+            self._cancelled.discard(key)
+            return False
+        self._cancelled.add(key)
+        return True
 
     async def _attempt(
         self,
@@ -193,10 +218,10 @@ class Callbacks:
             answer = await self._in_turn(registered, _DECODER.decode(encoded), context)
             result = _encoded(answer)
         except asyncio.CancelledError:
-            if is_being_cancelled():
+            if self._is_interrupted(key):
                 bridge.core.interrupted(key, attempt)
-            else:  # counted: else it would be made again at once, for ever
-                said = "CancelledError: something that the callback waited for was cancelled"
+            else:
+                said = "CancelledError: the callback or what it waited for was cancelled"
                 bridge.core.failed(key, attempt, said, retry=True)
         except PermanentFailure as failure:
             bridge.core.failed(key, attempt, _said(failure), retry=False)
@@ -238,7 +263,7 @@ class Callbacks:
         callback, is_coroutine_function = registered
         if is_coroutine_function:
             return await callback(value, context)
-        job = self._threads.submit(_called, callback, value, context)
+        job = self._threads.submit(called, callback, value, context)
         running = asyncio.wrap_future(job)
         try:
             answer = await asyncio.shield(running)
@@ -269,20 +294,11 @@ class Callbacks:
             # Its type alone: its text might hold what must not be logged.
             said = f"a secret cannot be used: {type(error).__name__}"
             core.withhold(key, attempt, said, retry=False)
-
-
-def _stop(task: asyncio.Task[None]) -> None:
-    # Once: a second time would end the wait for a thread that runs on.
-    if not task.cancelling():
-        task.cancel()
-
-
-def _called(callback: Callback, value: object, context: TaskContext) -> object:
-    """Calls a function in a thread. No future can carry `StopIteration`."""
-    try:
-        return callback(value, context)
-    except StopIteration as error:
-        raise RuntimeError("the callback raised StopIteration") from error
+        except BaseException as error:  # the process is to end, or a provider cancels who asks it
+            if asyncio.current_task() not in self._stopped:
+                said = f"a secret could not be had: {type(error).__name__}"
+                core.withhold(key, attempt, said, retry=True)
+            raise
 
 
 def _encoded(answer: object) -> bytes:
@@ -298,6 +314,6 @@ def _encoded(answer: object) -> bytes:
 def _said(error: Exception) -> str:
     try:
         said = str(error)[:MESSAGE_CHARS_MAX]
-    except Exception:  # noqa: BLE001 — the user's code
+    except BaseException:  # noqa: BLE001 — the user's code, while an attempt waits for a report
         said = "its text cannot be had"
     return said.encode(errors="replace").decode()

@@ -7,7 +7,7 @@ import inspect
 import os
 import stat
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from outhaul.arguments import absolute_path, text
 from outhaul.errors import InvalidArgumentError, SecretUnavailableError
@@ -161,29 +161,38 @@ def _open_regular(path: str, _: int) -> int:
 
 async def _ask(ref: SecretRef, provider: Provider | None, threads: Executor | None) -> object:
     if provider is None:
-        raise _unusable(ref, "has no provider: pass it as WorkManager(secrets={name: function})")
+        # Another process may have it, and do the task.
+        said = "has no provider in this process: pass it as WorkManager(secrets={name: function})"
+        raise _missing(ref, said)
     try:
         if inspect.iscoroutinefunction(provider):
             return await provider()
-        answer = await asyncio.get_running_loop().run_in_executor(threads, provider)
+        answer = await asyncio.get_running_loop().run_in_executor(threads, called, provider)
         return await answer if inspect.isawaitable(answer) else answer
     except asyncio.CancelledError:
         if is_being_cancelled():
             raise
         raise _missing(ref, "could not be had: its provider was cancelled") from None
-    except Exception as error:  # noqa: BLE001 — whatever the user's code raises
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # noqa: BLE001 — whatever the user's code raises
         # Without the cause: its text might hold what must not be logged.
-        raise _missing(ref, f"could not be had: its provider raised {_name(error)}") from None
+        said = f"could not be had: its provider raised {type(error).__name__}"
+        raise _missing(ref, said) from None
+
+
+def called(function: Callable[..., Any], *args: object) -> Any:  # noqa: ANN401 — whatever it returns
+    """Calls a user's function in a thread. No future can carry `StopIteration`."""
+    try:
+        return function(*args)
+    except StopIteration as error:
+        raise RuntimeError("raised StopIteration") from error
 
 
 def is_being_cancelled() -> bool:
     """Whether somebody cancels this `asyncio.Task`; else a `CancelledError` is its own code's."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
-
-
-def _name(error: Exception) -> str:
-    return type(error).__name__
 
 
 def _unusable(ref: SecretRef, why: str) -> SecretUnavailableError:

@@ -33,6 +33,27 @@ class Vault:
             raise ConnectionError("the vault is sealed")
         return VALUE
 
+    def panics(self) -> str:
+        self.asked += 1
+        if self.asked == 1:
+            raise BaseExceptionGroup("sealed", [GeneratorExit()])
+        return VALUE
+
+    def stops(self) -> str:
+        self.asked += 1
+        if self.asked == 1:
+            raise StopIteration("sealed")
+        return VALUE
+
+    async def cancels_who_asks(self) -> str:
+        self.asked += 1
+        if self.asked == 1:
+            this = asyncio.current_task()
+            assert this is not None
+            this.cancel()
+            await asyncio.sleep(5)
+        return VALUE
+
     async def never_answers(self) -> str:
         self.asked += 1
         if self.asked == 1:
@@ -50,6 +71,9 @@ class Vault:
     ("trouble", "said"),
     [
         pytest.param(Vault.raises, "raised ConnectionError", id="raises"),
+        pytest.param(Vault.panics, "raised BaseExceptionGroup", id="raises no Exception"),
+        pytest.param(Vault.stops, "raised RuntimeError", id="raises StopIteration"),
+        pytest.param(Vault.cancels_who_asks, "CancelledError", id="cancels who asks"),
         pytest.param(Vault.never_answers, "within 0.1 s", id="never answers"),
         pytest.param(Vault.hangs, "within 0.1 s", id="never returns"),
     ],
@@ -100,7 +124,6 @@ async def test_an_attempt_whose_secret_s_file_is_not_there_yet_is_made_again(
     "ref",
     [
         pytest.param(Secret.env("OUTHAUL_TEST_UNSET"), id="a variable that is not set"),
-        pytest.param(Secret.provider("unheard-of"), id="an unknown provider"),
         pytest.param(Secret.provider("lines"), id="a value that no header can carry"),
     ],
 )
@@ -115,6 +138,23 @@ async def test_a_secret_that_will_never_come_is_the_end_at_once(
         event = await verdict(await manager.enqueue("x", worker))
     assert (event.kind, event.attempt) == (EventKind.FAILED, 1)
     assert event.error_code is ErrorCode.SECRET_UNAVAILABLE
+
+
+async def test_a_provider_that_another_process_has_is_waited_for(
+    tmp_path: Path, make: Made, server: FlakyServer, clock: FakeClock
+) -> None:
+    headers = {"X-Api-Key": Secret.provider("vault")}
+    async with WorkManager(tmp_path / "w.db", clock=clock) as manager:
+        worker = NativeWorker.http_upload(url=server.url, file_path=make(), headers=headers)
+        event = await verdict(await manager.enqueue("x", worker))
+        assert event.kind is EventKind.RETRY_SCHEDULED
+        assert "provider:vault has no provider in this process" in event.message
+    providers = {"vault": lambda: VALUE}
+    async with WorkManager(tmp_path / "w.db", secrets=providers, clock=clock) as manager:
+        clock.advance(33)
+        task = await manager.get_handle("x")
+        assert task is not None
+        assert (await task.result()).success
 
 
 async def test_providers_that_never_return_hold_up_nobody_else(

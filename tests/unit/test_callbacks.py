@@ -204,9 +204,15 @@ class MuteError(Exception):
         raise RuntimeError("no text")
 
 
+class HeadlessError(Exception):
+    def __str__(self) -> str:
+        raise GeneratorExit
+
+
 @pytest.mark.parametrize(
     ("error", "said"),
     [
+        pytest.param(HeadlessError(), "HeadlessError: its text cannot be had", id="no Exception"),
         pytest.param(ValueError("b\udcff.jpg"), "ValueError: b?.jpg", id="no UTF-8"),
         pytest.param(PermanentFailure("b\udcff"), "b?", id="for good"),
         pytest.param(MuteError(), "MuteError: its text cannot be had", id="no text"),
@@ -237,6 +243,29 @@ async def test_a_cancellation_of_its_own_is_an_attempt_that_counts(manager: Work
     event = await (await manager.enqueue("x", PythonWorker("work"), retry=policy)).result()
     assert (event.kind, event.attempt) == (EventKind.FAILED, 2)
     assert "cancelled" in event.message
+
+
+@pytest.mark.parametrize("often", [1, 2, 1000])
+async def test_a_cancellation_from_without_is_no_attempt_unless_it_comes_again(
+    manager: WorkManager, often: int
+) -> None:
+    """A program that ends cancels all it has; a callback that cancels itself does so each time."""
+    calls = 0
+
+    @manager.worker("work")
+    async def work(_: object, __: TaskContext) -> None:
+        nonlocal calls
+        calls += 1
+        this = asyncio.current_task()
+        assert this is not None
+        if calls <= often:
+            asyncio.get_running_loop().call_soon(this.cancel)
+            await asyncio.sleep(5)
+
+    task = await manager.enqueue("x", PythonWorker("work"), retry=RetryPolicy.NONE)
+    event = await task.result()
+    assert calls == 2
+    assert event.kind is (EventKind.COMPLETED if often == 1 else EventKind.FAILED)
 
 
 async def test_a_plain_function_runs_in_a_thread_and_a_coroutine_on_the_loop(
