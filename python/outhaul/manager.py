@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar
 
@@ -304,13 +305,14 @@ class WorkManager(Reads):
         if not bridge.is_broken:
             bridge.check()
         self._bridge = self._queries = None
-        self._signals.close()
-        if self._options.clock is not None:
-            self._options.clock.close(bridge.core.poke)
-        try:
-            await bridge.close(grace_ms=self._options.close_timeout_ms)
-        finally:
-            await self._callbacks.close()
+        # From the last to the first, each whatever the one before it has raised.
+        async with contextlib.AsyncExitStack() as closing:
+            closing.push_async_callback(self._callbacks.close)
+            grace_ms = self._options.close_timeout_ms
+            closing.push_async_callback(bridge.close, grace_ms=grace_ms)
+            if self._options.clock is not None:
+                closing.callback(self._options.clock.close, bridge.core.poke)
+            closing.callback(self._signals.close)
 
 
 def _encoded(tasks: Iterable[Task]) -> Iterator[list[bytes]]:

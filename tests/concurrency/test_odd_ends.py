@@ -8,7 +8,12 @@ from typing import Any
 
 import pytest
 
-from outhaul import EventKind, PythonWorker, Retention, RetryPolicy, WorkManager
+from outhaul import EventKind, PythonWorker, Retention, RetryPolicy, TaskContext, WorkManager
+from outhaul.testing import FakeClock
+
+
+async def echo(value: Any, _: TaskContext) -> Any:  # noqa: ANN401 — whatever was enqueued
+    return value
 
 
 async def test_a_function_that_raises_stop_iteration_has_failed(tmp_path: Path) -> None:
@@ -59,16 +64,24 @@ async def test_the_whole_log_is_read_from_its_beginning_although_parts_are_gone(
         assert [event.seq async for event in some] == [event.seq for event in events]
 
 
-async def test_signals_that_cannot_start_leave_nothing_open(tmp_path: Path) -> None:
-    class Broken:
+@pytest.mark.parametrize("broken", ["start", "close"])
+async def test_signals_that_cannot_start_or_end_leave_nothing_open(
+    tmp_path: Path, broken: str
+) -> None:
+    class Signals:
         def start(self, *_: Any) -> None:  # noqa: ANN401 — never used
-            raise OSError("no signals here")
+            self.called("start")
 
         def close(self) -> None:
-            pass
+            self.called("close")
+
+        def called(self, name: str) -> None:
+            if name == broken:
+                raise OSError("no signals here")
 
     with pytest.raises(OSError, match="no signals"):
-        async with WorkManager(tmp_path / "w.db", signals=Broken()):
-            pass
-    async with WorkManager(tmp_path / "w.db") as manager:  # the lock is free, and it runs
-        assert manager.is_open
+        async with WorkManager(tmp_path / "w.db", signals=Signals(), clock=FakeClock()):
+            assert broken == "close"
+    workers = {"echo": echo}
+    async with WorkManager(tmp_path / "w.db", workers=workers) as manager:  # the lock is free
+        assert (await (await manager.enqueue(None, PythonWorker("echo", 5))).result()).success

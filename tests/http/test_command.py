@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import sys
 from typing import TYPE_CHECKING
@@ -27,10 +28,14 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-async def begin(folder: Path, *words: str) -> Process:
+PROGRAM = (sys.executable, "-m", "outhaul.cli", "--db", "work.db")
+
+
+async def begin(folder: Path, *words: str, within: tuple[str, ...] = (), **environ: str) -> Process:
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "outhaul.cli", "--db", "work.db", *words),
+        *(*within, *PROGRAM, *words),
         cwd=folder,
+        env={**os.environ, **environ},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
@@ -94,3 +99,44 @@ async def test_cancel_reaches_the_process_that_runs(folder: Path) -> None:
         assert (status, out) == (0, "cancelled 1 task\n")
         status, out, _ = await end(upload)
         assert (status, out.split()[:3]) == (1, ["cancelled", "a", "b.jpg"])
+
+
+async def test_ctrl_c_before_the_work_is_stored_promises_nothing(folder: Path) -> None:
+    asked = asyncio.Event()
+
+    async def never_answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        await reader.read()  # until it goes
+        writer.close()
+
+    async with await asyncio.start_server(never_answers, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        words = ("--server", url, "upload", "b.jpg", "--to", "https://example.com/")
+        upload = await begin(folder, *words)
+        await asked.wait()
+        upload.send_signal(signal.SIGINT)
+        status, _, err = await end(upload)
+    assert (status, "safe" in err, "give the command again" in err) == (130, False, True)
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+async def test_a_closed_standard_stream_leads_nowhere_and_breaks_nothing(
+    folder: Path, closed: str
+) -> None:
+    shell = ("sh", "-c", f'exec "$@" {closed}', "sh")
+    async with FlakyServer() as server:
+        words = ("upload", "b.jpg", "--to", server.url)
+        status, _, err = await end(await begin(folder, *words, within=shell))
+        assert (status, err) == (0, "")
+        assert server.files["b.jpg"].times == 1
+
+
+async def test_a_name_that_the_locale_lacks_is_written_all_the_same(folder: Path) -> None:
+    (folder / "写真.jpg").write_bytes(b"c")
+    async with FlakyServer() as server:
+        words = ("upload", "写真.jpg", "--to", server.url)
+        upload = await begin(folder, *words, PYTHONIOENCODING="latin-1")
+        assert await end(upload) == (0, "completed  ??.jpg\n", "")
+        upload = await begin(folder, *words, "--json", PYTHONIOENCODING="latin-1")
+        status, out, _ = await end(upload)
+    assert (status, json.loads(out.splitlines()[-1])["file"]) == (0, "写真.jpg")

@@ -124,7 +124,16 @@ async def test_an_address_beside_the_service_is_not_taken_for_a_task_that_is_not
 
 
 @pytest.mark.parametrize(
-    "url", ["", "x", "ftp://host", "http://", "http://host?x=1", "http://user:s3cret@host"]
+    "url",
+    [
+        "",
+        "x",
+        "ftp://host",
+        "http://",
+        "http://host?x=1",
+        "http://user:s3cret@host",
+        "http://:s3cret@host",
+    ],
 )
 def test_what_is_no_address_of_a_server_is_refused(url: str) -> None:
     with pytest.raises(InvalidArgumentError) as refused:

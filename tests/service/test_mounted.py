@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
+import pytest
 from aiohttp import web
 from tests.service.kit import JSON, LOOPBACK
 
@@ -102,6 +104,25 @@ async def test_what_is_not_there_under_the_prefix_is_answered_by_the_service(
         "/work/healthz": [(200, True), (200, True)],
         "/nowhere": [(404, False), (404, False)],
     }
+
+
+@pytest.mark.parametrize("of_root", [2**20, 2**28])
+async def test_a_body_is_bounded_by_the_service_and_not_by_the_application_around_it(
+    tmp_path: Path, folder: Path, of_root: int
+) -> None:
+    app = web.Application(client_max_size=of_root)
+    app.add_subapp("/work", create_app(a_manager(tmp_path, folder)))
+    worker = {
+        "type": "http_upload",
+        "file_path": str(folder / "a.txt"),
+        "url": "http://127.0.0.1:9",
+    }
+    task = {"worker": worker | {"fields": {"a": "a" * 600_000}}, **LATER}
+    async with running(app) as session:
+        for tasks, status in ((2, 201), (4, 413)):
+            body = io.BytesIO(json.dumps([task] * tasks).encode())
+            async with session.post("/work/v1/tasks", data=body, headers=JSON) as answer:
+                assert answer.status == status
 
 
 async def test_a_location_leads_to_the_task_whatever_its_name(tmp_path: Path, folder: Path) -> None:

@@ -215,6 +215,21 @@ def test_a_repr_shows_no_credential() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://user:hunter2#@example.com/", "(no address)"),
+        ("https://user:hun/ter2@example.com/", "(no address)"),
+        ("https://user:hun?ter2@example.com/", "(no address)"),
+        ("https://example.com/@me/b", "https://example.com/@me/b"),
+        ("https://example.com:8443/b", "https://example.com:8443/b"),
+        ("example.com", "(no address)"),
+    ],
+)
+def test_an_address_that_may_hold_a_password_is_not_shown(url: str, shown: str) -> None:
+    assert f"url={shown!r}," in repr(upload(url=url))
+
+
 def test_equal_workers_are_equal_and_hash_alike() -> None:
     assert upload() == upload()
     assert hash(upload()) == hash(upload())

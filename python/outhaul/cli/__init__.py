@@ -8,7 +8,10 @@ from __future__ import annotations
 
 def main() -> None:
     """Runs the command. Its exit status tells the truth; `session.ExitStatus` says which."""
-    # Imported here: it loads typer and rich, which nobody needs who only imports outhaul.
+    # Imported here: they load typer and rich, which nobody needs who only imports outhaul.
+    from outhaul.cli.streams import prepare  # noqa: PLC0415
+
+    prepare()
     from outhaul.cli.app import run  # noqa: PLC0415
 
     run()

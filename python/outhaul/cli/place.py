@@ -68,6 +68,11 @@ class Place(NamedTuple):
         again = f"outhaul --db {shlex.quote(self.db)} run --until-idle"
         return f"interrupted: the work is safe in {self.db}; `{again}` goes on with it"
 
+    @property
+    def unsure(self) -> str:
+        """What is said to a user who stops before it is known that the work is stored."""
+        return f"interrupted: {self} has not said that it has the work; give the command again"
+
 
 def token_in(path: str | None) -> str | None:
     """The token in a file, without its trailing newline. Leaves if there is none in it."""

@@ -230,7 +230,7 @@ def event_json(happened: TaskEvent) -> dict[str, Any]:
 
 def echo_json(value: object) -> None:
     """Writes one JSON object as a line."""
-    typer.echo(msgspec.json.encode(value).decode())
+    typer.echo(msgspec.json.encode(value))  # bytes: UTF-8 whatever the user's locale is
 
 
 def reason(happened: TaskEvent) -> str:

@@ -62,15 +62,20 @@ def run_tasks(
         if after.live:
             ask = f"outhaul --db {shlex.quote(place.db)} list"
             complain(f"not ended: {after.live}; `{ask}` says what they wait for")
-        return ExitStatus.FAILED if after.failed > before.failed else ExitStatus.OK
+        return ExitStatus.FAILED if log.unsuccessful else ExitStatus.OK
 
-    run(work(), interrupted=place.safe)
+    run(work(), interrupted=lambda: place.safe)
 
 
 class _Log:
-    """Writes every event once."""
+    """Writes every event once.
+
+    Attributes:
+        unsuccessful: How many of them ended a task that was not completed.
+    """
 
     def __init__(self, seen: int, *, as_json: bool) -> None:
+        self.unsuccessful = 0
         self._seen = seen
         self._as_json = as_json
 
@@ -85,6 +90,7 @@ class _Log:
     async def _write(self, manager: WorkManager, *, follow: bool) -> None:
         async for event in manager.events(after=self._seen, follow=follow):
             self._seen = event.seq
+            self.unsuccessful += event.is_terminal and not event.success
             render.event(event, as_json=self._as_json)
 
 

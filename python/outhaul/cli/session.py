@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
+from outhaul.cli.render import printable
 from outhaul.errors import OuthaulError
 
 if TYPE_CHECKING:
@@ -23,19 +24,21 @@ class ExitStatus(enum.IntEnum):
     INTERRUPTED = 130
 
 
-def run(work: Coroutine[Any, Any, int], *, interrupted: str = "") -> NoReturn:
+def run(
+    work: Coroutine[Any, Any, int], *, interrupted: Callable[[], str] | None = None
+) -> NoReturn:
     """Runs a verb to its end and leaves with its status.
 
     Args:
         work: The verb. What it returns is the exit status.
-        interrupted: What is said when the user ends it with Ctrl-C.
+        interrupted: Answers what is said when the user has ended it with Ctrl-C.
     """
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             status = runner.run(work)
     except KeyboardInterrupt:
-        if interrupted:
-            complain(interrupted)
+        if interrupted is not None:
+            complain(interrupted())
         status = ExitStatus.INTERRUPTED
     except OuthaulError as error:
         complain(str(error))
@@ -59,7 +62,7 @@ def counted(number: int, noun: str) -> str:
 
 def complain(message: str) -> None:
     """Says something to people, where it does not disturb programs."""
-    typer.echo(f"outhaul: {message}", err=True)
+    typer.echo(f"outhaul: {printable(message)}", err=True)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

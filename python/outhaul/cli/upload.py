@@ -18,7 +18,7 @@ from outhaul.tasks import Task, task_id_for
 from outhaul.workers import NativeWorker
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from outhaul.cli.place import Place
     from outhaul.cli.works import Held, Works
@@ -62,8 +62,10 @@ def upload(
     while it waits or runs adds nothing.
     """
     place: Place = context.obj
+    is_stored = False
 
     async def work() -> int:
+        nonlocal is_stored
         headers = [parse_header(text) for text in header or ()]
         retry = RetryPolicy(max_retries=max_retries, initial_delay=retry_delay)
         tasks = {
@@ -80,11 +82,13 @@ def upload(
         else:
             where = place.manager(run=not detach, allow_http=allow_http)
         async with where as works:
+            handles: Sequence[Held] = await works.enqueue_all(list(tasks.values()))
+            is_stored = True
             if detach:
-                return await _detached(works, tasks, as_json=as_json)
-            return await _attended(works, tasks, as_json=as_json)
+                return _detached(tasks, handles, as_json=as_json)
+            return await _attended(works, tasks, handles, as_json=as_json)
 
-    run(work(), interrupted=place.safe)
+    run(work(), interrupted=lambda: place.safe if is_stored else place.unsure)
 
 
 def parse_header(text: str) -> tuple[str, str | SecretRef]:
@@ -105,17 +109,17 @@ def parse_header(text: str) -> tuple[str, str | SecretRef]:
     return name, Secret.file(reference["name"], prefix=prefix)
 
 
-async def _detached(works: Works, tasks: Mapping[str, Task], *, as_json: bool) -> int:
-    handles: Sequence[Held] = await works.enqueue_all(list(tasks.values()))
+def _detached(names: Iterable[str], handles: Sequence[Held], *, as_json: bool) -> int:
     report = render.JsonReporter() if as_json else render.PlainReporter()
-    for name, handle in zip(tasks, handles, strict=True):
+    for name, handle in zip(names, handles, strict=True):
         report.enqueued(name, handle.task_id, handle.schedule_result.value)
     return ExitStatus.OK
 
 
-async def _attended(works: Works, tasks: Mapping[str, Task], *, as_json: bool) -> int:
-    handles: Sequence[Held] = await works.enqueue_all(list(tasks.values()))
-    names: dict[int, str] = {handle.key: name for name, handle in zip(tasks, handles, strict=True)}
+async def _attended(
+    works: Works, files: Iterable[str], handles: Sequence[Held], *, as_json: bool
+) -> int:
+    names: dict[int, str] = {handle.key: name for name, handle in zip(files, handles, strict=True)}
     report = render.reporter(as_json=as_json, total=len(handles))
     watchers = [
         asyncio.create_task(_show_progress(works, names, report)),

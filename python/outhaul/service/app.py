@@ -16,7 +16,6 @@ from outhaul.service.handlers import Handlers
 from outhaul.service.openapi import document
 from outhaul.service.problems import problems
 from outhaul.service.routes import JSON, operations
-from outhaul.service.specs import BODY_BYTES_MAX
 from outhaul.service.streams import Streams
 
 if TYPE_CHECKING:
@@ -82,10 +81,7 @@ def create_app(
     )
     known = operations(handlers, streams)
     public = {_OPENAPI, *(operation.name for operation in known if operation.is_public)}
-    app = web.Application(
-        client_max_size=BODY_BYTES_MAX,
-        middlewares=[problems, guard(token, hosts, public=public)],
-    )
+    app = web.Application(middlewares=[problems, guard(token, hosts, public=public)])
     for operation in known:
         app.router.add_route(
             operation.method, operation.path, operation.respond, name=operation.name

@@ -322,7 +322,8 @@ class _Passing(aiohttp.ClientError):
 def _base(url: str) -> URL:
     with contextlib.suppress(ValueError):
         base = URL(text("url", url))
-        if base.scheme in {"http", "https"} and base.host and not (base.query_string or base.user):
+        says_more = base.query_string or base.user or base.password
+        if base.scheme in {"http", "https"} and base.host and not says_more:
             return base
     raise InvalidArgumentError(f"is {public_url(url)!r}: write http://HOST:PORT", argument="url")
 

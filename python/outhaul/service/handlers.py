@@ -143,10 +143,18 @@ class Handlers:
 
 
 async def _body(request: web.Request) -> bytes:
-    """All of it, bounded in size by the application, and in time."""
+    """All of it, bounded in size and in time.
+
+    aiohttp's own bound is that of the application which this one may be a part of.
+    """
+    body = bytearray()
     try:
         async with asyncio.timeout(BODY_TIMEOUT_S):
-            return await request.read()
+            async for part in request.content.iter_any():
+                body += part
+                if len(body) > specs.BODY_BYTES_MAX:
+                    raise web.HTTPRequestEntityTooLarge(specs.BODY_BYTES_MAX, len(body))
+            return bytes(body)
     except TimeoutError:
         said = f"the body was not there within {BODY_TIMEOUT_S:g} s"
         raise Refused(408, "REQUEST_TIMEOUT", said, headers={"Connection": "close"}) from None

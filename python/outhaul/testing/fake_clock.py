@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -79,7 +80,8 @@ class FakeClock:
 
     def close(self, on_move: Callable[[], None]) -> None:
         """From now on it is not."""
-        self._on_move.remove(on_move)
+        with contextlib.suppress(ValueError):  # it never was
+            self._on_move.remove(on_move)
 
     def _moved(self, ms: int) -> None:
         self._wall_ms += ms

@@ -93,6 +93,14 @@ def test_json_is_one_object_a_line(manager: type[FakeManager], db: str) -> None:
     )
 
 
+def test_the_words_of_a_server_do_not_steer_the_terminal(
+    manager: type[FakeManager], db: str
+) -> None:
+    manager.refusal = OuthaulError("\x1b]0;gotcha\x07no")
+    ended = command(db, "upload", "/a.jpg", "--to", URL)
+    assert ended.stderr == "outhaul: \ufffd]0;gotcha\ufffdno\n"
+
+
 @pytest.mark.parametrize(
     ("refusal", "status"),
     [

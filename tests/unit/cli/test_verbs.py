@@ -73,12 +73,16 @@ def test_run_looks_before_anything_can_happen(manager: type[FakeManager], db: st
     assert ("events", {"after": 7, "follow": False}) in manager.calls
 
 
-def test_run_exits_with_1_when_something_failed(manager: type[FakeManager], db: str) -> None:
-    manager.pending = [[], []]
-    manager.stats_after = [Stats(failed=3), Stats(), Stats(failed=4)]
-    assert command(db, "run", "--until-idle").exit_code == 1
-    manager.stats_after = [Stats(failed=3), Stats(), Stats(failed=3)]
-    assert command(db, "run", "--until-idle").exit_code == 0
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [(EventKind.FAILED, 1), (EventKind.CANCELLED, 1), (EventKind.COMPLETED, 0)],
+)
+def test_run_exits_with_1_when_something_failed_or_was_cancelled(
+    manager: type[FakeManager], db: str, kind: EventKind, status: int
+) -> None:
+    manager.pending = [[]]
+    manager.log = [event(1, EventKind.STARTED), event(2, kind)]
+    assert command(db, "run", "--until-idle").exit_code == status
 
 
 def test_list_shows_what_has_not_ended(manager: type[FakeManager], db: str) -> None:
