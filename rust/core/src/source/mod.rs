@@ -16,9 +16,10 @@ pub use policy::PathPolicy;
 /// What tells one state of a file from another. Taken at enqueue, compared at every attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Fingerprint {
-    /// The device it lives on.
+    /// The device it lives on. That of a file system may be another with each start of the host, so
+    /// it is not compared.
     pub dev: u64,
-    /// Its number there.
+    /// Its number there; 0 where it may be another once the file system is mounted anew.
     pub ino: u64,
     /// Its length in bytes.
     pub size: u64,
@@ -82,6 +83,12 @@ impl Source {
     /// What the file was when it was opened.
     pub const fn opened(&self) -> &Fingerprint {
         &self.opened
+    }
+
+    /// What it was when it was opened, as far as that is true of it for as long as nobody writes it.
+    pub fn lasting(&self) -> Fingerprint {
+        let ino = if numbers_last(&self.file) { self.opened.ino } else { 0 };
+        Fingerprint { ino, ..self.opened }
     }
 
     /// What the open file is now.
@@ -161,9 +168,26 @@ impl Source {
     }
 }
 
+/// Whether a file has the same number for as long as it exists. SOURCE: linux/magic.h.
+///
+/// The file systems of memory cards have no numbers: the kernel makes them up, as programs may that
+/// are a file system.
+#[cfg(target_os = "linux")]
+fn numbers_last(file: &File) -> bool {
+    const MADE_UP: [u64; 3] = [0x4d44, 0x2011_bab0, 0x6573_5546]; // FAT, exFAT, FUSE
+    let magic = rustix::fs::fstatfs(file).map(|found| found.f_type);
+    let magic = magic.ok().and_then(|magic| u64::try_from(magic).ok());
+    magic.is_none_or(|magic| !MADE_UP.contains(&magic))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn numbers_last(_: &File) -> bool {
+    true
+}
+
 /// How `now` differs from `expected`, for people.
 fn difference(expected: &Fingerprint, now: &Fingerprint) -> Option<String> {
-    if (now.dev, now.ino) != (expected.dev, expected.ino) {
+    if expected.ino != 0 && now.ino != expected.ino {
         return Some("it was replaced by another file".to_owned());
     }
     let (before, after) = (expected.size, now.size);
@@ -185,5 +209,24 @@ mod tests {
         let on = |dev| Fingerprint { dev, ino: 1, size: 1, mtime_ns: 0 }.is_on_device();
         assert!(on(rustix::fs::makedev(259, 1)));
         assert!(!on(rustix::fs::makedev(0, 53)));
+    }
+
+    #[test]
+    fn a_file_is_the_same_after_its_file_system_was_mounted_anew() {
+        let stored = Fingerprint { dev: 1, ino: 7, size: 5, mtime_ns: 3 };
+        assert_eq!(difference(&stored, &Fingerprint { dev: 2, ..stored }), None);
+        assert!(difference(&stored, &Fingerprint { ino: 8, ..stored }).is_some());
+        let on_a_card = Fingerprint { ino: 0, ..stored };
+        assert_eq!(difference(&on_a_card, &Fingerprint { ino: 8, ..stored }), None);
+        assert!(difference(&on_a_card, &Fingerprint { size: 6, ..stored }).is_some());
+        assert!(difference(&on_a_card, &Fingerprint { mtime_ns: 4, ..stored }).is_some());
+    }
+
+    #[test]
+    fn a_file_on_this_disk_is_known_by_its_number() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let source = Source::open(file.path(), &PathPolicy::anywhere()).unwrap();
+        assert_eq!(source.lasting(), *source.opened());
+        assert_ne!(source.lasting().ino, 0);
     }
 }

@@ -51,11 +51,13 @@ use exchange::{Broken, Connection};
 use headers::BodyFacts;
 use idle::Idle;
 use meter::Meter;
-use outcome::{Answer, Ended};
+use outcome::Answer;
 use proxy::{Proxies, Proxy};
 use redact::Redactor;
 use tls::Tls;
 use watch::Watch;
+
+pub(crate) use outcome::Ended;
 
 pub use guard::{AddressPolicy, Refusal};
 pub use headers::ResolvedHeader;
@@ -167,8 +169,9 @@ impl Transfers {
     }
 
     async fn attempt(&self, job: &Upload) -> Result<Success, Ended> {
+        // By what it was a moment ago: to ask again might take for ever here. The end asks.
+        job.source.verify_opened(&job.fingerprint)?;
         let material = job.material();
-        material.verify()?;
         let mut target = Arc::clone(&job.target);
         for hop in 0.. {
             let answer = self.ask(job, &material, &target).await?;

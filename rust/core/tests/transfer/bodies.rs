@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use outhaul_core::model::{ErrorCode, Failure};
+use outhaul_core::transfer::Upload;
 use tokio::sync::Notify;
 
 use crate::kit::*;
@@ -138,6 +139,7 @@ async fn a_file_that_changed_before_is_not_even_announced() {
     .await;
     let job = kit.raw(&url);
     kit.append(b"more");
+    let job = Upload { source: Arc::new(kit.source()), ..job };
     failed(kit.send(job).await, ErrorCode::SourceChanged);
     assert_eq!(accepted.load(Ordering::SeqCst), 0);
 }

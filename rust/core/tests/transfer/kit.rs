@@ -86,7 +86,7 @@ impl Kit {
         file.unwrap().write_all(bytes).unwrap();
     }
 
-    fn source(&self) -> Source {
+    pub(crate) fn source(&self) -> Source {
         Source::open(&self.path(), &PathPolicy::anywhere()).unwrap()
     }
 

@@ -119,7 +119,7 @@ impl Admission {
             return Err(Fault::invalid("file_path", "is relative; give an absolute path"));
         }
         let source = Source::open(path, &self.paths).map_err(|error| refusal(&error))?;
-        let admitted = AdmittedUpload::of(*source.opened(), self.allow_http)?;
+        let admitted = AdmittedUpload::of(source.lasting(), self.allow_http)?;
         encoder(upload, &admitted)?;
         let wanted = constraints.network_type.unwrap_or(NetworkType::Connected);
         let connected = wanted == NetworkType::Connected && !target.is_loopback();

@@ -40,8 +40,12 @@ pub(super) enum Call {
 /// Checks one encoded specification at a time; may take for ever.
 pub(super) type Admit = Box<dyn Fn(&Bytes) -> Result<NewTask, Fault> + Send + Sync>;
 
-/// How long a file may take to open before its enqueue is refused.
+/// How long a file may take to open before its enqueue is refused, or its attempt ends.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Once one did not open, others have but this part of the time, until it does or is gone: those that
+/// hang on the same mount are not to hold up everybody one after the other.
+const PATIENCE_LEFT: u32 = 30;
 
 /// So many threads may be lost to files that do not open; then nobody takes the desk over any more.
 const LOST_MAX: u32 = 16;
@@ -160,7 +164,8 @@ impl Desk {
     /// Called now and then.
     pub(super) fn relieve(self: &Arc<Self>) -> Result<(), Fault> {
         let mut state = self.state();
-        let hangs = |under_way: &UnderWay| under_way.since.elapsed() > self.patience;
+        let patience = if state.lost == 0 { self.patience } else { self.patience / PATIENCE_LEFT };
+        let hangs = |under_way: &UnderWay| under_way.since.elapsed() > patience;
         let Some(UnderWay { ticket, place, .. }) = state.under_way.filter(hangs) else {
             return Ok(());
         };
@@ -172,11 +177,7 @@ impl Desk {
         state.under_way = None;
         state.lost += 1;
         state.term += 1;
-        let message = format!(
-            "cannot be opened: its file system has not answered for {} s; look after the mount",
-            self.patience.as_secs()
-        );
-        self.refuse(&mut state, ticket, place, Fault::invalid("file_path", message));
+        self.refuse(&mut state, ticket, place, Fault::invalid("file_path", not_answered(patience)));
         Ok(())
     }
 
@@ -305,6 +306,14 @@ impl Desk {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What is said of a file that does not open.
+pub(super) fn not_answered(patience: Duration) -> String {
+    format!(
+        "cannot be opened: its file system has not answered for {} s; look after the mount",
+        patience.as_secs()
+    )
 }
 
 #[cfg(test)]

@@ -128,6 +128,17 @@ fn a_file_that_opens_too_late_is_not_stored_and_its_thread_is_no_longer_lost() {
 }
 
 #[test]
+fn several_files_that_do_not_open_hold_up_others_hardly_longer_than_one() {
+    let patience = Duration::from_millis(600);
+    let scene = scene(patience);
+    let began = Instant::now();
+    scene.enqueue(&[(1, b"hangs"), (2, b"hangs"), (3, b"hangs"), (4, b"hangs"), (5, b"a")]);
+    assert_eq!(scene.admitted(1), [5]);
+    assert!(began.elapsed() < 2 * patience, "{:?}", began.elapsed());
+    assert_eq!(scene.desk.completions().drain(8).replies.len(), 4);
+}
+
+#[test]
 fn many_files_that_open_slowly_are_not_taken_for_one_that_does_not() {
     let scene = scene(3 * SLOW);
     scene.enqueue_all(1, &[&[b"slow".as_slice(); 5]]);

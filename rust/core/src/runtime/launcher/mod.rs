@@ -1,5 +1,6 @@
 //! Begins and stops attempts: native ones on tokio, Python ones by asking the bridge.
 
+mod openings;
 mod prepare;
 
 use std::collections::HashMap;
@@ -8,9 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::runtime::{Builder, Runtime as Tokio};
 use tokio::task::AbortHandle;
 
+use openings::Openings;
 use prepare::secrets_of;
 
 use super::completions::{CallbackRequest, Completions, SecretRequest};
+use super::desk::PATIENCE;
 use super::inbox::{Inbox, Op};
 use super::progress_board::ProgressBoard;
 use super::situation::SharedSituation;
@@ -66,6 +69,7 @@ struct Shared {
     inbox: Arc<Inbox>,
     completions: Completions,
     situation: Arc<SharedSituation>,
+    openings: Openings,
 }
 
 /// The native attempts that are under way, by task and number.
@@ -86,7 +90,8 @@ impl Launcher {
         completions: Completions,
         situation: Arc<SharedSituation>,
     ) -> Self {
-        let shared = Shared { options, board, inbox, completions, situation };
+        let openings = Openings::new(PATIENCE);
+        let shared = Shared { options, board, inbox, completions, situation, openings };
         Self { shared: Arc::new(shared), tokio: OnceLock::new(), native: Mutex::default() }
     }
 
@@ -289,6 +294,7 @@ mod tests {
             inbox: Arc::default(),
             completions,
             situation: Arc::new(SharedSituation::new(clock, 0)),
+            openings: Openings::new(PATIENCE),
         }
     }
 

@@ -9,9 +9,10 @@ use super::{Attempt, Shared, failed};
 use crate::model::spec::{BodyKind, HeaderValueSpec, HttpUploadSpec, SecretRef};
 use crate::model::{ErrorCode, Failure, Fault, FaultCode, Outcome};
 use crate::runtime::admission::{AdmittedUpload, encoder, file_name, media_type};
+use crate::runtime::desk::{PATIENCE, not_answered};
 use crate::runtime::reporter::{ReportOf, Reporter};
-use crate::source::{Source, SourceError};
-use crate::transfer::{Observer, ResolvedHeader, Timeouts, Upload};
+use crate::source::Source;
+use crate::transfer::{Ended, Observer, ResolvedHeader, Timeouts, Upload};
 
 /// An upload that can begin.
 pub(super) struct Job {
@@ -60,7 +61,7 @@ impl Shared {
         Reporter::begin(of, total, mark_percent, world)
     }
 
-    /// Opens the file under the path policy and checks that it is the one that was enqueued.
+    /// Opens the file under the path policy.
     async fn open(
         &self,
         upload: &HttpUploadSpec,
@@ -68,24 +69,16 @@ impl Shared {
     ) -> Result<Source, Outcome> {
         let path = PathBuf::from(&upload.file_path);
         let (paths, fingerprint) = (Arc::clone(&self.options.paths), admitted.fingerprint);
-        let known = move |source: Source| source.verify_opened(&fingerprint).map(|()| source);
-        let nowait = fingerprint.is_on_device().then(|| Source::open_nowait(&path, &paths));
-        let opened = match nowait.flatten() {
-            Some(opened) => opened.and_then(known),
-            None => {
-                tokio::task::spawn_blocking(move || Source::open(&path, &paths).and_then(known))
-                    .await
-                    .map_err(|error| unreadable(&error.to_string()))?
-            }
+        let is_on_device = fingerprint.is_on_device();
+        let opened = match is_on_device.then(|| Source::open_nowait(&path, &paths)).flatten() {
+            Some(opened) => Some(opened),
+            None => self.openings.open(is_on_device, move || Source::open(&path, &paths)).await,
         };
-        opened.map_err(|error| {
-            let failure = Failure::new(error.code(), error.to_string());
-            // What the system could not do now it may do later, as while the body is sent.
-            match error {
-                SourceError::Io { .. } => Outcome::Retry(failure),
-                _ => Outcome::Failed(failure),
-            }
-        })
+        let opened = opened.ok_or_else(|| {
+            let said = format!("{} {}", upload.file_path, not_answered(PATIENCE));
+            Outcome::Retry(Failure::new(ErrorCode::Timeout, said))
+        })?;
+        opened.map_err(|error| Ended::from(error).into())
     }
 }
 
