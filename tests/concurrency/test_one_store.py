@@ -52,6 +52,61 @@ async def test_two_spellings_of_a_store_have_one_runner(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"work.db", "work.db.runner", "link.db"}
 
 
+async def test_who_runs_gives_way_when_the_lock_was_taken_away_and_another_runs(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store, began = tmp_path / "w.db", []
+
+    def named(name: str) -> dict[str, Any]:
+        async def work(value: object, _: object) -> bool:
+            began.append((name, value))
+            await (asyncio.Event().wait() if name == "first" else asyncio.sleep(0.5))
+            return True
+
+        return {"work": work}
+
+    async with WorkManager(store, workers=named("first")) as first:
+        tasks = [await first.enqueue(None, PythonWorker("work", 1))]
+        while not began:
+            await asyncio.sleep(0.01)
+        (tmp_path / "w.db.runner").unlink()
+        async with WorkManager(store, workers=named("second")) as second:
+            tasks += [await first.enqueue(None, PythonWorker("work", 2))]
+            tasks += [await second.enqueue(None, PythonWorker("work", 3))]
+            assert all([(await task.result()).success for task in tasks])
+        assert sorted(began) == [("first", 1), ("second", 1), ("second", 2), ("second", 3)]
+        assert "its lock was removed" in caplog.text
+        # It stands by, and takes over.
+        task = await first.enqueue(None, PythonWorker("work", 4))
+        async with asyncio.timeout(10):
+            while began[-1] != ("first", 4):
+                await asyncio.sleep(0.01)
+        assert await task.cancel()
+
+
+async def test_calls_that_wait_are_answered_although_others_never_cease_to_ask(
+    tmp_path: Path,
+) -> None:
+    async def work(_: object, __: object) -> bool:
+        await asyncio.sleep(0.3)
+        return True
+
+    async with WorkManager(tmp_path / "w.db", workers={"work": work}) as manager:
+        later = TaskTrigger.one_time(3600)
+        await manager.enqueue_all([Task(None, PythonWorker("work"), trigger=later)] * 20_000)
+
+        async def ask() -> None:
+            while True:
+                await manager.stats()
+
+        asking = [asyncio.create_task(ask()) for _ in range(16)]
+        task = await manager.enqueue(None, PythonWorker("work"))
+        assert (await asyncio.wait_for(task.result(), 10)).success
+        for each in asking:
+            each.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
+
+
 async def test_an_observer_knows_how_many_wait(tmp_path: Path) -> None:
     later = TaskTrigger.one_time(3600)
     tasks = [Task(None, PythonWorker("w"), trigger=later)] * 5

@@ -228,3 +228,21 @@ async def test_a_task_that_was_replaced_as_soon_as_it_was_stored_leaves_no_trans
             while peer.open:
                 peer.closed.clear()
                 await peer.closed.wait()
+
+
+async def test_a_cancel_ends_what_is_stored_and_what_was_enqueued_before_it_and_counts_both(
+    manager: WorkManager, make: Made
+) -> None:
+    """Those with a file are on their way while it is looked at, others are stored by then."""
+    later = TaskTrigger.one_time(timedelta(hours=1))
+    worker = NativeWorker.http_upload(url="http://127.0.0.1:9/", file_path=make())
+    stored = await manager.enqueue("x", worker, trigger=later, tag="t")
+    on_their_way = [
+        asyncio.create_task(manager.enqueue(None, worker, trigger=later, tag="t"))
+        for _ in range(300)
+    ]
+    await asyncio.sleep(0)
+    assert await manager.cancel_by_tag("t") == 301
+    handles = [stored, *await asyncio.gather(*on_their_way)]
+    assert {await handle.status() for handle in handles} == {TaskStatus.CANCELLED}
+    assert (await manager.stats()).live == 0

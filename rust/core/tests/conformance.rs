@@ -271,9 +271,13 @@ fn the_last_key_counts_ended_tasks_too(store: &mut dyn Store) {
 fn an_epoch_is_never_given_twice(store: &mut dyn Store) {
     let runner = RunnerInfo { host: "here".to_owned(), pid: 1, at: 0 };
     let mut given = Vec::new();
+    store.begin().unwrap();
+    assert_eq!(store.last_epoch().unwrap(), 0);
+    store.rollback();
     for _ in 0..3 {
         store.begin().unwrap();
         let epoch = store.begin_epoch(&runner).unwrap();
+        assert_eq!(store.last_epoch().unwrap(), epoch);
         store.end_epoch(epoch, 1).unwrap();
         store.commit().unwrap();
         given.push(epoch);

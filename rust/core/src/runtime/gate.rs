@@ -10,10 +10,11 @@ use bytes::Bytes;
 use super::admission::Admission;
 use super::completions::{Completions, Ticket};
 use super::desk::{Call, Desk, PATIENCE};
-use super::inbox::{Inbox, Op};
+use super::inbox::{Count, Inbox, Op};
 use super::replies::closed;
 use super::watch::Watch;
 use crate::model::{Fault, FaultCode};
+use crate::store::Selection;
 
 /// A task to store, and the call that asks for it.
 type Enqueue = (Ticket, Bytes);
@@ -118,6 +119,19 @@ impl Gate {
         });
     }
 
+    /// Ends tasks: those that are stored at once, since no file on a dead mount may hold that up, and in
+    /// its turn those whose enqueue was called before.
+    pub(super) fn cancel(&self, ticket: Ticket, selection: Selection) {
+        let is_stored = matches!(selection, Selection::Key(_)); // its enqueue was answered long ago
+        if is_stored || self.desk.is_free() {
+            return self.inbox.push(Op::Cancel { ticket, selection, before: None });
+        }
+        let count = Count::default();
+        let before = Some(Arc::clone(&count));
+        self.inbox.push(Op::CancelStored { selection: selection.clone(), count });
+        self.pass(Op::Cancel { ticket, selection, before });
+    }
+
     /// An op that must not overtake the enqueues before it. Lost only once the loop has ended, whose
     /// calls are refused by the manager.
     pub(super) fn pass(&self, op: Op) {
@@ -192,10 +206,14 @@ mod tests {
         rmp_serde::to_vec(&spec).unwrap().into()
     }
 
+    /// In place of the ticket of what has none.
+    const AT_ONCE: Ticket = 0;
+
     impl Gate {
         fn taken(&self) -> Vec<Ticket> {
             let ticket = |op: &Op| match op {
                 Op::Enqueue { ticket, .. } | Op::Cancel { ticket, .. } => *ticket,
+                Op::CancelStored { .. } => AT_ONCE,
                 other => panic!("{other:?}"),
             };
             self.inbox.take(100, Duration::ZERO).iter().map(ticket).collect()
@@ -250,8 +268,9 @@ mod tests {
         let large = python("noop", 32 * 1024);
         gate.enqueue(vec![(1, python("noop", 1)), (2, large), (3, python("noop", 1))]);
         gate.enqueue(vec![(4, python("noop", 1))]);
-        gate.pass(Op::Cancel { ticket: 5, selection: crate::store::Selection::All });
-        assert_eq!(gate.taken(), [1]);
+        gate.cancel(5, Selection::All);
+        gate.cancel(7, Selection::Key(1));
+        assert_eq!(gate.taken(), [1, AT_ONCE, 7]); // which end what is stored
         gate.desk().open().unwrap();
         let (began, mut taken) = (Instant::now(), Vec::new());
         while taken.len() < 4 {

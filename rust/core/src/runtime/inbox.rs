@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::completions::Ticket;
@@ -10,6 +10,9 @@ use crate::engine::NewTask;
 use crate::model::{Outcome, TaskKey};
 use crate::schedule::Needs;
 use crate::store::Selection;
+
+/// How many tasks the first half of a cancel has ended, for the second to tell.
+pub(super) type Count = Arc<AtomicUsize>;
 
 /// One thing for the engine loop to do.
 #[derive(Debug)]
@@ -19,7 +22,9 @@ pub(super) enum Op {
     /// Store several, all or none.
     EnqueueAll { ticket: Ticket, tasks: Vec<NewTask> },
     /// End tasks.
-    Cancel { ticket: Ticket, selection: Selection },
+    Cancel { ticket: Ticket, selection: Selection, before: Option<Count> },
+    /// End those of a cancel that are stored already, while it waits for its turn.
+    CancelStored { selection: Selection, count: Count },
     /// An attempt ended.
     Outcome { key: TaskKey, attempt: u32, outcome: Outcome },
     /// These constraint bits do not hold now.

@@ -26,10 +26,21 @@ impl RunnerLock {
         };
         let file = options.open(&path).map_err(|error| unusable(&error))?;
         match file.try_lock() {
-            Ok(()) => Ok(Some(Self { _file: file })),
+            // Else somebody has taken the file away since: a lock on it keeps nobody out.
+            Ok(()) => Ok(is_at(&file, &path).then_some(Self { _file: file })),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(unusable(&error)),
         }
+    }
+}
+
+/// Whether that file is the one that is there.
+fn is_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let identity = |found: std::fs::Metadata| (found.dev(), found.ino());
+    match (file.metadata(), std::fs::metadata(path)) {
+        (Ok(ours), Ok(there)) => identity(ours) == identity(there),
+        _ => false,
     }
 }
 

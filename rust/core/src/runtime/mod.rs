@@ -206,12 +206,7 @@ impl Runtime {
 
     /// Ends tasks. Answer: how many.
     pub fn cancel(&self, ticket: Ticket, selection: Selection) {
-        let op = Op::Cancel { ticket, selection };
-        match &op {
-            // Its enqueue was answered long ago: no file on a dead mount may hold this up.
-            Op::Cancel { selection: Selection::Key(_), .. } => self.inbox.push(op),
-            _ => self.gate.pass(op),
-        }
+        self.gate.cancel(ticket, selection);
     }
 
     /// Asks the store.

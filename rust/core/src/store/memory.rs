@@ -174,6 +174,10 @@ impl Store for MemoryStore {
         Ok(tables.epochs)
     }
 
+    fn last_epoch(&mut self) -> Result<Epoch, StoreError> {
+        Ok(self.tables()?.epochs)
+    }
+
     fn end_epoch(&mut self, _: Epoch, _: UnixMillis) -> Result<(), StoreError> {
         Ok(())
     }

@@ -87,6 +87,9 @@ pub trait Store: Send {
     /// A new runner's number, and who it is.
     fn begin_epoch(&mut self, runner: &RunnerInfo) -> Result<Epoch, StoreError>;
 
+    /// The newest epoch that was given; 0 where there is none.
+    fn last_epoch(&mut self) -> Result<Epoch, StoreError>;
+
     /// That runner stopped in good order.
     fn end_epoch(&mut self, epoch: Epoch, at: UnixMillis) -> Result<(), StoreError>;
 

@@ -2,6 +2,7 @@
 
 use std::slice;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use serde_bytes::ByteBuf;
@@ -19,6 +20,10 @@ use crate::store::{Selection, Store, StoreError, id_of, next_key};
 impl EngineLoop {
     /// One transaction. What it leads to happens only once it is on disk.
     pub(super) fn batch(&mut self, ops: &[Op], held: &[Held], now: Now) -> Result<(), StoreError> {
+        self.parts.store.begin()?;
+        if self.is_superseded()? {
+            self.step_down();
+        }
         let mut publication = Publication::default();
         self.transact(ops, held, now, &mut publication)?;
         self.parts.board.release(held);
@@ -26,6 +31,7 @@ impl EngineLoop {
         Ok(())
     }
 
+    /// Decides and commits, in a transaction that has begun.
     fn transact(
         &mut self,
         ops: &[Op],
@@ -33,7 +39,6 @@ impl EngineLoop {
         now: Now,
         publication: &mut Publication,
     ) -> Result<(), StoreError> {
-        self.parts.store.begin()?;
         self.foreign_news()?;
         // Others may have taken keys since our last transaction.
         self.last_key = 0;
@@ -41,6 +46,9 @@ impl EngineLoop {
         for key in self.parts.store.foreign_changes()? {
             if self.epoch != 0 {
                 let row = self.parts.store.live(key)?;
+                if row.is_none() {
+                    publication.ended.push(key);
+                }
                 effects.extend(self.engine.catch_up(key, row, now));
             }
         }
@@ -76,11 +84,14 @@ impl EngineLoop {
                 let rows = self.enqueue(tasks, now, effects)?;
                 publication.replies.push((*ticket, rows.and_then(|rows| pages(&rows))));
             }
-            Op::Cancel { ticket, selection } => {
-                let keys = self.meant(selection)?;
-                let answer = self.engine.handle(Input::Cancel(keys), now, effects);
-                let Answer::Cancelled(number) = answer else { return Ok(()) };
-                publication.replies.push((*ticket, pack(&number)));
+            Op::Cancel { ticket, selection, before } => {
+                let number = self.cancel(selection, now, effects)?;
+                let before = before.as_ref().map_or(0, |before| before.load(Ordering::Relaxed));
+                publication.replies.push((*ticket, pack(&(before + number))));
+            }
+            Op::CancelStored { selection, count } => {
+                // Not added: the transaction may fail, and this be done again.
+                count.store(self.cancel(selection, now, effects)?, Ordering::Relaxed);
             }
             Op::Outcome { key, attempt, outcome } => {
                 let Some(underway) = self.underway.get(key).filter(|u| u.number == *attempt) else {
@@ -102,6 +113,20 @@ impl EngineLoop {
             | Op::Poke => {}
         }
         Ok(())
+    }
+
+    /// Lets the engine end tasks; says how many.
+    fn cancel(
+        &mut self,
+        selection: &Selection,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) -> Result<usize, StoreError> {
+        let keys = self.meant(selection)?;
+        match self.engine.handle(Input::Cancel(keys), now, effects) {
+            Answer::Cancelled(number) => Ok(number),
+            _ => Ok(0),
+        }
     }
 
     /// Lets the engine decide about new tasks: what becomes of each, or why of none.

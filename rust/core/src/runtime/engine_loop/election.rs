@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap;
 use super::EngineLoop;
 use super::publish::{Action, Publication};
 use crate::engine::{Engine, Input, Live, StopReason};
-use crate::model::{Epoch, Fault, TaskStatus};
+use crate::model::{Epoch, Fault, InterruptReason, TaskStatus};
 use crate::runtime::lock::RunnerLock;
 use crate::store::{Store, StoreError};
 
@@ -51,6 +51,29 @@ impl EngineLoop {
         Ok(())
     }
 
+    /// Whether another process has begun to run tasks after this one, as it can where somebody takes the
+    /// file of the lock away. Asked in a transaction, which it fences.
+    pub(super) fn is_superseded(&mut self) -> Result<bool, StoreError> {
+        Ok(self.epoch != 0 && self.parts.store.last_epoch()? != self.epoch)
+    }
+
+    /// From now on this process looks on: the other one has taken up what runs here, so that is stopped.
+    pub(super) fn step_down(&mut self) {
+        let why = StopReason::Interrupted(InterruptReason::Shutdown);
+        for (key, underway) in self.underway.drain() {
+            self.parts.launcher.stop(key, underway.number, underway.native, why);
+            self.parts.board.retire(key);
+        }
+        self.engine = Engine::observer(self.parts.limits, self.parts.seed);
+        self.epoch = 0;
+        self.is_stale = false;
+        self.tried_lock = Some(Instant::now());
+        self.keep_lock(None);
+        let said = "another process runs the tasks of this store although this one did: the file of its \
+                    lock was removed or replaced; this one looks on";
+        self.parts.completions.push(|batch| batch.errors.push(said.to_owned()));
+    }
+
     /// Holds the lock where a forked child can let go of it.
     fn keep_lock(&self, lock: Option<RunnerLock>) {
         *self.parts.lock.lock().unwrap_or_else(PoisonError::into_inner) = lock;
@@ -76,6 +99,11 @@ impl EngineLoop {
         let mut ignored = Vec::new();
         engine.handle(Input::Signals { unmet: self.parts.situation.unmet() }, now, &mut ignored);
         self.parts.store.begin()?;
+        if epoch != self.parts.store.last_epoch()? {
+            self.parts.store.rollback();
+            self.step_down();
+            return Ok(());
+        }
         let mut rows = Vec::new();
         self.parts.store.each_live(&mut |live| rows.push(live))?;
         let mut publication = Publication::default();

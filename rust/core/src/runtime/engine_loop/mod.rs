@@ -195,7 +195,11 @@ impl EngineLoop {
                 *op = Op::Signals { unmet: self.parts.situation.unmet() };
                 return false;
             }
-            Op::Enqueue { .. } | Op::EnqueueAll { .. } | Op::Cancel { .. } | Op::Signals { .. } => {
+            Op::Enqueue { .. }
+            | Op::EnqueueAll { .. }
+            | Op::Cancel { .. }
+            | Op::CancelStored { .. }
+            | Op::Signals { .. } => {
                 return false;
             }
         }

@@ -242,6 +242,12 @@ impl Store for SqliteStore {
         Ok(epoch)
     }
 
+    fn last_epoch(&mut self) -> Result<Epoch, StoreError> {
+        let mut statement = self.connection.prepare_cached("SELECT max(epoch) FROM runner")?;
+        let epoch: Option<Epoch> = statement.query_row([], |row| row.get(0))?;
+        Ok(epoch.unwrap_or_default())
+    }
+
     fn end_epoch(&mut self, epoch: Epoch, at: UnixMillis) -> Result<(), StoreError> {
         self.connection
             .execute("UPDATE runner SET ended_at=?2 WHERE epoch=?1", params![epoch, at])?;
