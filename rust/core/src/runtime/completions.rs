@@ -6,6 +6,8 @@
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use rustc_hash::FxHashSet;
+
 use crate::engine::StopReason;
 use crate::model::spec::SecretRef;
 use crate::model::{Fault, FaultCode, TaskKey};
@@ -75,19 +77,21 @@ impl Batch {
         lengths.into_iter().max().unwrap_or_default()
     }
 
-    /// Takes the first `max` of each kind. A callback is asked for before it is stopped: stops wait
-    /// until no request is left.
+    /// Takes the first `max` of each kind. A callback is asked for before it is stopped: where its
+    /// request is left, its stop is.
     fn split(&mut self, max: usize) -> Self {
         fn first<T>(queue: &mut Vec<T>, max: usize) -> Vec<T> {
             queue.drain(..max.min(queue.len())).collect()
         }
         let callbacks = first(&mut self.callbacks, max);
-        let stops_max = if self.callbacks.is_empty() { max } else { 0 };
+        let left: FxHashSet<_> =
+            self.callbacks.iter().map(|request| (request.key, request.attempt)).collect();
+        let goes = |(key, attempt, _): &mut _| !left.contains(&(*key, *attempt));
         Self {
             replies: first(&mut self.replies, max),
             callbacks,
             secrets: first(&mut self.secrets, max),
-            stops: first(&mut self.stops, stops_max),
+            stops: self.stops.extract_if(.., goes).take(max).collect(),
             errors: std::mem::take(&mut self.errors),
         }
     }
@@ -240,14 +244,17 @@ mod tests {
             input: Vec::new(),
             task_id: "x".to_owned(),
         };
+        let stops = |batch: Batch| batch.stops.iter().map(|stop| stop.0).collect::<Vec<_>>();
         completions.push(|batch| {
-            batch.callbacks.extend([request(1), request(2)]);
-            batch.stops.push((2, 1, StopReason::Cancelled));
+            batch.callbacks.extend([request(1), request(2), request(3)]);
+            // One that is waiting, one that was asked for long ago.
+            let why = StopReason::Cancelled;
+            batch.stops.extend([(3, 1, why), (0, 1, why), (1, 1, why), (3, 2, why)]);
         });
-        let first = completions.drain(1);
-        assert_eq!((first.callbacks.len(), first.stops.len()), (1, 0));
-        let second = completions.drain(1);
-        assert_eq!((second.callbacks.len(), second.stops.len()), (1, 1));
+        assert_eq!(stops(completions.drain(1)), [0]);
+        assert_eq!(stops(completions.drain(1)), [1]);
+        assert_eq!(stops(completions.drain(1)), [3]);
+        assert_eq!(stops(completions.drain(1)), [3]);
         assert!(completions.drain(1).is_empty());
     }
 

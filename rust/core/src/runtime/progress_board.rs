@@ -63,9 +63,13 @@ struct Board {
     lines: HashMap<TaskKey, Line>,
     done: VecDeque<TaskKey>,
     parked: Vec<Parked>,
-    /// What waits to be remembered by the store before it is shown.
-    held: HashMap<TaskKey, (u32, Line)>,
+    /// What waits to be remembered by the store before it is shown, with the number of its attempt.
+    held: Lines,
+    /// What the store is remembering just now. What is held meanwhile is newer.
+    storing: Lines,
 }
+
+type Lines = HashMap<TaskKey, (u32, Line)>;
 
 /// The board, shared by the transfers that write it and the calls that read it.
 #[derive(Debug)]
@@ -120,17 +124,22 @@ impl ProgressBoard {
     }
 
     /// What is held for the store to remember: key, attempt, percent. What an attempt has left that
-    /// is not under way any more is dropped.
+    /// is not under way any more is dropped. What was given before and not released is given again,
+    /// where nothing newer is held.
     ///
     /// 100 % is not among it: that is shown with the completion of its task, and only then, since a
     /// crash in between would take it back.
     pub(super) fn held(&self, is_under_way: impl Fn(TaskKey, u32) -> bool) -> Vec<Held> {
-        let mut board = self.lock();
+        let board = &mut *self.lock();
+        for (key, line) in board.storing.drain() {
+            board.held.entry(key).or_insert(line);
+        }
         board.held.retain(|key, (attempt, _)| is_under_way(*key, *attempt));
+        board.storing.extend(board.held.extract_if(|_, (_, line)| line.update.percent < 100));
         let held = |(key, (attempt, line)): (&TaskKey, &(u32, Line))| {
             (*key, *attempt, line.update.percent)
         };
-        board.held.iter().map(held).filter(|(_, _, percent)| *percent < 100).collect()
+        board.storing.iter().map(held).collect()
     }
 
     /// The store remembers these: shows what was held up to there.
@@ -139,13 +148,11 @@ impl ProgressBoard {
             return;
         }
         let mut board = self.lock();
-        for (key, attempt, percent) in remembered {
-            let known =
-                |(held, line): &(u32, Line)| held == attempt && line.update.percent <= *percent;
-            if board.held.get(key).is_some_and(known)
-                && let Some((_, line)) = board.held.remove(key)
-            {
-                board.show(*key, line);
+        for remembered in remembered {
+            let earlier = take_known(&mut board.storing, remembered);
+            let later = take_known(&mut board.held, remembered);
+            for line in earlier.into_iter().chain(later) {
+                board.show(remembered.0, line);
             }
         }
         self.answer(board);
@@ -163,6 +170,7 @@ impl ProgressBoard {
     pub fn retire(&self, key: TaskKey) {
         let mut board = self.lock();
         board.held.remove(&key);
+        board.storing.remove(&key);
         if !board.lines.contains_key(&key) {
             return;
         }
@@ -244,6 +252,15 @@ impl Board {
     }
 }
 
+/// Takes a line out that says no more than the store remembers.
+fn take_known(lines: &mut Lines, (key, number, percent): &Held) -> Option<Line> {
+    let (attempt, line) = lines.get(key)?;
+    if attempt != number || line.update.percent > *percent {
+        return None;
+    }
+    lines.remove(key).map(|(_, line)| line)
+}
+
 fn item(key: TaskKey, line: &Line) -> Item<'_> {
     Item {
         key,
@@ -254,5 +271,60 @@ fn item(key: TaskKey, line: &Line) -> Item<'_> {
         bytes_total: line.update.bytes_total,
         rate_bytes_per_s: line.update.rate_bytes_per_s,
         remaining_ms: line.update.remaining_ms,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: TaskKey = 7;
+
+    fn held(board: &ProgressBoard) -> Vec<u8> {
+        board.held(|_, _| true).into_iter().map(|(_, _, percent)| percent).collect()
+    }
+
+    fn hold(board: &ProgressBoard, percent: u8) {
+        let update = Update {
+            percent,
+            bytes_sent: 0,
+            bytes_acknowledged: 0,
+            bytes_total: 100,
+            rate_bytes_per_s: 0.0,
+            remaining_ms: None,
+        };
+        board.hold(KEY, 1, "x", None, update);
+    }
+
+    fn shown(board: &ProgressBoard) -> Option<u8> {
+        board.mark(KEY).map(|mark| mark.percent)
+    }
+
+    #[test]
+    fn what_the_store_remembers_is_shown_although_there_is_more_by_then() {
+        let board = ProgressBoard::new(Completions::new().unwrap());
+        hold(&board, 10);
+        assert_eq!(held(&board), [10]);
+        hold(&board, 20);
+        assert_eq!(shown(&board), None);
+        board.release(&[(KEY, 1, 10)]);
+        assert_eq!(shown(&board), Some(10));
+        assert_eq!(held(&board), [20]);
+        hold(&board, 100);
+        board.release(&[(KEY, 1, 20)]);
+        assert_eq!((shown(&board), held(&board)), (Some(20), vec![]));
+        board.release(&[(KEY, 1, 100)]);
+        assert_eq!(shown(&board), Some(100));
+    }
+
+    #[test]
+    fn what_the_store_could_not_remember_is_given_to_it_again_unless_there_is_more() {
+        let board = ProgressBoard::new(Completions::new().unwrap());
+        hold(&board, 10);
+        assert_eq!((held(&board), held(&board)), (vec![10], vec![10]));
+        hold(&board, 20);
+        assert_eq!(held(&board), [20]);
+        board.release(&[(KEY, 2, 20)]); // another attempt's
+        assert_eq!(shown(&board), None);
     }
 }

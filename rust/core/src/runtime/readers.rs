@@ -42,6 +42,9 @@ pub enum Query {
     LastWord(TaskKey),
 }
 
+/// So many messages are taken before the calls that wait for news have their turn.
+const MESSAGES_MAX: usize = 16;
+
 enum Message {
     Ask(Ticket, Query),
     Abandon(Ticket),
@@ -131,7 +134,7 @@ impl Desk {
     fn run(mut self, inbox: &Receiver<Message>) {
         while let Ok(first) = inbox.recv() {
             let mut committed = Committed::Nothing;
-            for message in std::iter::once(first).chain(inbox.try_iter()) {
+            for message in std::iter::once(first).chain(inbox.try_iter()).take(MESSAGES_MAX) {
                 match message {
                     Message::Ask(ticket, query) => self.ask(ticket, query),
                     Message::Abandon(ticket) => self.abandon(ticket),
