@@ -84,8 +84,10 @@ impl Batch {
             queue.drain(..max.min(queue.len())).collect()
         }
         let callbacks = first(&mut self.callbacks, max);
+        // Mostly there is no stop; then nobody asks.
+        let asked = if self.stops.is_empty() { &[] } else { self.callbacks.as_slice() };
         let left: FxHashSet<_> =
-            self.callbacks.iter().map(|request| (request.key, request.attempt)).collect();
+            asked.iter().map(|request| (request.key, request.attempt)).collect();
         let goes = |(key, attempt, _): &mut _| !left.contains(&(*key, *attempt));
         Self {
             replies: first(&mut self.replies, max),
