@@ -6,6 +6,8 @@ import asyncio
 import inspect
 import logging
 import os
+import weakref
+from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -14,7 +16,8 @@ import msgspec
 
 from outhaul.arguments import text, wrong_type
 from outhaul.errors import InvalidArgumentError, SecretUnavailableError
-from outhaul.secrets import Provider, called, is_being_cancelled, resolve_all
+from outhaul.secrets import Provider, resolve_all
+from outhaul.usercode import called, is_being_cancelled
 from outhaul.wire import SecretRef
 
 if TYPE_CHECKING:
@@ -29,6 +32,8 @@ _DECODER: Final = msgspec.msgpack.Decoder()
 _ENCODER: Final = msgspec.msgpack.Encoder()
 RESULT_BYTES_MAX: Final = 64 * 1024
 MESSAGE_CHARS_MAX: Final = 500
+# Of so many tasks it is remembered that somebody has cancelled their attempt.
+CANCELLED_MAX: Final = 1024
 # At the close, a callback that was stopped has so long to end.
 GIVEN_UP_AFTER_S: Final = 1.0
 
@@ -77,8 +82,9 @@ class Callbacks:
         # two attempts at one task run at once.
         self._inside: dict[str, asyncio.Task[None]] = {}  # by task id
         self._resolving: set[asyncio.Task[None]] = set()
-        self._stopped: set[asyncio.Task[None]] = set()  # of both: those that we cancelled
-        self._cancelled: set[int] = set()  # keys of those that somebody else cancelled, once
+        # Of both: those that we cancelled, and the keys of those that somebody else did, lately.
+        self._stopped: weakref.WeakSet[asyncio.Task[None]] = weakref.WeakSet()
+        self._cancelled: deque[int] = deque(maxlen=CANCELLED_MAX)
         self._announced: list[str] = []
         self._bridge: Bridge | None = None
         self.elsewhere = workers == "elsewhere"
@@ -138,7 +144,6 @@ class Callbacks:
             await asyncio.wait(tasks, timeout=GIVEN_UP_AFTER_S)
         self._running.clear()
         self._resolving.clear()
-        self._cancelled.clear()
         for threads in (self._threads, self._asking):
             threads.shutdown(wait=False, cancel_futures=True)
         self._bridge = None
@@ -160,7 +165,6 @@ class Callbacks:
 
         def ended(task: asyncio.Task[None]) -> None:
             self._running.pop((key, attempt), None)
-            self._stopped.discard(task)
             if task.cancelled():  # before its first step, so that it could not say so itself
                 bridge.core.interrupted(key, attempt)
 
@@ -182,7 +186,6 @@ class Callbacks:
         task = asyncio.get_running_loop().create_task(self._resolve(key, attempt, names))
         self._resolving.add(task)
         task.add_done_callback(self._resolving.discard)
-        task.add_done_callback(self._stopped.discard)
 
     def _stop(self, task: asyncio.Task[None]) -> None:
         self._stopped.add(task)
@@ -190,18 +193,17 @@ class Callbacks:
         if not task.cancelling():
             task.cancel()
 
-    def _is_interrupted(self, key: int) -> bool:
-        """Whether a cancelled attempt is to be made again at once, and is not counted.
+    def _excuse(self, key: int) -> bool:
+        """Says whether a cancelled attempt is made again at once, and not counted.
 
-        Where we stopped it; and where somebody else cancelled it, as a program may that ends. But
-        that only once: the callback that cancels itself would else be called again for ever.
+        Where we stopped it; and where somebody else cancelled it, as a program does that ends. But
+        that only once: user's code that cancels itself would else be called again for ever.
         """
         if asyncio.current_task() in self._stopped:
             return True
         if not is_being_cancelled() or key in self._cancelled:
-            self._cancelled.discard(key)
             return False
-        self._cancelled.add(key)
+        self._cancelled.append(key)
         return True
 
     async def _attempt(
@@ -218,7 +220,7 @@ class Callbacks:
             answer = await self._in_turn(registered, _DECODER.decode(encoded), context)
             result = _encoded(answer)
         except asyncio.CancelledError:
-            if self._is_interrupted(key):
+            if self._excuse(key):
                 bridge.core.interrupted(key, attempt)
             else:
                 said = "CancelledError: the callback or what it waited for was cancelled"
@@ -294,10 +296,14 @@ class Callbacks:
             # Its type alone: its text might hold what must not be logged.
             said = f"a secret cannot be used: {type(error).__name__}"
             core.withhold(key, attempt, said, retry=False)
-        except BaseException as error:  # the process is to end, or a provider cancels who asks it
-            if asyncio.current_task() not in self._stopped:
-                said = f"a secret could not be had: {type(error).__name__}"
-                core.withhold(key, attempt, said, retry=True)
+        except asyncio.CancelledError:
+            if self._excuse(key):
+                core.interrupted(key, attempt)
+            else:
+                core.withhold(key, attempt, "who asked for a secret was cancelled", retry=True)
+            raise
+        except BaseException:  # the process is to end
+            core.interrupted(key, attempt)
             raise
 
 

@@ -7,10 +7,11 @@ import inspect
 import os
 import stat
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from outhaul.arguments import absolute_path, text
 from outhaul.errors import InvalidArgumentError, SecretUnavailableError
+from outhaul.usercode import called, is_being_cancelled
 from outhaul.wire import SecretRef
 
 if TYPE_CHECKING:
@@ -179,20 +180,6 @@ async def _ask(ref: SecretRef, provider: Provider | None, threads: Executor | No
         # Without the cause: its text might hold what must not be logged.
         said = f"could not be had: its provider raised {type(error).__name__}"
         raise _missing(ref, said) from None
-
-
-def called(function: Callable[..., Any], *args: object) -> Any:  # noqa: ANN401 — whatever it returns
-    """Calls a user's function in a thread. No future can carry `StopIteration`."""
-    try:
-        return function(*args)
-    except StopIteration as error:
-        raise RuntimeError("raised StopIteration") from error
-
-
-def is_being_cancelled() -> bool:
-    """Whether somebody cancels this `asyncio.Task`; else a `CancelledError` is its own code's."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 def _unusable(ref: SecretRef, why: str) -> SecretUnavailableError:

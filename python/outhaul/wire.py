@@ -56,8 +56,8 @@ def public_url(url: str) -> str:
         return "(no address)"
     scheme, separator, rest = url.partition("?")[0].partition("#")[0].partition("://")
     authority, slash, path = rest.partition("/")
-    if ":" in authority and "@" in url[len(scheme) + len(separator) + len(authority) :]:
-        return "(no address)"  # or a password with one of `/?#` in it
+    if "@" in url[len(scheme) + len(separator) + len(authority) :]:
+        return "(no address)"  # it may begin with a password that has one of `/?#` in it
     return f"{scheme}{separator}{authority.rpartition('@')[2]}{slash}{path}"
 
 

@@ -13,7 +13,16 @@ import pytest
 from tests.http.conftest import Made
 from tests.http.peers import verdict
 
-from outhaul import ErrorCode, EventKind, NativeWorker, Secret, Task, WorkManager, secrets
+from outhaul import (
+    ErrorCode,
+    EventKind,
+    NativeWorker,
+    RetryPolicy,
+    Secret,
+    Task,
+    WorkManager,
+    secrets,
+)
 from outhaul.testing import FakeClock, FlakyServer
 from outhaul.wire import SecretRef
 
@@ -45,15 +54,6 @@ class Vault:
             raise StopIteration("sealed")
         return VALUE
 
-    async def cancels_who_asks(self) -> str:
-        self.asked += 1
-        if self.asked == 1:
-            this = asyncio.current_task()
-            assert this is not None
-            this.cancel()
-            await asyncio.sleep(5)
-        return VALUE
-
     async def never_answers(self) -> str:
         self.asked += 1
         if self.asked == 1:
@@ -73,7 +73,6 @@ class Vault:
         pytest.param(Vault.raises, "raised ConnectionError", id="raises"),
         pytest.param(Vault.panics, "raised BaseExceptionGroup", id="raises no Exception"),
         pytest.param(Vault.stops, "raised RuntimeError", id="raises StopIteration"),
-        pytest.param(Vault.cancels_who_asks, "CancelledError", id="cancels who asks"),
         pytest.param(Vault.never_answers, "within 0.1 s", id="never answers"),
         pytest.param(Vault.hangs, "within 0.1 s", id="never returns"),
     ],
@@ -108,6 +107,32 @@ async def test_an_attempt_without_its_secret_is_made_again(
     assert request.headers["X-Api-Key"] == VALUE
 
 
+@pytest.mark.parametrize("often", [1, 2, 1000])
+async def test_a_cancellation_of_who_asks_is_no_attempt_unless_it_comes_again(
+    tmp_path: Path, make: Made, server: FlakyServer, often: int
+) -> None:
+    """A program that ends cancels all it has; a provider that cancels who asks does so always."""
+    asked = 0
+
+    async def provider() -> str:
+        nonlocal asked
+        asked += 1
+        this = asyncio.current_task()
+        assert this is not None
+        if asked <= often:
+            asyncio.get_running_loop().call_soon(this.cancel)
+            await asyncio.sleep(5)
+        return VALUE
+
+    headers = {"X-Api-Key": Secret.provider("vault")}
+    async with WorkManager(tmp_path / "w.db", secrets={"vault": provider}) as manager:
+        worker = NativeWorker.http_upload(url=server.url, file_path=make(), headers=headers)
+        task = await manager.enqueue("x", worker, retry=RetryPolicy.NONE)
+        event = await task.result()
+    assert asked == 2
+    assert event.kind is (EventKind.COMPLETED if often == 1 else EventKind.FAILED)
+
+
 async def test_an_attempt_whose_secret_s_file_is_not_there_yet_is_made_again(
     manager: WorkManager, make: Made, clock: FakeClock, server: FlakyServer, tmp_path: Path
 ) -> None:
@@ -140,7 +165,7 @@ async def test_a_secret_that_will_never_come_is_the_end_at_once(
     assert event.error_code is ErrorCode.SECRET_UNAVAILABLE
 
 
-async def test_a_provider_that_another_process_has_is_waited_for(
+async def test_a_provider_that_another_process_has_is_asked_for_again(
     tmp_path: Path, make: Made, server: FlakyServer, clock: FakeClock
 ) -> None:
     headers = {"X-Api-Key": Secret.provider("vault")}

@@ -221,7 +221,7 @@ def test_a_repr_shows_no_credential() -> None:
         ("https://user:hunter2#@example.com/", "(no address)"),
         ("https://user:hun/ter2@example.com/", "(no address)"),
         ("https://user:hun?ter2@example.com/", "(no address)"),
-        ("https://example.com/@me/b", "https://example.com/@me/b"),
+        ("https://hun/ter2@example.com/", "(no address)"),
         ("https://example.com:8443/b", "https://example.com:8443/b"),
         ("example.com", "(no address)"),
     ],

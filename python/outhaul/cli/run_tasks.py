@@ -10,7 +10,7 @@ import typer
 
 from outhaul.cli import render
 from outhaul.cli.session import ExitStatus, complain, counted, run
-from outhaul.model import TaskRecord, TaskStatus
+from outhaul.model import EventKind, TaskRecord, TaskStatus
 
 if TYPE_CHECKING:
     from outhaul import WorkManager
@@ -71,7 +71,7 @@ class _Log:
     """Writes every event once.
 
     Attributes:
-        unsuccessful: How many of them ended a task that was not completed.
+        unsuccessful: How many of them say that a task has failed or was cancelled.
     """
 
     def __init__(self, seen: int, *, as_json: bool) -> None:
@@ -90,7 +90,7 @@ class _Log:
     async def _write(self, manager: WorkManager, *, follow: bool) -> None:
         async for event in manager.events(after=self._seen, follow=follow):
             self._seen = event.seq
-            self.unsuccessful += event.is_terminal and not event.success
+            self.unsuccessful += event.kind in {EventKind.FAILED, EventKind.CANCELLED}
             render.event(event, as_json=self._as_json)
 
 

@@ -10,8 +10,8 @@ import sys
 def prepare() -> None:
     """Makes all three usable: before anything opens a file, which would take a closed one's place.
 
-    One that is closed leads nowhere, as a shell's `<&-` means it. Text that the user's locale does
-    not have is written with question marks.
+    One that is closed leads nowhere, as a shell's `<&-` means it. What the user's locale does not
+    have is a question mark on the standard output.
     """
     for descriptor in (0, 1, 2):
         try:

@@ -75,7 +75,12 @@ def test_run_looks_before_anything_can_happen(manager: type[FakeManager], db: st
 
 @pytest.mark.parametrize(
     ("kind", "status"),
-    [(EventKind.FAILED, 1), (EventKind.CANCELLED, 1), (EventKind.COMPLETED, 0)],
+    [
+        (EventKind.FAILED, 1),
+        (EventKind.CANCELLED, 1),
+        (EventKind.COMPLETED, 0),
+        (EventKind.REPLACED, 0),
+    ],
 )
 def test_run_exits_with_1_when_something_failed_or_was_cancelled(
     manager: type[FakeManager], db: str, kind: EventKind, status: int
