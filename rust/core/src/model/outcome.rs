@@ -36,8 +36,8 @@ pub struct Success {
 /// At most this much of a response body is kept.
 pub const RESPONSE_BYTES_MAX: usize = 64 * 1024;
 
-/// A server may ask for at most this wait; what is longer is cut to it (6 hours).
-pub const RETRY_AFTER_MS_MAX: i64 = 6 * 60 * 60 * 1000;
+/// A server may ask for at most this wait; what is longer is cut to it (7 days).
+pub const RETRY_AFTER_MS_MAX: i64 = 7 * 24 * 60 * 60 * 1000;
 
 /// Why an attempt did not succeed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

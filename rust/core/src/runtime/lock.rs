@@ -50,3 +50,20 @@ fn lock_path(store: &Path) -> PathBuf {
     path.push(".runner");
     path.into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_on_a_file_that_was_taken_away_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("w.db.runner");
+        let file = File::create(&path).unwrap();
+        assert!(is_at(&file, &path));
+        std::fs::remove_file(&path).unwrap();
+        assert!(!is_at(&file, &path));
+        let _another = File::create(&path).unwrap();
+        assert!(!is_at(&file, &path));
+    }
+}

@@ -14,21 +14,26 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 
 use super::body::UploadBody;
+use super::flushed::{Flushed, IsFlushed};
 use super::io::Stream;
 use super::meter::Meter;
 use super::outcome::{Answer, Ended};
 use super::watch::Watch;
 use crate::model::outcome::RESPONSE_BYTES_MAX;
 
-type Driver = http1::Connection<TokioIo<Stream>, UploadBody>;
+type Driver = http1::Connection<TokioIo<Flushed>, UploadBody>;
 
 /// The HTTP layer buffers at least this much.
 const BUFFER_BYTES_MIN: usize = 16 * 1024;
+
+/// An answer has at most so many headers.
+const HEADERS_MAX: usize = 512;
 
 /// A connection on which no request is under way.
 pub(crate) struct Connection {
     sender: SendRequest<UploadBody>,
     driver: Driver,
+    is_flushed: IsFlushed,
     is_reused: bool,
 }
 
@@ -49,13 +54,18 @@ impl From<Ended> for Broken {
 impl Connection {
     /// A connection over `stream` that asks for a frame when less than `frame_bytes` are queued.
     pub(crate) async fn open(stream: Stream, frame_bytes: usize) -> Result<Self, Ended> {
+        let (stream, is_flushed) = Flushed::new(stream);
         let (sender, driver) = http1::Builder::new()
             .writev(true) // frames are queued and written in place, never copied
             .max_buf_size(frame_bytes.max(BUFFER_BYTES_MIN))
+            // A yes is a yes, however clumsily it is written. SOURCE: RFC 9112 §5.1, §5.2.
+            .allow_obsolete_multiline_headers_in_responses(true)
+            .allow_spaces_after_header_name_in_responses(true)
+            .max_headers(HEADERS_MAX)
             .handshake(TokioIo::new(stream))
             .await
             .map_err(|error| Ended::network(describe(&error)))?;
-        Ok(Self { sender, driver, is_reused: false })
+        Ok(Self { sender, driver, is_flushed, is_reused: false })
     }
 
     /// Whether the server has neither closed it nor sent something that nobody asked for.
@@ -71,24 +81,26 @@ impl Connection {
         meter: &Arc<Meter>,
         watch: Watch,
     ) -> Result<(Answer, Option<Self>), Broken> {
-        let Self { mut sender, driver, is_reused } = self;
-        let mut line = Line { driver: Some(driver), meter: Arc::clone(meter), watch };
+        let Self { mut sender, driver, is_flushed, is_reused } = self;
+        let meter = Arc::clone(meter);
+        let mut line = Line { driver: Some(driver), meter, is_flushed, watch };
         let sending = pin!(sender.try_send_request(request));
         let response = match line.until(sending).await? {
             Ok(response) => response,
             Err(mut error) => {
                 let was_taken = error.take_message().is_none();
-                let was_begun = was_taken && (meter.is_empty() || meter.sent() > 0);
-                if is_reused && !was_begun && meter.failure().is_none() {
+                let was_begun = was_taken && (line.meter.is_empty() || line.meter.sent() > 0);
+                if is_reused && !was_begun && line.meter.failure().is_none() {
                     return Err(Broken::Stale);
                 }
                 return Err(line.lost(describe(error.error())).into());
             }
         };
         let (answer, is_whole) = line.read(response).await?;
-        let is_idle = is_whole && meter.is_complete() && line.is_idle(&sender).await;
-        let driver = line.driver.filter(|_| is_idle);
-        Ok((answer, driver.map(|driver| Self { sender, driver, is_reused: true })))
+        let is_idle = is_whole && line.has_sent_all() && line.is_idle(&sender).await;
+        let Line { driver, is_flushed, .. } = line;
+        let driver = driver.filter(|_| is_idle);
+        Ok((answer, driver.map(|driver| Self { sender, driver, is_flushed, is_reused: true })))
     }
 }
 
@@ -97,6 +109,7 @@ struct Line {
     /// Gone once the connection has ended.
     driver: Option<Driver>,
     meter: Arc<Meter>,
+    is_flushed: IsFlushed,
     watch: Watch,
 }
 
@@ -162,7 +175,7 @@ impl Line {
     async fn finish_sending(&mut self) -> Result<(), Ended> {
         poll_fn(|cx| {
             self.poll_driver(cx);
-            if self.meter.is_complete() {
+            if self.has_sent_all() {
                 Poll::Ready(Ok(()))
             } else if self.driver.is_none() {
                 Poll::Ready(Err(self.lost("the server closed before it had the whole body")))
@@ -171,6 +184,11 @@ impl Line {
             }
         })
         .await
+    }
+
+    /// Whether the whole body has left this process.
+    fn has_sent_all(&self) -> bool {
+        self.meter.is_complete() && self.is_flushed.get()
     }
 
     /// Whether the connection waits for another request.
@@ -204,4 +222,99 @@ fn describe(error: &hyper::Error) -> String {
         source = cause.source();
     }
     format!("the connection was lost: {error}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
+
+    use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
+
+    use super::*;
+    use crate::multipart::Encoder;
+    use crate::source::{PathPolicy, Source};
+    use crate::transfer::body::Material;
+    use crate::transfer::{Observer, Timeouts};
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    /// Takes everything at once and keeps it until it may flush, as encryption does over a full socket.
+    struct Keeps {
+        answers: DuplexStream,
+        has_taken: Arc<AtomicBool>,
+        may_flush: Arc<AtomicBool>,
+    }
+
+    impl AsyncRead for Keeps {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buf: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.answers).poll_read(cx, buf)
+        }
+    }
+
+    impl AsyncWrite for Keeps {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buf: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.has_taken.store(true, Ordering::Relaxed);
+            Poll::Ready(Ok(buf.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            if self.may_flush.load(Ordering::Relaxed) {
+                return Poll::Ready(Ok(()));
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            self.poll_flush(cx)
+        }
+    }
+
+    struct Deaf;
+
+    impl Observer for Deaf {
+        fn sent(&self, _: u64) {}
+    }
+
+    #[tokio::test]
+    async fn a_server_that_says_yes_early_gets_what_is_kept_back_before_that_counts() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), b"hello").unwrap();
+        let source = Source::open(file.path(), &PathPolicy::anywhere()).unwrap();
+        let (encoder, fingerprint) = (Arc::new(Encoder::raw(5)), *source.opened());
+        let material = Material { encoder, source: Arc::new(source), fingerprint };
+        let meter = Arc::new(Meter::new(5, Arc::new(Deaf)));
+        let watch =
+            Watch::new(Arc::clone(&meter), Timeouts { connect: LONG, stall: LONG, response: LONG });
+        let body = UploadBody::new(material, 1 << 16, Arc::clone(&meter));
+        let (answers, mut server) = tokio::io::duplex(1024);
+        let (has_taken, may_flush) = (Arc::new(AtomicBool::new(false)), Arc::default());
+        let stream =
+            Keeps { answers, has_taken: Arc::clone(&has_taken), may_flush: Arc::clone(&may_flush) };
+        tokio::spawn(async move {
+            while !has_taken.load(Ordering::Relaxed) {
+                tokio::task::yield_now().await;
+            }
+            server.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+            std::future::pending::<()>().await;
+        });
+        let connection = Connection::open(Box::new(stream), 1 << 16).await.unwrap();
+        let sending = connection.send(Request::post("/").body(body).unwrap(), &meter, watch);
+        let mut sending = pin!(sending);
+        let early = tokio::time::timeout(Duration::from_millis(100), &mut sending).await;
+        assert!(early.is_err() && meter.is_complete());
+        may_flush.store(true, Ordering::Relaxed);
+        let Ok((answer, kept)) = sending.await else { panic!("no answer") };
+        assert_eq!((answer.status.as_u16(), answer.bytes_sent, kept.is_some()), (200, 5, true));
+    }
 }

@@ -18,6 +18,7 @@ mod body;
 mod buffer;
 mod connect;
 mod exchange;
+mod flushed;
 mod guard;
 pub mod headers;
 mod idle;
@@ -174,8 +175,12 @@ impl Transfers {
         let material = job.material();
         let mut target = Arc::clone(&job.target);
         for hop in 0.. {
-            let answer = self.ask(job, &material, &target).await?;
-            let redactor = Redactor::new(&job.headers, &target);
+            let proxy = self.connector.proxies.route(&target)?;
+            // A server that redirects may close, which is not known yet: only the first asks over a
+            // connection that was kept.
+            let kept = if hop == 0 { self.idle.take(target.origin()) } else { None };
+            let answer = self.ask(kept, job, &material, &target, proxy.as_ref()).await?;
+            let redactor = Redactor::new(&job.headers, [&job.target, &target], proxy.as_ref());
             match redirect::next(&target, &answer, &self.connector.addresses, &redactor)? {
                 Some(_) if hop == REDIRECTS_MAX => return Err(redirect::too_many(&answer)),
                 Some(next) => target = Arc::new(next),
@@ -186,18 +191,24 @@ impl Transfers {
     }
 
     /// One answer, over a connection that was kept or, where that was stale, a new one.
-    async fn ask(&self, job: &Upload, from: &Material, to: &Target) -> Result<Answer, Ended> {
-        let proxy = self.connector.proxies.route(to)?;
-        if let Some(kept) = self.idle.take(to.origin()) {
-            match self.ask_over(kept, job, from, to, proxy.as_ref()).await {
+    async fn ask(
+        &self,
+        kept: Option<Connection>,
+        job: &Upload,
+        from: &Material,
+        to: &Target,
+        proxy: Option<&Proxy>,
+    ) -> Result<Answer, Ended> {
+        if let Some(kept) = kept {
+            match self.ask_over(kept, job, from, to, proxy).await {
                 Err(Broken::Stale) => {}
                 Err(Broken::Ended(ended)) => return Err(ended),
                 Ok(answer) => return Ok(answer),
             }
         }
-        let stream = self.connector.connect(to, proxy.as_ref(), job.timeouts.connect).await?;
+        let stream = self.connector.connect(to, proxy, job.timeouts.connect).await?;
         let new = Connection::open(stream, self.frame_bytes).await?;
-        match self.ask_over(new, job, from, to, proxy.as_ref()).await {
+        match self.ask_over(new, job, from, to, proxy).await {
             Err(Broken::Stale) => Err(Ended::network("the connection was closed at once")),
             Err(Broken::Ended(ended)) => Err(ended),
             Ok(answer) => Ok(answer),

@@ -76,11 +76,15 @@ pub(crate) fn judge(
     };
     let mut failure = Failure::new(code, message(&answer, redactor));
     failure.http_status = Some(answer.status.as_u16());
-    if !is_transient(answer.status) {
-        return Err(Ended::Failed(failure));
-    }
     failure.retry_after_ms = retry_after::parse(&answer.headers, now);
-    Err(Ended::Retry(failure))
+    // SOURCE: RFC 9110 §15.5.14: a server that is short of room for now says for how long.
+    let is_short_of_room = answer.status == StatusCode::PAYLOAD_TOO_LARGE;
+    let is_for_now = is_short_of_room && failure.retry_after_ms.is_some();
+    if is_transient(answer.status) || is_for_now {
+        return Err(Ended::Retry(failure));
+    }
+    failure.retry_after_ms = None;
+    Err(Ended::Failed(failure))
 }
 
 /// What is kept of a success: without our credentials, should the server repeat them.
@@ -144,7 +148,7 @@ mod tests {
     fn judged(answer: Answer) -> Result<Success, Ended> {
         let target = Target::parse("https://example.com", false, &AddressPolicy::strict()).unwrap();
         let secret = [ResolvedHeader::secret("Authorization", "Bearer ", "hunter22")];
-        judge(answer, 0, &Redactor::new(&secret, &target))
+        judge(answer, 0, &Redactor::new(&secret, [&target, &target], None))
     }
 
     #[test]
@@ -193,6 +197,10 @@ mod tests {
         let Err(Ended::Retry(failure)) = judged(answer(503, &headers, "")) else { panic!() };
         assert_eq!(failure.retry_after_ms, Some(7_000));
         assert_eq!(failure.message, "HTTP 503 Service Unavailable");
+        let Err(Ended::Retry(failure)) = judged(answer(413, &headers, "")) else { panic!() };
+        assert_eq!(failure.retry_after_ms, Some(7_000));
+        let Err(Ended::Failed(failure)) = judged(answer(404, &headers, "")) else { panic!() };
+        assert_eq!(failure.retry_after_ms, None);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What a server says, made fit for a message: short, one line, without our secrets.
 
 use super::headers::ResolvedHeader;
+use super::proxy::Proxy;
 use super::target::Target;
 
 /// At most this many characters of a server's text are repeated.
@@ -18,18 +19,27 @@ pub(crate) struct Redactor {
 }
 
 impl Redactor {
-    /// The secrets are the values resolved for `headers` and those in the query of `target`.
-    pub(crate) fn new(headers: &[ResolvedHeader], target: &Target) -> Self {
+    /// The secrets are the values resolved for `headers`, the proxy's credentials, and what the queries
+    /// of the `targets` hold: the first, and where that has led.
+    pub(crate) fn new(
+        headers: &[ResolvedHeader],
+        targets: [&Target; 2],
+        proxy: Option<&Proxy>,
+    ) -> Self {
         let mut credentials = Vec::new();
         for [secret, value] in headers.iter().filter_map(ResolvedHeader::secret_values) {
             credentials.extend([secret.to_owned(), value.to_owned()]);
             credentials.extend(pieces(secret));
         }
+        let at_proxy = proxy.and_then(|proxy| proxy.authorization.as_ref()?.to_str().ok());
+        credentials.extend(at_proxy.into_iter().flat_map(pieces));
         credentials.retain(|secret| !secret.is_empty());
         let mut secrets = credentials.clone();
         credentials.retain(|secret| secret.len() >= PIECE_CHARS_MIN);
-        secrets.extend(target.url().query_pairs().flat_map(|(_, value)| pieces(&value)));
-        secrets.extend(target.url().query().into_iter().flat_map(pieces));
+        for target in targets {
+            secrets.extend(target.url().query_pairs().flat_map(|(_, value)| pieces(&value)));
+            secrets.extend(target.url().query().into_iter().flat_map(pieces));
+        }
         for found in [&mut secrets, &mut credentials] {
             found.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
             found.dedup();
@@ -75,9 +85,12 @@ impl Redactor {
     }
 }
 
-/// The parts of a secret that a server may repeat by themselves: of `Bearer abc…`, `abc…`.
+/// The parts of a secret that a server may repeat by themselves: of `Bearer abc…`, `abc…`. Also those
+/// between which is what may be escaped, in an address, in JSON or in HTML.
 fn pieces(value: &str) -> Vec<String> {
-    let pieces = value.split([' ', ';', ',', '=', '&', ':', '"']);
+    let words = value.split([' ', ';', ',', '=', '&', ':', '"']);
+    let is_escaped = |c: char| !(c.is_alphanumeric() || "-._~".contains(c));
+    let pieces = words.chain(value.split(is_escaped));
     pieces.filter(|piece| piece.len() >= PIECE_CHARS_MIN).map(str::to_owned).collect()
 }
 
@@ -85,6 +98,7 @@ fn pieces(value: &str) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::transfer::AddressPolicy;
+    use crate::transfer::proxy::Proxies;
 
     #[test]
     fn a_server_that_repeats_a_secret_does_not_get_it_into_a_message() {
@@ -95,11 +109,24 @@ mod tests {
         ];
         let url = "https://example.com/?sig=q%2Fuery-secret";
         let target = Target::parse(url, false, &AddressPolicy::strict()).unwrap();
-        let redactor = Redactor::new(&headers, &target);
+        let redactor = Redactor::new(&headers, [&target, &target], None);
         let said = "no s3cr3t-token\r\nnor abc\tnor q/uery-secret nor q%2Fuery-secret: visible";
         let hidden = "no [redacted] nor [redacted] nor [redacted] nor [redacted]: visible";
         assert_eq!(redactor.clean(said), hidden);
         assert_eq!(redactor.clean(&"é".repeat(999)).chars().count(), EXCERPT_CHARS_MAX);
+    }
+
+    #[test]
+    fn what_stood_in_the_first_address_or_is_the_proxy_s_is_no_more_told_than_the_rest() {
+        let target = |url| Target::parse(url, false, &AddressPolicy::strict()).unwrap();
+        let first = target("https://example.com/up?sig=hunter22");
+        let next = target("https://example.com/next?token=also-hidden");
+        let proxies = Proxies::of("http://bob:hunter22@192.0.2.1:3128");
+        let proxy = proxies.route(&next).unwrap();
+        let redactor = Redactor::new(&[], [&first, &next], proxy.as_ref());
+        let said = "no hunter22, no also-hidden, no Basic Ym9iOmh1bnRlcjIy";
+        let hidden = "no [redacted], no [redacted], no [redacted] [redacted]";
+        assert_eq!(redactor.clean(said), hidden);
     }
 
     #[test]
@@ -113,10 +140,12 @@ mod tests {
             ("k:", "hunter22", "k hunter22"),
             ("", "sid=hunter22; theme=dark", "your session: hunter22."),
             ("", "key=\"hunter22\"", "<hunter22>"),
+            ("", "ab/hunter22+cd==", r#"{"you": "ab\/hunter22+cd=="}"#),
+            ("", "ab/hunter22+cd==", "ab%2Fhunter22%2Bcd%3D%3D"),
             ("", "hunter22", "cut off in the middle of hunter2"),
         ] {
             let headers = [ResolvedHeader::secret("X", prefix, secret)];
-            let redactor = Redactor::new(&headers, &target);
+            let redactor = Redactor::new(&headers, [&target, &target], None);
             let mut body = said.as_bytes().to_vec();
             redactor.blot(&mut body);
             let kept = String::from_utf8(body).unwrap();

@@ -76,7 +76,7 @@ mod tests {
         let answer =
             Answer { status, headers, body: Vec::new(), is_body_cut: false, bytes_sent: 0 };
         let secret = [ResolvedHeader::secret("X", "", "in-the-path")];
-        match next(&from, &answer, &policy, &Redactor::new(&secret, &from)) {
+        match next(&from, &answer, &policy, &Redactor::new(&secret, [&from, &from], None)) {
             Ok(target) => Ok(target.map(|target| target.url().to_string())),
             Err(Ended::Failed(failure)) => Err(failure.message),
             Err(other) => panic!("{other:?}"),

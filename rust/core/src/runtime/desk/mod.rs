@@ -19,7 +19,7 @@ use super::completions::{Completions, Ticket};
 use super::inbox::{Inbox, Op};
 use super::watch::Watch;
 use crate::engine::NewTask;
-use crate::model::Fault;
+use crate::model::{Fault, FaultCode};
 use parts::Parts;
 
 /// A call on its way to the engine loop.
@@ -43,11 +43,11 @@ pub(super) type Admit = Box<dyn Fn(&Bytes) -> Result<NewTask, Fault> + Send + Sy
 /// How long a file may take to open before its enqueue is refused, or its attempt ends.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Once one did not open, others have but this part of the time, until it does or is gone: those that
+/// Where one has not opened and still does not, others have but this part of the time (5 s): those that
 /// hang on the same mount are not to hold up everybody one after the other.
-const PATIENCE_LEFT: u32 = 30;
+const PATIENCE_LEFT: u32 = 6;
 
-/// So many threads may be lost to files that do not open; then nobody takes the desk over any more.
+/// So many threads may be lost to files that do not open; then no file is opened until one does.
 const LOST_MAX: u32 = 16;
 
 /// What the threads share of which one sits at the desk.
@@ -169,9 +169,6 @@ impl Desk {
         let Some(UnderWay { ticket, place, .. }) = state.under_way.filter(hangs) else {
             return Ok(());
         };
-        if state.lost == LOST_MAX {
-            return Ok(());
-        }
         // Waits for the state. Where there is no thread nothing has changed, and it is tried again.
         self.seat(state.term + 1)?;
         state.under_way = None;
@@ -260,6 +257,9 @@ impl Desk {
         let mut admitted = Vec::with_capacity(specs.as_slice().len());
         for (at, spec) in specs.as_slice().iter().enumerate() {
             let place = specs.place(at);
+            if self.state().lost == LOST_MAX {
+                return Some(Err((place, none_left())));
+            }
             self.looks_at(term, Some(UnderWay { since: Instant::now(), ticket, place }))?;
             match (self.admit)(spec) {
                 Ok(task) => admitted.push(task),
@@ -314,6 +314,14 @@ pub(super) fn not_answered(patience: Duration) -> String {
         "cannot be opened: its file system has not answered for {} s; look after the mount",
         patience.as_secs()
     )
+}
+
+fn none_left() -> Fault {
+    let message = format!(
+        "{LOST_MAX} files do not open, as on a mount whose server is gone: look after the mounts, and \
+         enqueue this again"
+    );
+    Fault::new(FaultCode::QueueFull, "", message)
 }
 
 #[cfg(test)]

@@ -90,7 +90,6 @@ impl EngineLoop {
                 publication.replies.push((*ticket, pack(&(before + number))));
             }
             Op::CancelStored { selection, count } => {
-                // Not added: the transaction may fail, and this be done again.
                 count.store(self.cancel(selection, now, effects)?, Ordering::Relaxed);
             }
             Op::Outcome { key, attempt, outcome } => {
@@ -232,6 +231,8 @@ impl EngineLoop {
                 | Op::Cancel { ticket, .. } => {
                     self.parts.completions.reply(ticket, Err(fault.clone()));
                 }
+                // The cancel that it belongs to is refused, too, or does all of it in its turn.
+                Op::CancelStored { count, .. } => count.store(0, Ordering::Relaxed),
                 other => again.push(other),
             }
         }

@@ -77,6 +77,10 @@ impl EngineLoop {
             return Ok(());
         }
         self.parts.store.begin()?;
+        if self.is_superseded()? {
+            self.parts.store.rollback(); // the other one has taken up what ran here
+            return Ok(());
+        }
         self.parts.store.apply(effects)?;
         self.parts.store.end_epoch(self.epoch, now.wall_ms)?;
         self.parts.store.commit()

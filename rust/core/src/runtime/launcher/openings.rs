@@ -1,43 +1,59 @@
 //! Opening files where that may take for ever: on a mount whose server is gone, or in user space.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use tokio::sync::Semaphore;
+/// So many files of one file system may hang at once; until one of them has ended, no other is opened.
+/// So that few threads are lost, and none to a file of another.
+const HANGING_MAX: usize = 4;
 
-/// So many threads may be lost to files that do not open; then others wait for one of them.
-const LOST_MAX: usize = 16;
+/// Which file system a file is on, and since when it is being opened.
+type UnderWay = HashMap<u64, (u64, Instant)>;
 
-/// The threads that may be lost.
+/// The files that are being opened, each on a thread that may wait.
 pub(super) struct Openings {
     patience: Duration,
-    threads: Arc<Semaphore>,
+    // LOCKING: held for a look-up or a change, never while a file is opened.
+    under_way: Arc<Mutex<UnderWay>>,
+    next: AtomicU64,
 }
 
 impl Openings {
     pub(super) fn new(patience: Duration) -> Self {
-        Self { patience, threads: Arc::new(Semaphore::new(LOST_MAX)) }
+        Self { patience, under_way: Arc::default(), next: AtomicU64::new(0) }
     }
 
-    /// Opens on a thread that may wait. `None` where that takes too long; then the thread is lost
-    /// until it has ended. What surely ends needs none of those that may be lost.
+    /// Opens a file of that file system. `None` where it does not answer: this file takes too long, or
+    /// others have taken too long and still do.
     pub(super) async fn open<T: Send + 'static>(
         &self,
-        surely_ends: bool,
+        dev: u64,
         open: impl FnOnce() -> T + Send + 'static,
     ) -> Option<T> {
-        let opened = async {
-            let threads = Arc::clone(&self.threads);
-            let permit = if surely_ends { None } else { threads.acquire_owned().await.ok() };
-            let opened = tokio::task::spawn_blocking(move || {
-                let opened = open();
-                drop(permit);
-                opened
-            });
-            opened.await.ok()
-        };
-        tokio::time::timeout(self.patience, opened).await.ok().flatten()
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        {
+            let mut under_way = lock(&self.under_way);
+            let hangs =
+                |(on, since): &&(u64, Instant)| *on == dev && since.elapsed() >= self.patience;
+            if under_way.values().filter(hangs).count() >= HANGING_MAX {
+                return None;
+            }
+            under_way.insert(number, (dev, Instant::now()));
+        }
+        let under_way = Arc::clone(&self.under_way);
+        let opened = tokio::task::spawn_blocking(move || {
+            let opened = open();
+            lock(&under_way).remove(&number);
+            opened
+        });
+        tokio::time::timeout(self.patience, opened).await.ok()?.ok()
     }
+}
+
+fn lock(under_way: &Mutex<UnderWay>) -> MutexGuard<'_, UnderWay> {
+    under_way.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -46,22 +62,26 @@ mod tests {
 
     use super::*;
 
+    const DEAD: u64 = 1;
+    const HEALTHY: u64 = 2;
+
     #[tokio::test]
-    async fn a_file_that_does_not_open_is_given_up_and_only_so_many_threads_are_lost() {
+    async fn a_file_that_does_not_open_is_given_up_and_few_threads_are_lost_to_its_file_system() {
         let openings = Openings::new(Duration::from_millis(20));
         let (hang, hangs) = channel::<()>();
-        let hangs = Arc::new(std::sync::Mutex::new(hangs));
-        for _ in 0..LOST_MAX {
+        let hangs = Arc::new(Mutex::new(hangs));
+        for _ in 0..HANGING_MAX {
             let hangs = Arc::clone(&hangs);
             let wait = move || drop(hangs.lock().map(|hangs| hangs.recv()));
-            assert_eq!(openings.open(false, wait).await, None);
+            assert_eq!(openings.open(DEAD, wait).await, None);
         }
-        assert_eq!(openings.open(false, || 5).await, None);
-        assert_eq!(openings.open(true, || 5).await, Some(5));
+        let never = || panic!("another thread is lost");
+        assert_eq!(openings.open(DEAD, never).await, None::<()>);
+        assert_eq!(openings.open(HEALTHY, || 5).await, Some(5));
         drop(hang);
-        while openings.threads.available_permits() < LOST_MAX {
+        while !lock(&openings.under_way).is_empty() {
             tokio::task::yield_now().await;
         }
-        assert_eq!(openings.open(false, || 5).await, Some(5));
+        assert_eq!(openings.open(DEAD, || 5).await, Some(5));
     }
 }

@@ -72,7 +72,7 @@ impl Shared {
         let is_on_device = fingerprint.is_on_device();
         let opened = match is_on_device.then(|| Source::open_nowait(&path, &paths)).flatten() {
             Some(opened) => Some(opened),
-            None => self.openings.open(is_on_device, move || Source::open(&path, &paths)).await,
+            None => self.openings.open(fingerprint.dev, move || Source::open(&path, &paths)).await,
         };
         let opened = opened.ok_or_else(|| {
             let said = format!("{} {}", upload.file_path, not_answered(PATIENCE));

@@ -1,0 +1,89 @@
+//! Whether what was written has left the process: encryption keeps some of it until it is flushed.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::io::Stream;
+
+/// Whether nothing is kept back.
+#[derive(Clone, Debug)]
+pub(crate) struct IsFlushed(Arc<AtomicBool>);
+
+impl IsFlushed {
+    pub(crate) fn get(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A stream that tells whether it keeps anything back.
+pub(crate) struct Flushed {
+    inner: Stream,
+    is_flushed: IsFlushed,
+}
+
+impl Flushed {
+    pub(crate) fn new(inner: Stream) -> (Self, IsFlushed) {
+        let is_flushed = IsFlushed(Arc::new(AtomicBool::new(true)));
+        (Self { inner, is_flushed: is_flushed.clone() }, is_flushed)
+    }
+
+    fn note(&self, is_flushed: bool) {
+        self.is_flushed.0.store(is_flushed, Ordering::Relaxed);
+    }
+}
+
+impl AsyncRead for Flushed {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Flushed {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.note(false);
+        Pin::new(&mut self.inner).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.note(false);
+        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let polled = Pin::new(&mut self.inner).poll_flush(cx);
+        if matches!(polled, Poll::Ready(Ok(()))) {
+            self.note(true);
+        }
+        polled
+    }
+
+    /// Which flushes first.
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let polled = Pin::new(&mut self.inner).poll_shutdown(cx);
+        if matches!(polled, Poll::Ready(Ok(()))) {
+            self.note(true);
+        }
+        polled
+    }
+}
