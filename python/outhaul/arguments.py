@@ -91,6 +91,13 @@ def _path_text(name: str, value: object) -> str:
     return path
 
 
+def boolean(name: str, value: object) -> bool:
+    """A boolean, and nothing that is only taken for one."""
+    if not isinstance(value, bool):
+        raise wrong_type(name, value, "True or False")
+    return value
+
+
 def integer(name: str, value: object, *, least: int, most: int) -> int:
     """`value`, which must be an integer in that range."""
     if type(value) is not int:  # a bool is no number here

@@ -107,6 +107,10 @@ class Callbacks:
         """
         if not callable(callback):
             raise InvalidArgumentError("is not callable", argument=f"workers[{name!r}]")
+        if inspect.isgeneratorfunction(callback) or inspect.isasyncgenfunction(callback):
+            raise InvalidArgumentError(
+                "yields, and nobody would take what: return it", argument=f"workers[{name!r}]"
+            )
         try:
             inspect.signature(callback).bind(None, None)
         except TypeError:
@@ -225,12 +229,14 @@ class Callbacks:
             else:
                 said = "CancelledError: the callback or what it waited for was cancelled"
                 bridge.core.failed(key, attempt, said, retry=True)
-        except PermanentFailure as failure:
-            bridge.core.failed(key, attempt, _said(failure), retry=False)
         except (KeyboardInterrupt, SystemExit):  # the process is to end, which interrupts
             bridge.core.interrupted(key, attempt)
             raise
         except Exception as error:  # noqa: BLE001 — whatever the user's code raises
+            for_good = _for_good(error)
+            if for_good is not None:
+                bridge.core.failed(key, attempt, _said(for_good), retry=False)
+                return
             _LOG.warning("%s: attempt %d raised", context.task_id, attempt, exc_info=error)
             said = f"{type(error).__name__}: {_said(error)}"
             bridge.core.failed(key, attempt, said, retry=True)
@@ -270,10 +276,11 @@ class Callbacks:
         try:
             answer = await asyncio.shield(running)
         except asyncio.CancelledError:
-            # A thread can't be stopped: the attempt ends when it does.
-            if not job.cancel():
-                await asyncio.wait({running})
-            raise
+            if job.cancel():
+                raise
+            # A thread can't be stopped: the attempt ends when it does, with what has come of it.
+            await asyncio.wait({running})
+            answer = running.result()
         return await answer if inspect.isawaitable(answer) else answer
 
     async def _resolve(self, key: int, attempt: int, names: SecretNames) -> None:
@@ -308,13 +315,29 @@ class Callbacks:
 
 
 def _encoded(answer: object) -> bytes:
-    encoded = _ENCODER.encode(answer)
+    try:
+        encoded = _ENCODER.encode(answer)
+    except Exception as error:  # its own mistake, which the same work would bring again
+        raise PermanentFailure(
+            f"the result cannot be stored: {_said(error)}; return None, booleans, numbers, "
+            "strings, bytes, lists, dicts"
+        ) from error
     if len(encoded) > RESULT_BYTES_MAX:
         raise PermanentFailure(
             f"the result takes {len(encoded)} bytes, more than {RESULT_BYTES_MAX}: "
             "write it to a file and return its path"
         )
     return encoded
+
+
+def _for_good(error: Exception) -> Exception | None:
+    """The failure that no other attempt mends: it is one, or a `TaskGroup` has one in its group."""
+    if isinstance(error, ExceptionGroup):
+        found: Exception | None = error.subgroup(PermanentFailure)
+        while isinstance(found, ExceptionGroup):
+            found = found.exceptions[0]
+        return found
+    return error if isinstance(error, PermanentFailure) else None
 
 
 def _said(error: Exception) -> str:

@@ -7,7 +7,7 @@ import socket
 from typing import TYPE_CHECKING, Final, Protocol
 
 from outhaul._native import Core
-from outhaul.arguments import absolute_path, duration_ms, integer, text, wrong_type
+from outhaul.arguments import absolute_path, boolean, duration_ms, integer, text, wrong_type
 from outhaul.errors import InvalidArgumentError
 from outhaul.policies import AddressPolicy, Retention
 from outhaul.signals import Signal
@@ -82,9 +82,9 @@ class Options:
         if not isinstance(address_policy, AddressPolicy):
             raise wrong_type("address_policy", address_policy, "an AddressPolicy")
         self.address_policy = address_policy
-        self.allow_http = allow_http
+        self.allow_http = boolean("allow_http", allow_http)
         self.ca_file = None if ca_file is None else absolute_path("ca_file", ca_file)
-        self.run = run
+        self.run = boolean("run", run)
         self.close_timeout_ms = duration_ms("close_timeout", close_timeout)
         self.clock = clock
 

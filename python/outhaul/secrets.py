@@ -114,8 +114,8 @@ async def resolve(
             value = await _ask(ref, providers.get(ref.name), threads)
         case _:
             raise _unusable(ref, "is of no known kind")
-    if value is None:
-        raise _unusable(ref, "is not set")
+    if value is None:  # it may be, with the next start of the process
+        raise _missing(ref, "is not set")
     if not isinstance(value, str):
         raise _unusable(ref, f"is a {type(value).__name__}, not a string")
     if not value:

@@ -148,7 +148,6 @@ async def test_an_attempt_whose_secret_s_file_is_not_there_yet_is_made_again(
 @pytest.mark.parametrize(
     "ref",
     [
-        pytest.param(Secret.env("OUTHAUL_TEST_UNSET"), id="a variable that is not set"),
         pytest.param(Secret.provider("lines"), id="a value that no header can carry"),
     ],
 )

@@ -227,7 +227,7 @@ async def test_a_missing_variable_is_named(
     monkeypatch.delenv("OUTHAUL_TEST_TOKEN", raising=False)
     headers = {"X-Api-Key": Secret.env("OUTHAUL_TEST_TOKEN")}
     worker = NativeWorker.http_upload(url=server.url, file_path=make(), headers=headers)
-    event = await (await manager.enqueue("x", worker)).result()
+    event = await (await manager.enqueue("x", worker, retry=RetryPolicy.NONE)).result()
     assert event.error_code is ErrorCode.SECRET_UNAVAILABLE
     assert "OUTHAUL_TEST_TOKEN" in event.message
 

@@ -181,10 +181,24 @@ async def test_a_result_that_cannot_be_kept_is_an_error_and_not_a_crash(
     async def work(_: object, __: TaskContext) -> object:
         return answer
 
-    task = await manager.enqueue("x", PythonWorker("work"), retry=RetryPolicy.NONE)
-    event = await task.result()
-    assert (event.success, event.error_code) == (False, ErrorCode.WORKER_EXCEPTION)
-    assert event.message
+    task = await manager.enqueue("x", PythonWorker("work"))
+    event = await task.result()  # at once: another attempt would bring the same
+    assert (event.success, event.attempt) == (False, 1)
+    assert event.error_code is ErrorCode.WORKER_EXCEPTION
+    assert event.message.startswith("the result ")
+
+
+async def test_a_permanent_failure_in_a_group_is_the_end_too(manager: WorkManager) -> None:
+    async def gives_up() -> None:
+        raise PermanentFailure("the album was deleted")
+
+    @manager.worker("work")
+    async def work(_: object, __: TaskContext) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(gives_up())
+
+    event = await (await manager.enqueue("x", PythonWorker("work"))).result()
+    assert (event.kind, event.message) == (EventKind.FAILED, "the album was deleted")
 
 
 async def test_a_message_is_never_empty_nor_endless(manager: WorkManager) -> None:
@@ -371,11 +385,15 @@ async def test_a_stored_task_whose_callback_is_gone_waits_for_it(
         assert (await again.result()).success
 
 
-@pytest.mark.parametrize("wrong", [5, "work", lambda: 1, lambda _: 1, lambda _, __, ___: 1])
+async def yields(_: object, __: TaskContext) -> AsyncIterator[int]:
+    yield 1
+
+
+@pytest.mark.parametrize("wrong", [5, "work", lambda: 1, lambda _: 1, lambda _, __, ___: 1, yields])
 def test_what_cannot_be_called_with_an_input_and_a_context_is_refused(
     tmp_path: Path,
     wrong: Any,  # noqa: ANN401 — the table's
 ) -> None:
     manager = WorkManager(tmp_path / "w.db")
-    with pytest.raises(InvalidArgumentError, match=r"callable|two arguments"):
+    with pytest.raises(InvalidArgumentError, match=r"callable|two arguments|yields"):
         manager.worker("work")(wrong)

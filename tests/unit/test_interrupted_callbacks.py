@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -82,3 +84,26 @@ async def test_one_that_ran_when_the_manager_closed_runs_again_and_counts_no_att
         kinds = [event.kind async for event in again.events()]
     assert kinds.count(EventKind.INTERRUPTED) == 3
     assert task.key == again.key
+
+
+async def test_a_function_that_ends_while_the_manager_closes_has_done_its_work(
+    tmp_path: Path,
+) -> None:
+    begun, calls = threading.Event(), 0
+
+    def work(_: object, __: TaskContext) -> str:
+        nonlocal calls
+        calls += 1
+        begun.set()
+        time.sleep(0.3)
+        return "done"
+
+    manager = WorkManager(tmp_path / "w.db", workers={"work": work})
+    async with manager:
+        await manager.enqueue("x", PythonWorker("work"))
+        await asyncio.to_thread(begun.wait, 5)
+    async with manager:
+        task = await manager.get_handle("x")
+        assert task is not None
+        event = await task.result()
+    assert (event.kind, event.attempt, calls) == (EventKind.COMPLETED, 1, 1)

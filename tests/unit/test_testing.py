@@ -51,6 +51,23 @@ async def test_a_form_is_received_to_the_byte() -> None:
     assert (server.files["a.bin"].sha256, server.files["a.bin"].times) == (SHA256, 1)
 
 
+async def test_a_form_with_several_files_has_one_answer_and_each_file_is_kept() -> None:
+    script = [Answer(status=503), Answer(status=307)]
+    async with FlakyServer(script=script) as server, aiohttp.ClientSession() as session:
+        for status in (503, 307, 200):
+            form = aiohttp.FormData()
+            form.add_field("one", b"1" * 10, filename="a.bin")
+            form.add_field("two", b"2" * 5, filename="b.bin")
+            async with session.post(server.url, data=form, allow_redirects=False) as response:
+                assert response.status == status
+    files = server.files.values()
+    assert [(file.filename, file.size, file.times) for file in files] == [
+        ("a.bin", 10, 1),
+        ("b.bin", 5, 1),
+    ]
+    assert server.files["b.bin"].sha256 == hashlib.sha256(b"2" * 5).hexdigest()
+
+
 async def test_a_raw_body_is_received_to_the_byte() -> None:
     async with FlakyServer() as server, aiohttp.ClientSession() as session:
         url = server.url.replace("upload", "bucket/a.bin?part=1")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 REQUESTS_KEPT: Final = 100_000
 _CHUNK_BYTES: Final = 256 * 1024
 _CATCH_UP_S: Final = 0.05
-_CLIENT_ERROR: Final = 400
+_SUCCESS: Final = range(200, 300)
 _ENDED = (aiohttp.ClientError, aiohttp.http.HttpProcessingError, ConnectionError, ValueError)
 
 
@@ -54,7 +54,7 @@ FAILURES: Final = (Answer(status=503), Answer(drop_after_bytes=1000), Answer(sta
 
 
 class ReceivedRequest(msgspec.Struct, kw_only=True):
-    """One request, as far as it arrived.
+    """One request, as far as it arrived. Of a form with several files, the last one that did.
 
     Attributes:
         headers: Whatever the case of a name.
@@ -183,8 +183,9 @@ class FlakyServer:
         )
         self.requests.append(received)
         self._arrived.set()
+        whole: list[ReceivedFile] = []
         try:
-            answer = await self._read(request, received)
+            answer = await self._read(request, received, whole)
         except _ENDED:  # the client went away, or sent what is no body
             return self._drop(request)
         if answer.drop_after_bytes is not None:
@@ -192,18 +193,25 @@ class FlakyServer:
             return self._drop(request)
         await asyncio.sleep(answer.delay_s)
         received.status = answer.status
-        if received.complete and answer.status < _CLIENT_ERROR:
-            self._keep(received)
+        if received.complete and answer.status in _SUCCESS:
+            self._keep(whole)
         return _response(received, answer)
 
-    async def _read(self, request: web.Request, received: ReceivedRequest) -> Answer:
-        """Reads as much of the body as the answer wants, and says which answer that is."""
+    async def _read(
+        self, request: web.Request, received: ReceivedRequest, whole: list[ReceivedFile]
+    ) -> Answer:
+        """Reads as much of the body as the answer wants, and says which answer that is.
+
+        One for all files of a form, by the first of them.
+        """
         if not request.content_type.startswith("multipart/"):
             received.filename = request.path.rpartition("/")[2]
             received.mime_type = request.content_type
-            return await self._read_file(request.content, received, self._next_answer(received))
+            answer = self._next_answer(received)
+            await self._read_file(request.content, received, answer, whole)
+            return answer
         received.fields = []
-        answer = None
+        planned: Answer | None = None
         async for part in await request.multipart():
             assert isinstance(part, aiohttp.BodyPartReader), "no form nests another multipart"
             if part.filename is None:
@@ -211,29 +219,35 @@ class FlakyServer:
                 continue
             received.filename, received.field_name = part.filename, part.name or ""
             received.mime_type = part.headers.get("Content-Type", "")
-            answer = await self._read_file(part, received, self._next_answer(received))
+            if planned is None:
+                planned = self._next_answer(received)
+            await self._read_file(part, received, planned, whole)
             if not received.complete:
-                return answer
-        return self._next_answer(received) if answer is None else answer
+                return planned
+        return self._next_answer(received) if planned is None else planned
 
     async def _read_file(
         self,
         body: aiohttp.BodyPartReader | aiohttp.StreamReader,
         received: ReceivedRequest,
         answer: Answer,
-    ) -> Answer:
+        whole: list[ReceivedFile],
+    ) -> None:
+        received.size, received.sha256, received.complete = 0, "", False
         if answer.early:
-            return answer
+            return
         digest = hashlib.sha256()
         while chunk := await _chunk(body):
             digest.update(chunk)
             received.size += len(chunk)
             await self._pace(len(chunk))
             if answer.drop_after_bytes is not None and received.size >= answer.drop_after_bytes:
-                return answer
+                return
         received.sha256 = digest.hexdigest()
         received.complete = True
-        return answer
+        size, sha256 = received.size, received.sha256
+        file = ReceivedFile(filename=received.filename, size=size, sha256=sha256, times=1)
+        whole.append(file)
 
     async def _pace(self, size: int) -> None:
         if self._bytes_per_s is None:
@@ -256,14 +270,11 @@ class FlakyServer:
             return chance.choice(self._failures)
         return OK
 
-    def _keep(self, received: ReceivedRequest) -> None:
-        before = self.files.get(received.filename)
-        self.files[received.filename] = ReceivedFile(
-            filename=received.filename,
-            size=received.size,
-            sha256=received.sha256,
-            times=before.times + 1 if before else 1,
-        )
+    def _keep(self, whole: Iterable[ReceivedFile]) -> None:
+        for file in whole:
+            before = self.files.get(file.filename)
+            times = before.times + 1 if before else 1
+            self.files[file.filename] = msgspec.structs.replace(file, times=times)
 
     def _drop(self, request: web.Request) -> web.Response:
         if request.transport is not None:
