@@ -88,7 +88,8 @@ class WorkManager(Reads):
             workers: The callbacks of Python workers by name; `"elsewhere"` if another process runs
                 them, so that any name may be enqueued.
             run: Whether this process runs tasks, as soon as no other does.
-            close_timeout: How long closing waits for callbacks: a timedelta or seconds.
+            close_timeout: How long closing waits for callbacks that are plain functions, and others
+                as they are cancelled: a timedelta or seconds.
             signals: Facts about the host; the host's own by default.
             clock: A test's `FakeClock`; the host's by default.
 

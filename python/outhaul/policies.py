@@ -112,6 +112,9 @@ def _networks(allow: Iterable[str]) -> tuple[str, ...]:
 class Retention:
     """How long tasks are kept in the store that have ended, with their events.
 
+    Looked at as the store is opened and every ten minutes since: of the host's time, not of a
+    `FakeClock`'s.
+
     Attributes:
         completed_ms: Completed ones; `None` is for ever, as in all of these.
         completed_max: At most so many of them; the oldest go.

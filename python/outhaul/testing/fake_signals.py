@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 
 class FakeSignals:
-    """Signals that change when told to: `WorkManager(path, signals=FakeSignals())`."""
+    """Signals that change when told to: `WorkManager(path, signals=FakeSignals())`.
+
+    A loopback address counts as always connected: what goes to a `FlakyServer` needs no network.
+    """
 
     def __init__(self, *, network_up: bool = True, battery_low: bool = False) -> None:
         self._facts = Signal(0)
