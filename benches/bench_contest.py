@@ -20,9 +20,7 @@ def test_a_ratio_is_the_median_of_the_rounds_own_ratios() -> None:
 
 def test_the_hardest_peer_counts() -> None:
     results = _results(outhaul=[10], slow=[1], fast=[8])
-    assert (
-        Goal("rate", "rate", 2, peers=("slow", "fast", "absent")).judge(results).against == "fast"
-    )
+    assert Goal("rate", "rate", 2, peers=("slow", "fast")).judge(results).against == "fast"
     lower = Goal("cpu", "rate", 2, at_least=False, peers=("slow", "fast"))
     assert lower.judge(results).against == "slow"
 
@@ -35,6 +33,26 @@ def test_a_difference_is_subtracted_round_by_round() -> None:
 
 def test_nobody_to_compare_with_is_neither_met_nor_missed() -> None:
     assert Goal("rate", "rate", 3, peers=("peer",)).judge(_results(outhaul=[1])).is_met is None
+
+
+def test_a_goal_is_not_met_by_the_absence_of_a_peer() -> None:
+    results, peers = _results(outhaul=[10], slow=[1]), ("slow", "gone")
+    verdict = Goal("rate", "rate", 2, peers=peers).judge(results)
+    assert verdict == ("rate >= 2x", 10, None, "slow; without gone")
+    assert Goal("rate", "rate", 20, peers=peers).judge(results).is_met is False
+
+
+def test_rounds_are_compared_with_themselves_and_one_that_failed_is_a_miss() -> None:
+    results = _results(outhaul=[10, 100], peer=[5, 50, 1])
+    for at, sample in zip((0, 2), results["outhaul"], strict=True):
+        sample["round"] = at
+    for at, sample in enumerate(results["peer"]):
+        sample["round"] = at
+    goal = Goal("rate", "rate", 1, peers=("peer",))
+    assert goal.judge(results).measured == (10 / 5 + 100 / 1) / 2
+    assert goal.judge(results).is_met
+    results.failed.add("outhaul")
+    assert goal.judge(results).is_met is False
 
 
 def test_the_worst_round_decides_where_the_goal_says_so() -> None:

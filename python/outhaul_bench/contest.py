@@ -23,6 +23,7 @@ Arguments = dict[str, Any]
 Sample = dict[str, float]
 OURS = "outhaul"
 ABOUT = "about"  # what a setup says of itself, among its arguments
+ROUND = "round"  # in which a sample was taken
 LATE = "late_ms"  # the ticks of all rounds together
 
 
@@ -81,6 +82,7 @@ class Results(dict[str, list[Sample]]):
     """The samples of each contender, the ticks of its event loop, and why some have none.
 
     Attributes:
+        failed: Who has failed in a round, though perhaps not in all.
         about: What has to be known of the contest itself, such as the kind of its link.
     """
 
@@ -88,6 +90,7 @@ class Results(dict[str, list[Sample]]):
         super().__init__()
         self.late_ms: dict[str, list[float]] = {}
         self.absent: dict[str, str] = {}
+        self.failed: set[str] = set()
         self.about: dict[str, str] = {}
 
     def median(self, name: str, member: str) -> float | None:
@@ -97,9 +100,17 @@ class Results(dict[str, list[Sample]]):
     def values_of(self, name: str, member: str) -> list[float]:
         return [sample[member] for sample in self.get(name, []) if member in sample]
 
+    def by_round(self, name: str, member: str) -> dict[float, float]:
+        """The figures of a contender, by the round in which each was measured."""
+        samples = enumerate(self.get(name, []))
+        return {one.get(ROUND, at): one[member] for at, one in samples if member in one}
+
 
 class Verdict(NamedTuple):
-    """A goal and how it went: `measured` is None where nobody could be compared."""
+    """A goal and how it went: `measured` is None where nobody could be compared.
+
+    `is_met` is None, too, where it is met by those that were here, and others were not.
+    """
 
     goal: str
     measured: float | None
@@ -126,40 +137,48 @@ class Goal:
     statistic: Callable[[list[float]], float] = statistics.median
 
     def judge(self, results: Results) -> Verdict:
-        is_lag = self.member == LATE
-        ours = (
-            results.late_ms.get(self.of, []) if is_lag else results.values_of(self.of, self.member)
-        )
-        rival = ""
-        measured: float | None = None
-        if self.peers:
-            rival = self._best(results)
-            theirs = results.values_of(rival, self.member)
-            # Round by round: what disturbs one contender has usually disturbed its neighbour.
-            pairs = zip(ours, theirs, strict=False)
-            compared = [a - b if self.is_difference else a / b for a, b in pairs if b]
-            measured = self.statistic(compared) if compared else None
-        elif ours:
-            measured = self.statistic(ours)
         sign = ">=" if self.at_least else "<="
         times = "x" if self.peers and not self.is_difference else ""
         text = f"{self.what} {sign} {self.target:g}{times}"
-        if measured is None:
-            return Verdict(text, None, None, rival)
-        met = measured >= self.target if self.at_least else measured <= self.target
-        return Verdict(text, measured, met, rival)
-
-    def _best(self, results: Results) -> str:
-        """The hardest of the peers to beat."""
-        free = (
-            name
-            for name in self.peers
-            if max(results.late_ms.get(name, ()), default=0) <= self.peers_late_ms_max
+        measured, against, is_complete = (
+            self._compared(results) if self.peers else (self._alone(results), "", True)
         )
-        medians = {name: results.median(name, self.member) for name in free}
-        known = {name: value for name, value in medians.items() if value is not None}
-        pick = max if self.at_least else min
-        return pick(known, key=known.__getitem__) if known else ", ".join(self.peers)
+        if measured is None:
+            return Verdict(text, None, None, against)
+        is_met: bool | None = (
+            measured >= self.target if self.at_least else measured <= self.target
+        ) and self.of not in results.failed
+        return Verdict(text, measured, None if is_met and not is_complete else is_met, against)
+
+    def _alone(self, results: Results) -> float | None:
+        values = (
+            results.late_ms.get(self.of, [])
+            if self.member == LATE
+            else results.values_of(self.of, self.member)
+        )
+        return self.statistic(values) if values else None
+
+    def _compared(self, results: Results) -> tuple[float | None, str, bool]:
+        """Against the hardest of the peers, who that is, and whether all of them were here."""
+        measured: dict[str, float] = {}
+        missing = []
+        ours = results.by_round(self.of, self.member)
+        for name in self.peers:
+            if max(results.late_ms.get(name, ()), default=0) > self.peers_late_ms_max:
+                continue
+            theirs = results.by_round(name, self.member)
+            # Round by round: what disturbs one contender has usually disturbed its neighbour.
+            pairs = [(ours[turn], theirs[turn]) for turn in ours if theirs.get(turn)]
+            if pairs:
+                compared = [a - b if self.is_difference else a / b for a, b in pairs]
+                measured[name] = self.statistic(compared)
+            else:
+                missing.append(name)
+        if not measured:
+            return None, ", ".join(self.peers), False
+        hardest = (min if self.at_least else max)(measured, key=measured.__getitem__)
+        without = f"; without {', '.join(missing)}" if missing else ""
+        return measured[hardest], f"{hardest}{without}", not missing
 
 
 def p99(values: list[float]) -> float:
@@ -195,7 +214,7 @@ class Contest:
         return dataclasses.replace(self, contenders=quick)
 
     def hold(self, workshop: Workshop, rounds: int, say: Callable[[str], None]) -> Results:
-        """All rounds: A, B, C, A, B, C."""
+        """All rounds: A, B, C, then B, C, A."""
         results = Results()
         taking_part = []
         for contender in self.contenders:
@@ -207,9 +226,10 @@ class Contest:
             with self.setup(workshop) as shared:
                 results.about |= shared.pop(ABOUT, {})
                 for turn in range(rounds):
-                    for contender in taking_part:
+                    first = turn % max(1, len(taking_part))
+                    for contender in (*taking_part[first:], *taking_part[:first]):
                         say(f"{self.name}: round {turn + 1} of {rounds}: {contender.name}")
-                        self._one(contender, workshop, shared, results)
+                        self._one(contender, turn, workshop, shared, results)
         except NotHereError as error:
             results.absent.update(
                 dict.fromkeys((one.name for one in taking_part), f"skipped: {error}")
@@ -217,7 +237,12 @@ class Contest:
         return results
 
     def _one(
-        self, contender: Contender, workshop: Workshop, shared: Arguments, results: Results
+        self,
+        contender: Contender,
+        turn: int,
+        workshop: Workshop,
+        shared: Arguments,
+        results: Results,
     ) -> None:
         folder = workshop.fresh()
         arguments = {**shared, **contender.arguments, "folder": folder}
@@ -225,7 +250,9 @@ class Contest:
             sample = measure(contender.target, arguments, self.within)
         except ChildFailedError as error:
             results.absent[contender.name] = f"failed: {error}"
+            results.failed.add(contender.name)
         else:
+            sample[ROUND] = turn
             results.late_ms.setdefault(contender.name, []).extend(sample.pop("late_ms", []))
             results.setdefault(contender.name, []).append(sample)
         shutil.rmtree(folder)

@@ -134,7 +134,9 @@ def _quantiles(late_ms: list[float]) -> dict[str, float]:
     }
 
 
-def _word(*, is_met: bool) -> str:
+def _word(*, is_met: bool | None) -> str:
+    if is_met is None:
+        return "[yellow]ok, of those here[/]"
     return "[green]ok[/]" if is_met else "[red]miss[/]"
 
 
@@ -144,7 +146,7 @@ def _line(verdict: Verdict) -> tuple[str, str, str]:
     )
     if verdict.measured is None:
         return (verdict.goal, "-", f"[dim]not measured[/]{against}")
-    return (verdict.goal, f"{verdict.measured:,.2f}{against}", _word(is_met=bool(verdict.is_met)))
+    return (verdict.goal, f"{verdict.measured:,.2f}{against}", _word(is_met=verdict.is_met))
 
 
 def _cell(results: Results, name: str, member: str, title: str, digits: int) -> str:  # noqa: ARG001 — a column's three

@@ -27,16 +27,19 @@ def contests(*, tiny: bool = False) -> list[Contest]:
 
 
 def _small(count: int) -> Contest:
-    bare = (clients.PYREQWEST.name, clients.PRIMP.name)
+    aiohttp = (clients.AIOHTTP.name, clients.AIOHTTP_BYTES.name)
+    bare = (clients.PYREQWEST.name, clients.PYREQWEST_BYTES.name, clients.PRIMP.name)
     return Contest(
         name="upload-small",
         title=f"{count} multipart uploads of 16 KiB, {SMALL_CONCURRENCY} at a time",
         contenders=(
             Contender("outhaul", f"{__name__}:upload_all"),
             clients.AIOHTTP,
+            clients.AIOHTTP_BYTES,
             clients.AIOHTTP_ASYNCIO,
             clients.CURL_MANY,
             clients.PYREQWEST,
+            clients.PYREQWEST_BYTES,
             clients.PRIMP,
             clients.PYCURL,
             clients.URLLIB3,
@@ -46,7 +49,7 @@ def _small(count: int) -> Contest:
         ),
         columns=(_FILES, *LARGE_COLUMNS[1:]),
         goals=(
-            Goal("files/s / aiohttp", "files_s", 5, peers=("aiohttp",)),
+            Goal("files/s / aiohttp", "files_s", 5, peers=aiohttp),
             Goal("files/s / pyreqwest and primp", "files_s", 1.5, peers=bare),
             *loop_goals(),
         ),
@@ -89,8 +92,10 @@ def _mixed(count: int, largest: int) -> Contest:
         contenders=(
             Contender("outhaul", f"{__name__}:upload_all"),
             clients.AIOHTTP,
+            clients.AIOHTTP_BYTES,
             clients.AIOHTTP_ASYNCIO,
             clients.PYREQWEST,
+            clients.PYREQWEST_BYTES,
             clients.PRIMP,
             clients.PYCURL,
             clients.URLLIB3,

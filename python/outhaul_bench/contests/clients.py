@@ -18,6 +18,8 @@ def _on(loop: str, name: str, target: str, *needs: str) -> Contender:
 
 
 AIOHTTP = _peer("aiohttp", "aiohttp_client:upload", "aiohttp", is_quick=True)
+AIOHTTP_BYTES = _peer("aiohttp, bytes", "aiohttp_client:upload_bytes", "aiohttp", is_quick=True)
+AIOHTTP_PIECES = _peer("aiohttp, 1 MiB", "aiohttp_client:upload_pieces", "aiohttp", is_quick=True)
 AIOHTTP_ASYNCIO = _on("asyncio", "aiohttp, asyncio", "aiohttp_client:upload", "aiohttp")
 AIOFASTNET = _on(
     "aiofastnet", "aiohttp, aiofastnet", "aiohttp_client:upload", "aiohttp", "aiofastnet"
@@ -32,6 +34,7 @@ URLLIB3 = _peer("urllib3, a thread", "urllib3_client:upload", "urllib3")
 HTTPX_SYNC = _peer("httpx, a thread", "httpx_client:upload_sync", "httpx")
 HTTPX = _peer("httpx", "httpx_client:upload", "httpx")
 PYREQWEST = _peer("pyreqwest", "pyreqwest_client:upload", "pyreqwest")
+PYREQWEST_BYTES = _peer("pyreqwest, bytes", "pyreqwest_client:upload_bytes", "pyreqwest")
 PYREQWEST_PIECES = _peer("pyreqwest, 1 MiB", "pyreqwest_client:upload_pieces", "pyreqwest")
 PRIMP = _peer("primp", "primp_client:upload", "primp")
 NIQUESTS_SYNC = _peer("niquests, a thread", "niquests_client:upload_sync", "niquests")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ def contests(*, tiny: bool = False) -> list[Contest]:
     rest = [_enqueue_all(tiny=tiny), _finish(tiny=tiny), _dispatch(3 if tiny else 100)]
     return [few, *rest] if tiny else [one, few, many, *rest]
 
+
+OWN_TERMS = "outhaul, own id, tag and terms"
 
 # Of the best library, and of plain Python.
 _TIMES: dict[int, tuple[float, float]] = {64: (12, 1.4), 512: (25, 2)}
@@ -53,6 +56,7 @@ def _enqueue(awaiters: int, seconds: float) -> Contest:
         contenders=(
             Contender("outhaul", f"{__name__}:enqueue", shared),
             _pure("enqueue", shared),
+            Contender(OWN_TERMS, f"{__name__}:enqueue", {**shared, "own_terms": True}),
             *(queue.contender("enqueue", shared) for queue in (*durable, queues.FLEXIQ)),
         ),
         columns=_RATE,
@@ -128,17 +132,35 @@ async def noop(payload: Any, context: Any) -> None:
     """The callback that does nothing."""
 
 
-async def enqueue(folder: str, awaiters: int, seconds: float) -> dict[str, Any]:
-    """Into a manager that runs: the tasks are due in an hour, so all of them stay pending."""
-    from outhaul import PythonWorker, TaskTrigger, WorkManager  # noqa: PLC0415 — in the child only
+async def enqueue(
+    folder: str, awaiters: int, seconds: float, *, own_terms: bool = False
+) -> dict[str, Any]:
+    """Into a manager that runs: the tasks are due in an hour, so all of them stay pending.
 
-    later = TaskTrigger.one_time(timedelta(hours=1))
-    async with WorkManager(Path(folder, "work.db"), workers={"noop": noop}) as manager:
-        figures = await drive.enqueue_for(
-            lambda payload: manager.enqueue(None, PythonWorker("noop", payload), trigger=later),
-            awaiters,
-            seconds,
+    With `own_terms` each has an id, one of a thousand tags, and a trigger and a retry policy made
+    for it. No peer is given any; without them all tasks are alike in what outhaul looks at.
+    """
+    from outhaul import PythonWorker, RetryPolicy, TaskTrigger, WorkManager  # noqa: PLC0415 — in the child only
+
+    hour = timedelta(hours=1)
+    later = TaskTrigger.one_time(hour)
+    numbers = itertools.count()
+
+    def plain(payload: Any) -> Awaitable[Any]:
+        return manager.enqueue(None, PythonWorker("noop", payload), trigger=later)
+
+    def own(payload: Any) -> Awaitable[Any]:
+        number = next(numbers)
+        return manager.enqueue(
+            f"job-{number}",
+            PythonWorker("noop", payload),
+            trigger=TaskTrigger.one_time(hour),
+            retry=RetryPolicy(max_retries=5),
+            tag=f"user-{number % 1000}",
         )
+
+    async with WorkManager(Path(folder, "work.db"), workers={"noop": noop}) as manager:
+        figures = await drive.enqueue_for(own if own_terms else plain, awaiters, seconds)
         assert (await manager.stats()).pending == figures["count"] + awaiters
     return figures
 

@@ -20,8 +20,10 @@ LARGE_COLUMNS = (
 )
 RSS = Goal("RSS growth, MiB", "rss_growth_mib", 16, at_least=False, statistic=max)
 OUTHAUL = Contender("outhaul", f"{__name__}:upload")
+_RIVALS = (clients.CURL.name, clients.PYCURL.name)
 _EVERYWHERE = (
     clients.AIOHTTP,
+    clients.AIOHTTP_PIECES,
     clients.AIOHTTP_ASYNCIO,
     clients.CURL,
     clients.PYCURL,
@@ -34,8 +36,10 @@ _EVERYWHERE = (
     clients.NIQUESTS,
     clients.TOOLBELT,
 )
+_AIOHTTP = (clients.AIOHTTP.name, clients.AIOHTTP_PIECES.name)
 _AWAITED = (
     clients.AIOHTTP,
+    clients.AIOHTTP_PIECES,
     clients.AIOHTTP_ASYNCIO,
     clients.AIOFASTNET_SENDFILE,
     clients.HTTPX,
@@ -63,9 +67,9 @@ def _plain(size: int) -> Contest:
         ),
         columns=LARGE_COLUMNS,
         goals=(
-            Goal("throughput / aiohttp", "mb_s", 2.1, peers=("aiohttp",)),
-            Goal("CPU seconds / aiohttp", "cpu_s", 0.5, at_least=False, peers=("aiohttp",)),
-            Goal("throughput / curl", "mb_s", 1.0, peers=("curl",)),
+            Goal("throughput / aiohttp", "mb_s", 2.1, peers=_AIOHTTP),
+            Goal("CPU seconds / aiohttp", "cpu_s", 0.5, at_least=False, peers=_AIOHTTP),
+            Goal("throughput / curl and pycurl", "mb_s", 1.0, peers=_RIVALS),
             Goal(
                 "throughput / clients with a free loop",
                 "mb_s",
@@ -83,15 +87,14 @@ def _plain(size: int) -> Contest:
 
 
 def _tls(size: int) -> Contest:
-    rivals = (clients.CURL.name, clients.PYCURL.name)
     return Contest(
         name="upload-tls",
         title=f"One multipart upload of {size // MIB} MiB, TLS 1.3",
         contenders=(OUTHAUL, *_EVERYWHERE, clients.AIOFASTNET, clients.OPENSSL),
         columns=LARGE_COLUMNS,
         goals=(
-            Goal("throughput / aiohttp", "mb_s", 2.0, peers=("aiohttp",)),
-            Goal("throughput / curl and pycurl", "mb_s", 1.0, peers=rivals),
+            Goal("throughput / aiohttp", "mb_s", 2.0, peers=_AIOHTTP),
+            Goal("throughput / curl and pycurl", "mb_s", 1.0, peers=_RIVALS),
             RSS,
             *loop_goals(),
         ),

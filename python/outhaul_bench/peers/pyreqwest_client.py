@@ -1,4 +1,4 @@
-"""pyreqwest (reqwest from Python), with its own form: the file's path, or pieces of 1 MiB."""
+"""pyreqwest (reqwest from Python), its own form: the file's path, its bytes, or 1 MiB pieces."""
 
 from __future__ import annotations
 
@@ -29,5 +29,12 @@ async def _by_pieces(client: Client, url: str, path: Path) -> int:
     return (await client.post(url).multipart(form).build().send()).status
 
 
+async def _by_bytes(client: Client, url: str, path: Path) -> int:
+    part = PartBuilder.from_bytes(path.read_bytes())
+    form = FormBuilder().part("file", part.file_name(path.name).mime("application/octet-stream"))
+    return (await client.post(url).multipart(form).build().send()).status
+
+
 upload = in_loop.uploader(_client, _by_path)
+upload_bytes = in_loop.uploader(_client, _by_bytes)
 upload_pieces = in_loop.uploader(_client, _by_pieces)
