@@ -31,6 +31,7 @@ class WorkerSettings:
     max_jobs: ClassVar = 256
     poll_delay: ClassVar = 0.001
     log_results: ClassVar = False
+    keep_result: ClassVar = 0
 
 
 @contextlib.asynccontextmanager

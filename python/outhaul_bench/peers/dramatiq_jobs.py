@@ -14,7 +14,7 @@ from outhaul_bench.peers.elsewhere import in_threads
 from outhaul_bench.peers.reports import report
 from outhaul_bench.peers.servers import PLACE
 
-WORKER = ("dramatiq", __name__, "--processes", "1", "--threads", "8")
+WORKER = ("dramatiq", __name__, "--threads", "8")
 
 broker = RedisBroker(url=os.environ[PLACE])
 dramatiq.set_broker(broker)

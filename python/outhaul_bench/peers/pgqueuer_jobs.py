@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator
@@ -10,6 +9,7 @@ from typing import Any
 
 import asyncpg
 import msgspec
+import uvloop
 from pgqueuer import PgQueuer
 from pgqueuer.db import AsyncpgDriver, AsyncpgPoolDriver
 from pgqueuer.models import Job
@@ -57,4 +57,4 @@ async def stored() -> int:
 
 
 if __name__ == "__main__":
-    asyncio.run(work())
+    uvloop.run(work())
