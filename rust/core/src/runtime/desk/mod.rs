@@ -257,11 +257,9 @@ impl Desk {
         let mut admitted = Vec::with_capacity(specs.as_slice().len());
         for (at, spec) in specs.as_slice().iter().enumerate() {
             let place = specs.place(at);
-            if self.state().lost == LOST_MAX {
-                return Some(Err((place, none_left())));
-            }
-            self.looks_at(term, Some(UnderWay { since: Instant::now(), ticket, place }))?;
-            match (self.admit)(spec) {
+            let under_way = UnderWay { since: Instant::now(), ticket, place };
+            let lost = self.looks_at(term, Some(under_way))?;
+            match if lost == LOST_MAX { Err(none_left()) } else { (self.admit)(spec) } {
                 Ok(task) => admitted.push(task),
                 Err(fault) => {
                     self.looks_at(term, None)?;
@@ -273,14 +271,14 @@ impl Desk {
         Some(Ok(admitted))
     }
 
-    /// Notes what is looked at now. None where the desk is another's.
-    fn looks_at(&self, term: u32, under_way: Option<UnderWay>) -> Option<()> {
+    /// Notes what is looked at now; says how many threads are lost. None where the desk is another's.
+    fn looks_at(&self, term: u32, under_way: Option<UnderWay>) -> Option<u32> {
         let mut state = self.state();
         if state.term != term {
             return None;
         }
         state.under_way = under_way;
-        Some(())
+        Some(state.lost)
     }
 
     /// Refuses an enqueue for one of its tasks.

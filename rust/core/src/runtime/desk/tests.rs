@@ -204,3 +204,27 @@ fn only_so_many_threads_are_lost() {
     scene.enqueue(&[(102, b"a")]);
     assert_eq!(scene.admitted(1), [102]);
 }
+
+#[test]
+fn a_thread_that_comes_back_as_the_last_that_could_be_lost_does_not_sit_down_again() {
+    let scene = scene(BORNE);
+    // The first to hang is the first to open: it has another task to look at then.
+    scene.enqueue_all(200, &[&[b"hangs", b"a"]]);
+    for ticket in 1..u64::from(LOST_MAX) {
+        scene.enqueue(&[(ticket, b"hangs")]);
+    }
+    scene.pass(99);
+    assert_eq!(scene.admitted(1), [99]);
+    assert_eq!(scene.desk.state().lost, LOST_MAX);
+    let began = Instant::now();
+    for _ in 0..LOST_MAX {
+        scene.open.send(()).unwrap();
+    }
+    while scene.desk.state().lost != 0 {
+        assert!(began.elapsed() < Duration::from_secs(20), "{}", scene.desk.state().lost);
+        std::thread::yield_now();
+    }
+    let replies = scene.desk.completions().drain(64).replies;
+    assert_eq!(replies.iter().filter(|(ticket, _)| *ticket == 200).count(), 1);
+    scene.desk.inbox().reserve(BACKLOG_MAX).unwrap();
+}
