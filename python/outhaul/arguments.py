@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 DURATION_MS_MAX: Final = 10 * 366 * 86_400_000
 
+_MILLISECOND: Final = timedelta(milliseconds=1)
+
 _Choice = TypeVar("_Choice", bound=enum.Enum)
 _Wire = TypeVar("_Wire")
 
@@ -119,17 +121,18 @@ def number(name: str, value: object, *, least: float, most: float) -> float:
 def duration_ms(name: str, value: object, *, least_ms: int = 0) -> int:
     """A timedelta or a number of seconds, as milliseconds, rounded up."""
     if isinstance(value, timedelta):
-        seconds = value.total_seconds()
+        ms = value / _MILLISECOND
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
-        seconds = value
+        ms = round(value * 1000, 6)  # 0.007 s are no more than 7 ms
     else:
         raise wrong_type(name, value, "a timedelta or a number of seconds")
-    if not least_ms <= seconds * 1000 <= DURATION_MS_MAX:  # false for NaN, too
+    if not least_ms <= ms <= DURATION_MS_MAX:  # false for NaN, too
+        seconds = value.total_seconds() if isinstance(value, timedelta) else value
         least = "0" if least_ms == 0 else f"at least {least_ms / 1000:g} s"
         raise InvalidArgumentError(
             f"is {seconds} s: use {least} and at most 10 years", argument=name
         )
-    return math.ceil(round(seconds * 1000, 6))
+    return math.ceil(ms)
 
 
 def choice(name: str, value: object, of: type[_Choice]) -> _Choice:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Final, Self
 
 import msgspec
 
@@ -21,6 +21,9 @@ from outhaul.wire import MULTIPLIER_MAX, RETRIES_MAX, RetrySpec
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Never
+
+
+_MAX_DELAY_MS: Final = RetrySpec().max_delay_ms
 
 
 class RetryPolicy(Value[RetrySpec]):
@@ -64,7 +67,7 @@ class RetryPolicy(Value[RetrySpec]):
             raise unknown_keyword(type(self).__init__, unknown)
         initial_delay_ms = duration_ms("initial_delay", initial_delay)
         if max_delay is None:
-            max_delay_ms = max(RetrySpec().max_delay_ms, initial_delay_ms)
+            max_delay_ms = max(_MAX_DELAY_MS, initial_delay_ms)
         else:
             max_delay_ms = duration_ms("max_delay", max_delay)
         self.wire = RetrySpec(

@@ -95,60 +95,51 @@ class Task(Value[TaskSpec]):
         return msgspec.msgpack.decode(self.encoded, type=TaskSpec)
 
 
-class Terms:
-    """When and how a task is done: all that it says beside its id and its worker.
+def _terms(
+    trigger: TaskTrigger,
+    constraints: Constraints,
+    existing_policy: ExistingTaskPolicy | str,
+    retry: RetryPolicy,
+) -> bytes:
+    """When and how a task is done, checked, as the part of its bytes behind its worker."""
+    if not isinstance(trigger, TaskTrigger):
+        raise wrong_type("trigger", trigger, "a TaskTrigger")
+    if not isinstance(constraints, Constraints):
+        raise wrong_type("constraints", constraints, "Constraints")
+    if not isinstance(retry, RetryPolicy):
+        raise wrong_type("retry", retry, "a RetryPolicy")
+    if existing_policy is not _KEEP:
+        existing_policy = choice("existing_policy", existing_policy, ExistingTaskPolicy)
+    members = (trigger.wire, constraints.wire, existing_policy, retry.wire)
+    return encode(members)[1:]  # without the byte that says how many these are
 
-    Attributes:
-        encoded: The end of the task's bytes.
-    """
 
-    __slots__ = (
-        "constraints",
-        "encoded",
-        "existing_policy",
-        "priority",
-        "retry",
-        "tag",
-        "trigger",
+def _label(tag: str | None, priority: int) -> bytes:
+    """A task's tag and priority, checked, as the end of its bytes."""
+    if tag is not None:
+        text("tag", tag)
+    if priority is not _PRIORITY:
+        integer("priority", priority, least=-PRIORITY_MAX - 1, most=PRIORITY_MAX)
+    return encode(tag) + encode(priority)
+
+
+_NO_LABEL: Final = _label(None, _PRIORITY)
+
+_Terms = tuple[TaskTrigger, Constraints, "ExistingTaskPolicy | str", RetryPolicy, bytes]
+
+# The last task's: what they were made of, and their bytes.
+_last: list[_Terms] = [
+    (
+        AT_ONCE,
+        WORKER_DEFAULT,
+        _KEEP,
+        RETRY_DEFAULT,
+        _terms(AT_ONCE, WORKER_DEFAULT, _KEEP, RETRY_DEFAULT),
     )
-
-    def __init__(  # noqa: PLR0917 — positional, since this may be called for every enqueue
-        self,
-        trigger: TaskTrigger,
-        constraints: Constraints,
-        existing_policy: ExistingTaskPolicy | str,
-        retry: RetryPolicy,
-        tag: str | None,
-        priority: int,
-    ) -> None:
-        """Checks and encodes them."""
-        self.trigger = trigger
-        self.constraints = constraints
-        self.existing_policy = existing_policy
-        self.retry = retry
-        self.tag = tag
-        self.priority = priority
-        if not isinstance(trigger, TaskTrigger):
-            raise wrong_type("trigger", trigger, "a TaskTrigger")
-        if not isinstance(constraints, Constraints):
-            raise wrong_type("constraints", constraints, "Constraints")
-        if not isinstance(retry, RetryPolicy):
-            raise wrong_type("retry", retry, "a RetryPolicy")
-        # A call costs as much as all of these together, so nothing is checked that is as it was.
-        if tag is not None:
-            text("tag", tag)
-        if existing_policy is not _KEEP:
-            existing_policy = choice("existing_policy", existing_policy, ExistingTaskPolicy)
-        if priority is not _PRIORITY:
-            integer("priority", priority, least=-PRIORITY_MAX - 1, most=PRIORITY_MAX)
-        members = (trigger.wire, constraints.wire, existing_policy, retry.wire, tag, priority)
-        self.encoded = encode(members)[1:]  # without the byte that says how many these are
+]
 
 
-_last = [Terms(AT_ONCE, WORKER_DEFAULT, _KEEP, RETRY_DEFAULT, None, _PRIORITY)]
-
-
-def encoded(  # noqa: PLR0917 — as `Terms`
+def encoded(  # noqa: PLR0917 — positional, since this is called for every enqueue
     task_id: str | None,
     worker: NativeWorker | PythonWorker,
     trigger: TaskTrigger,
@@ -160,26 +151,25 @@ def encoded(  # noqa: PLR0917 — as `Terms`
 ) -> bytes:
     """A `TaskSpec` that says this, checked, as the bytes that cross to the core and are stored.
 
-    Most tasks differ from the one before in their id and their worker alone: their terms are
-    checked and encoded anew only where they are other objects.
+    Many tasks have the terms of the one before: those are checked and encoded anew only where they
+    are other objects.
     """
-    terms = _last[0]  # read and replaced as a whole, since any thread may call
+    # Read and replaced as a whole, since any thread may call.
+    last_trigger, last_constraints, last_policy, last_retry, terms = _last[0]
     if not (
-        trigger is terms.trigger
-        and constraints is terms.constraints
-        and existing_policy is terms.existing_policy
-        and retry is terms.retry
-        and tag is terms.tag
-        and priority is terms.priority
+        trigger is last_trigger
+        and constraints is last_constraints
+        and existing_policy is last_policy
+        and retry is last_retry
     ):
-        terms = Terms(trigger, constraints, existing_policy, retry, tag, priority)
-        _last[0] = terms
+        terms = _terms(trigger, constraints, existing_policy, retry)
+        _last[0] = (trigger, constraints, existing_policy, retry, terms)
+    label = _NO_LABEL if tag is None and priority is _PRIORITY else _label(tag, priority)
     if type(worker) is not PythonWorker and not isinstance(worker, (NativeWorker, PythonWorker)):
         raise wrong_type("worker", worker, "a NativeWorker or a PythonWorker")
     if task_id is None:
-        return _TASK_WITHOUT_ID + worker.encoded + terms.encoded
-    text("task_id", task_id)
-    return _TASK + encode(task_id) + worker.encoded + terms.encoded
+        return _TASK_WITHOUT_ID + worker.encoded + terms + label
+    return _TASK + encode(text("task_id", task_id)) + worker.encoded + terms + label
 
 
 def task_id_for(path: str | os.PathLike[str], url: str) -> str:
