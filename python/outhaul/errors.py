@@ -73,7 +73,7 @@ class PlainSecretError(InvalidArgumentError):
 
 
 class SecurityViolationError(InvalidArgumentError):
-    """A path outside the allowed roots, or an address that policy forbids."""
+    """A path outside the allowed roots or of a store in use, or an address that policy forbids."""
 
     code = "SECURITY_VIOLATION"
 

@@ -18,7 +18,7 @@ from outhaul.model import ExistingTaskPolicy
 from outhaul.options import ANY_ADDRESS, RETENTION_DEFAULT, Options, unmet
 from outhaul.queries import Queries
 from outhaul.reads import Reads
-from outhaul.signals import HostSignals
+from outhaul.signals import HostSignals, watch
 from outhaul.tasks import AT_ONCE, RETRY_DEFAULT, WORKER_DEFAULT, Task, encoded
 
 if TYPE_CHECKING:
@@ -133,7 +133,8 @@ class WorkManager(Reads):
         self._callbacks.open(self._bridge, threads_max=self._options.max_concurrent)
         self._queries = Queries(self._bridge)
         try:
-            self._signals.start(loop, lambda facts: core.set_unmet(unmet(facts)))
+            # So that what is judged from now on is judged by what the host is like.
+            await watch(self._signals, loop, lambda facts: core.set_unmet(unmet(facts)))
             if self._options.clock is not None:
                 self._options.clock.start(core.poke)
         except BaseException:  # the user's own code: what is open is closed again

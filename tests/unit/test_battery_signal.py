@@ -31,7 +31,8 @@ def battery(capacity: int, **facts: str) -> Supply:
         pytest.param([], True, id="no battery is never low"),
         pytest.param([battery(16)], True, id="16 % is charged"),
         pytest.param([battery(15)], False, id="15 % is low"),
-        pytest.param([battery(80), battery(3)], False, id="the emptiest of two counts"),
+        pytest.param([battery(80), battery(3)], True, id="one of two may be empty"),
+        pytest.param([battery(25), battery(3)], False, id="two are low together"),
         pytest.param(
             [battery(3), {"type": "Mains", "online": "1"}], True, id="on mains it is not low"
         ),

@@ -7,11 +7,13 @@ import shlex
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
-from outhaul.signals import HostSignals, NetworkSignal, Signal
+import outhaul.signals as signals_module
+from outhaul.signals import BatterySignal, HostSignals, NetworkSignal, Signal
 from outhaul.signals import network as network_module
 from outhaul.signals.network import has_route
 
@@ -45,13 +47,19 @@ def ipv6(destination: str, name: str, flags: str = "00000003") -> str:
         pytest.param([], [ipv6("", "lo", "00200200")], False, id="the IPv6 reject route is none"),
         pytest.param([], [ipv6("fe8", "eth0")], False, id="IPv6 link-local is none"),
         pytest.param([], [ipv6("ff", "eth0")], False, id="IPv6 multicast is none"),
+        pytest.param([LAN.replace("eth0", "docker0")], [], False, id="a host's own bridge is none"),
+        pytest.param([], [ipv6("fd", "docker0")], False, id="an own bridge is none with IPv6"),
+        pytest.param([DEFAULT.replace("eth0", "docker0")], [], True, id="a way over it is one"),
         pytest.param(["x", ""], ["y"], False, id="lines that say nothing are ignored"),
     ],
 )
 def test_a_network_is_a_route_that_leads_off_the_host(
     ipv4: list[str], ipv6_lines: list[str], expected: bool
 ) -> None:
-    assert has_route(ipv4, ipv6_lines, lambda name: name != "dead0") is expected
+    def carries(name: str, ends_there: bool) -> bool:
+        return not (name == "dead0" or (name == "docker0" and ends_there))
+
+    assert has_route(ipv4, ipv6_lines, carries) is expected
 
 
 async def test_the_state_is_told_once_after_the_start() -> None:
@@ -72,8 +80,40 @@ async def test_the_state_is_told_again_after_another_start() -> None:
     for _ in range(2):
         signals.start(asyncio.get_running_loop(), told.put_nowait)
         await told.get()
-        await told.get()  # the network and the battery, in the order of their looks
         signals.close()
+
+
+async def test_the_first_that_is_told_is_what_the_host_is_like(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    may_answer = threading.Event()
+    monkeypatch.setattr(NetworkSignal, "read", lambda _: may_answer.wait(30))
+    monkeypatch.setattr(BatterySignal, "read", lambda _: True)
+    told: asyncio.Queue[int] = asyncio.Queue()
+    signals = HostSignals()
+    signals.start(asyncio.get_running_loop(), told.put_nowait)
+    await asyncio.to_thread(lambda: None)  # the battery's look is over
+    await asyncio.sleep(0.01)
+    assert told.empty()
+    may_answer.set()
+    assert await told.get() == Signal.NETWORK_UP | Signal.BATTERY_NOT_LOW
+    signals.close()
+
+
+async def test_what_takes_too_long_to_find_out_does_not_hold_up_the_rest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(signals_module, "FIRST_S", 0.05)
+    may_answer = threading.Event()
+    monkeypatch.setattr(NetworkSignal, "read", lambda _: True)
+    monkeypatch.setattr(BatterySignal, "read", lambda _: may_answer.wait(30))
+    told: asyncio.Queue[int] = asyncio.Queue()
+    signals = HostSignals()
+    signals.start(asyncio.get_running_loop(), told.put_nowait)
+    assert await told.get() == Signal.NETWORK_UP
+    may_answer.set()
+    assert await told.get() == Signal.NETWORK_UP | Signal.BATTERY_NOT_LOW
+    signals.close()
 
 
 async def test_nothing_is_told_after_the_close() -> None:

@@ -5,17 +5,20 @@ A bit that is set is a fact that holds. Only edges are reported: nobody polls th
 
 from __future__ import annotations
 
+import asyncio
 import enum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from outhaul.signals.battery import BatterySignal
 from outhaul.signals.network import NetworkSignal
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable
 
-__all__ = ["BatterySignal", "HostSignals", "NetworkSignal", "Signal", "SystemSignals"]
+__all__ = ["BatterySignal", "HostSignals", "NetworkSignal", "Signal", "SystemSignals", "watch"]
+
+# What is not known after so long is not waited for.
+FIRST_S: Final = 1.0
 
 
 class Signal(enum.IntFlag):
@@ -44,8 +47,9 @@ class HostSignals:
     """The facts of this host. Nothing is said to hold before it is known."""
 
     def __init__(self) -> None:
-        self._facts = Signal(0)
+        self._facts = self._unknown = Signal(0)
         self._on_change: Callable[[int], None] | None = None
+        self._first: asyncio.TimerHandle | None = None
         self._network = NetworkSignal(lambda up: self._set(Signal.NETWORK_UP, holds=up))
         self._battery = BatterySignal(
             lambda charged: self._set(Signal.BATTERY_NOT_LOW, holds=charged)
@@ -54,17 +58,43 @@ class HostSignals:
     def start(self, loop: asyncio.AbstractEventLoop, on_change: Callable[[int], None]) -> None:
         """See `SystemSignals.start`."""
         self._on_change = on_change
-        self._facts = Signal(0)
+        self._facts, self._unknown = Signal(0), ~Signal(0)
+        self._first = loop.call_later(FIRST_S, self._tell)
         self._network.start(loop)
         self._battery.start(loop)
 
     def close(self) -> None:
         """See `SystemSignals.close`."""
         self._on_change = None
+        if self._first is not None:
+            self._first.cancel()
         self._network.close()
         self._battery.close()
 
     def _set(self, fact: Signal, *, holds: bool) -> None:
         self._facts = self._facts | fact if holds else self._facts & ~fact
+        self._unknown &= ~fact
+        if self._first is None or not self._unknown:
+            self._tell()
+
+    def _tell(self) -> None:
+        if self._first is not None:
+            self._first.cancel()
+            self._first = None
         if self._on_change is not None:
             self._on_change(int(self._facts))
+
+
+async def watch(
+    signals: SystemSignals, loop: asyncio.AbstractEventLoop, on_change: Callable[[int], None]
+) -> None:
+    """Starts the signals; returns once they have said something, or have taken too long for it."""
+    first = loop.create_future()
+
+    def note(facts: int) -> None:
+        on_change(facts)
+        if not first.done():
+            first.set_result(None)
+
+    signals.start(loop, note)
+    await asyncio.wait([first], timeout=2 * FIRST_S)

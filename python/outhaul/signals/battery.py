@@ -43,7 +43,7 @@ class BatterySignal:
 
     def read(self) -> bool:
         """Whether the battery is not low now. Reads files: not for the event loop."""
-        charge = _lowest_charge(self._supplies)
+        charge = _charge(self._supplies)
         if charge is None:
             return True
         return charge > LOW_PERCENT if self._reported is not False else charge >= CHARGED_PERCENT
@@ -74,8 +74,11 @@ class BatterySignal:
         self._timer = self._loop.call_later(POLL_S, self._look)
 
 
-def _lowest_charge(supplies: str) -> int | None:
-    """The charge of the emptiest battery in percent; `None` on mains, or without a battery."""
+def _charge(supplies: str) -> float | None:
+    """The charge in percent; `None` on mains, or without a battery.
+
+    Of several batteries the mean: a host empties one after the other.
+    """
     try:
         names = os.listdir(supplies)  # noqa: PTH208 — pathlib costs 4 ms at import
     except OSError:
@@ -92,7 +95,7 @@ def _lowest_charge(supplies: str) -> int | None:
         if kind == "Battery" and _fact(supplies, name, "scope") != "Device"
     ]
     known = [int(charge) for charge in charges if charge.isdecimal()]
-    return None if on_mains or not known else min(known)
+    return None if on_mains or not known else sum(known) / len(known)
 
 
 def _fact(supplies: str, name: str, fact: str) -> str:

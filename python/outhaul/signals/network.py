@@ -8,6 +8,7 @@ asked every five seconds by "connecting" a UDP socket, which sends nothing.
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import sys
 from typing import TYPE_CHECKING, Final
@@ -24,6 +25,8 @@ PROC_BYTES_MAX: Final = 1024 * 1024
 # SOURCE: linux/rtnetlink.h: links, and addresses and routes of both families.
 _NETLINK_ROUTE: Final = 0
 _GROUPS: Final = 0x1 | 0x10 | 0x40 | 0x100 | 0x400
+
+_INTERFACES: Final = "/sys/class/net"
 
 # SOURCE: linux/route.h: RTF_UP, RTF_REJECT.
 _ROUTE_UP: Final = 0x1
@@ -60,7 +63,7 @@ class NetworkSignal:
         """Whether there is a network now. Reads the routing table: not for the event loop."""
         if sys.platform == "linux":
             with contextlib.suppress(OSError):
-                return has_route(_proc_lines("route"), _proc_lines("ipv6_route"), _is_up)
+                return has_route(_proc_lines("route"), _proc_lines("ipv6_route"), _carries)
         return _routes_anywhere()
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -122,46 +125,61 @@ class NetworkSignal:
             self._look_in(POLL_S)
 
 
-def has_route(ipv4: Iterable[str], ipv6: Iterable[str], is_up: Callable[[str], bool]) -> bool:
+def has_route(
+    ipv4: Iterable[str], ipv6: Iterable[str], carries: Callable[[str, bool], bool]
+) -> bool:
     """Whether a route leads off this host: over an interface that is up, not link-local.
 
     Args:
         ipv4: The lines of `/proc/net/route`.
         ipv6: The lines of `/proc/net/ipv6_route`.
-        is_up: Whether an interface can carry traffic; asked only for those with such a route.
+        carries: Whether traffic can leave by an interface, which is given with whether the route
+            ends on it, at its neighbours; asked only for those with such a route.
     """
-    return any(is_up(name) for name in _ipv4_interfaces(ipv4)) or any(
-        is_up(name) for name in _ipv6_interfaces(ipv6)
+    return any(
+        carries(interface, ends_there)
+        for interface, ends_there in (*_ipv4_routes(ipv4), *_ipv6_routes(ipv6))
     )
 
 
-def _ipv4_interfaces(lines: Iterable[str]) -> Iterable[str]:
+def _ipv4_routes(lines: Iterable[str]) -> Iterable[tuple[str, bool]]:
     for line in lines:
         match line.split():
-            case [name, destination, _, flags, *_] if name not in {"Iface", "lo"}:
+            case [name, destination, gateway, flags, *_] if name not in {"Iface", "lo"}:
                 if destination != _IPV4_LINK_LOCAL and _leads(flags):
-                    yield name
+                    yield name, int(destination, 16) != 0 and int(gateway, 16) == 0
 
 
-def _ipv6_interfaces(lines: Iterable[str]) -> Iterable[str]:
+def _ipv6_routes(lines: Iterable[str]) -> Iterable[tuple[str, bool]]:
     for line in lines:
         match line.split():
-            case [destination, *_, flags, name] if name != "lo":
+            case [destination, _, _, _, gateway, *_, flags, name] if name != "lo":
                 if not destination.startswith(_IPV6_LOCAL) and _leads(flags):
-                    yield name
+                    yield name, int(destination, 16) != 0 and int(gateway, 16) == 0
 
 
 def _leads(flags: str) -> bool:
     return int(flags, 16) & (_ROUTE_UP | _ROUTE_REJECT) == _ROUTE_UP
 
 
-def _is_up(interface: str) -> bool:
+def _carries(interface: str, ends_there: bool) -> bool:
     # Tunnels and the like say "unknown" for as long as they exist.
     try:
-        with open(f"/sys/class/net/{interface}/operstate", "rb") as file:  # noqa: PTH123 — pathlib costs 4 ms at import
-            return file.read(32).strip() in {b"up", b"unknown"}
+        with open(f"{_INTERFACES}/{interface}/operstate", "rb") as file:  # noqa: PTH123 — pathlib costs 4 ms at import
+            if file.read(32).strip() not in {b"up", b"unknown"}:
+                return False
     except OSError:
         return True
+    return not (ends_there and _is_of_this_host(interface))
+
+
+def _is_of_this_host(interface: str) -> bool:
+    """Whether it is a bridge to containers or virtual machines only: no port of it is a device."""
+    try:
+        ports = os.listdir(f"{_INTERFACES}/{interface}/brif")  # noqa: PTH208 — as above
+    except OSError:  # no bridge
+        return False
+    return not any(os.path.exists(f"{_INTERFACES}/{port}/device") for port in ports)  # noqa: PTH110 — as above
 
 
 def _proc_lines(table: str) -> list[str]:

@@ -42,7 +42,7 @@ impl Refusal {
         let code = match error {
             SourceError::NotFound { .. } | SourceError::NotAFile { .. } => "FILE_NOT_FOUND",
             SourceError::PermissionDenied { .. } => "PERMISSION_DENIED",
-            SourceError::Outside { .. } => "SECURITY_VIOLATION",
+            SourceError::Outside { .. } | SourceError::OffLimits { .. } => "SECURITY_VIOLATION",
             SourceError::Changed { .. } => "SOURCE_CHANGED",
             SourceError::Io { .. } => "INVALID_ARGUMENT",
         };

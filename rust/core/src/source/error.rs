@@ -29,6 +29,11 @@ pub enum SourceError {
         /// As it was given.
         path: PathBuf,
     },
+    /// A file of a store that this process has open.
+    OffLimits {
+        /// As it was given.
+        path: PathBuf,
+    },
     /// It is not in the state it was enqueued in.
     Changed {
         /// As it was given.
@@ -51,7 +56,7 @@ impl SourceError {
         match self {
             Self::NotFound { .. } | Self::NotAFile { .. } => ErrorCode::FileNotFound,
             Self::PermissionDenied { .. } => ErrorCode::PermissionDenied,
-            Self::Outside { .. } => ErrorCode::SecurityViolation,
+            Self::Outside { .. } | Self::OffLimits { .. } => ErrorCode::SecurityViolation,
             Self::Changed { .. } => ErrorCode::SourceChanged,
             Self::Io { .. } => ErrorCode::Unknown,
         }
@@ -91,6 +96,11 @@ impl fmt::Display for SourceError {
                 f,
                 "Path outside the allowed roots: {}; move the file beneath one, or allow its \
                  directory",
+                path.display()
+            ),
+            Self::OffLimits { path } => write!(
+                f,
+                "Path off limits: {} belongs to a store of outhaul that is in use; leave it out",
                 path.display()
             ),
             Self::Changed { path, how } => write!(

@@ -1,6 +1,7 @@
 //! The file that is sent: opened under the path policy, known by its fingerprint.
 
 mod error;
+mod off_limits;
 mod policy;
 
 use std::fs::{File, Metadata};
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use error::SourceError;
+pub use off_limits::OffLimits;
 pub use policy::PathPolicy;
 
 /// What tells one state of a file from another. Taken at enqueue, compared at every attempt.
@@ -69,6 +71,10 @@ impl Source {
 
     fn of(file: File, path: &Path) -> Result<Self, SourceError> {
         let found = file.metadata().map_err(|error| SourceError::from_io(path, &error))?;
+        if off_limits::has(&found) {
+            off_limits::keep_open(file, &found);
+            return Err(SourceError::OffLimits { path: path.to_owned() });
+        }
         if !found.is_file() {
             return Err(SourceError::NotAFile { path: path.to_owned() });
         }

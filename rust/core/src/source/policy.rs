@@ -1,6 +1,6 @@
 //! Which files may be opened. Judged on what is opened, so that no swap after a check gets through.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 #[cfg(target_os = "linux")]
 use std::os::fd::{AsFd, BorrowedFd};
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 
-use super::SourceError;
+use super::{SourceError, off_limits};
 
 /// Which files may be opened: all, or those beneath certain directories.
 #[derive(Debug)]
@@ -55,17 +55,39 @@ impl PathPolicy {
 
     /// Opens `path` for reading if it is allowed. It may turn out to be no regular file.
     pub(super) fn open(&self, path: &Path) -> Result<File, SourceError> {
-        match &self.roots {
-            None => {
-                open_anywhere(path, READ_ONLY).map_err(|error| SourceError::from_io(path, &error))
-            }
-            Some(roots) => open_beneath(path, roots),
+        if off_limits::may_be_at(path) && self.look(path).is_ok_and(|found| off_limits::has(&found))
+        {
+            return Err(SourceError::OffLimits { path: path.to_owned() });
         }
+        self.open_with(path, READ_ONLY)
+    }
+
+    fn open_with(&self, path: &Path, flags: OFlags) -> Result<File, SourceError> {
+        match &self.roots {
+            None => open_anywhere(path, flags).map_err(|error| SourceError::from_io(path, &error)),
+            Some(roots) => open_beneath(path, roots, flags),
+        }
+    }
+
+    /// What is at `path`, if it is allowed, without opening it.
+    #[cfg(target_os = "linux")]
+    fn look(&self, path: &Path) -> Result<Metadata, SourceError> {
+        let found = self.open_with(path, OFlags::PATH | OFlags::CLOEXEC)?;
+        found.metadata().map_err(|error| SourceError::from_io(path, &error))
+    }
+
+    /// What is at `path`, allowed or not.
+    #[cfg(not(target_os = "linux"))]
+    fn look(&self, path: &Path) -> Result<Metadata, SourceError> {
+        path.metadata().map_err(|error| SourceError::from_io(path, &error))
     }
 
     /// As [`Self::open`], where every name on the way is in the kernel's memory. `None` otherwise, and
     /// where it is not allowed or there is none: then [`Self::open`] says why.
     pub(super) fn open_nowait(&self, path: &Path) -> Option<File> {
+        if off_limits::may_be_at(path) {
+            return None;
+        }
         #[cfg(target_os = "linux")]
         {
             use rustix::fs::{CWD, ResolveFlags, openat2};
@@ -122,17 +144,17 @@ fn open_anywhere(path: &Path, flags: OFlags) -> io::Result<File> {
 
 /// Opens `path` beneath one of `roots`: by the kernel's own judgement where it has one.
 #[cfg(target_os = "linux")]
-fn open_beneath(path: &Path, roots: &[Root]) -> Result<File, SourceError> {
+fn open_beneath(path: &Path, roots: &[Root], flags: OFlags) -> Result<File, SourceError> {
     let outside = || SourceError::Outside { path: path.to_owned() };
     let spelled = std::path::absolute(path).map_err(|_| outside())?;
     let mut resolved = None;
     for candidate in [Some(spelled), path.canonicalize().ok()].into_iter().flatten() {
         for root in roots {
             let Some(relative) = root.relative(&candidate) else { continue };
-            match openat2(&root.directory, relative) {
+            match openat2(&root.directory, relative, flags) {
                 Ok(Verdict::Opened(file)) => return Ok(file),
                 Ok(Verdict::Outside) => {}
-                Ok(Verdict::Unable) => return open_judged(path, roots, Path::canonicalize),
+                Ok(Verdict::Unable) => return open_judged(path, roots, flags, Path::canonicalize),
                 Err(error) => resolved = Some(SourceError::from_io(path, &error)),
             }
         }
@@ -141,8 +163,8 @@ fn open_beneath(path: &Path, roots: &[Root]) -> Result<File, SourceError> {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn open_beneath(path: &Path, roots: &[Root]) -> Result<File, SourceError> {
-    open_judged(path, roots, Path::canonicalize)
+fn open_beneath(path: &Path, roots: &[Root], flags: OFlags) -> Result<File, SourceError> {
+    open_judged(path, roots, flags, Path::canonicalize)
 }
 
 /// What the kernel says of a path beneath a directory.
@@ -157,13 +179,13 @@ enum Verdict {
 
 /// Lets the kernel open `relative` and refuse whatever leaves `directory` on the way. No race.
 #[cfg(target_os = "linux")]
-fn openat2(directory: &File, relative: &Path) -> io::Result<Verdict> {
+fn openat2(directory: &File, relative: &Path, flags: OFlags) -> io::Result<Verdict> {
     use rustix::io::Errno;
 
     // `AGAIN`: something was renamed while `..` was resolved. Whoever does that on purpose must not
     // keep us here.
     for _ in 0..OPEN_TRIES_MAX {
-        match rustix::fs::openat2(directory, relative, READ_ONLY, Mode::empty(), BENEATH) {
+        match rustix::fs::openat2(directory, relative, flags, Mode::empty(), BENEATH) {
             Ok(opened) => return Ok(Verdict::Opened(File::from(opened))),
             Err(Errno::AGAIN | Errno::INTR) => {}
             Err(Errno::XDEV | Errno::LOOP) => return Ok(Verdict::Outside),
@@ -183,6 +205,7 @@ const OPEN_TRIES_MAX: usize = 16;
 fn open_judged(
     path: &Path,
     roots: &[Root],
+    flags: OFlags,
     resolve: impl FnOnce(&Path) -> io::Result<PathBuf>,
 ) -> Result<File, SourceError> {
     let outside = || SourceError::Outside { path: path.to_owned() };
@@ -199,7 +222,7 @@ fn open_judged(
     if !beneath(&name) {
         return Err(outside());
     }
-    let file = open_anywhere(&name, READ_ONLY | OFlags::NOFOLLOW)
+    let file = open_anywhere(&name, flags | OFlags::NOFOLLOW)
         .map_err(|error| SourceError::from_io(path, &error))?;
     match path_of(&file) {
         Ok(opened) if beneath(&opened) => Ok(file),
@@ -246,12 +269,12 @@ mod tests {
         let (_dir, base, roots) = place();
         symlink(base.join("root/file"), base.join("root/absolute")).unwrap();
         let directory = &roots[0].directory;
-        if matches!(openat2(directory, Path::new("file")), Ok(Verdict::Unable)) {
+        if matches!(openat2(directory, Path::new("file"), READ_ONLY), Ok(Verdict::Unable)) {
             return; // an old kernel, or a sandbox without the call
         }
-        assert!(matches!(openat2(directory, Path::new("file")), Ok(Verdict::Opened(_))));
+        assert!(matches!(openat2(directory, Path::new("file"), READ_ONLY), Ok(Verdict::Opened(_))));
         for outside in ["../file", "sub/../../file", "absolute", "/etc/passwd"] {
-            let verdict = openat2(directory, Path::new(outside));
+            let verdict = openat2(directory, Path::new(outside), READ_ONLY);
             assert!(matches!(verdict, Ok(Verdict::Outside)), "{outside}");
         }
     }
@@ -280,7 +303,8 @@ mod tests {
         let (_dir, base, roots) = place();
         symlink("../file", base.join("root/out")).unwrap();
         symlink("../file", base.join("root/sub/in")).unwrap();
-        let open = |path: &str| open_judged(&base.join(path), &roots, Path::canonicalize);
+        let open =
+            |path: &str| open_judged(&base.join(path), &roots, READ_ONLY, Path::canonicalize);
         for path in ["root/file", "root/sub/in", "root/sub/../file"] {
             assert!(open(path).is_ok(), "{path}");
         }
@@ -290,7 +314,7 @@ mod tests {
             assert!(matches!(open(path), Err(SourceError::Outside { .. })), "{path}");
         }
         assert!(matches!(open("root/none"), Err(SourceError::NotFound { .. })));
-        let named_outside = open_judged(&base, &roots, |base| Ok(base.join("none")));
+        let named_outside = open_judged(&base, &roots, READ_ONLY, |base| Ok(base.join("none")));
         assert!(matches!(named_outside, Err(SourceError::Outside { .. })), "it was opened");
     }
 
@@ -302,7 +326,7 @@ mod tests {
         for swapped in ["root/dir/file", "root/link"] {
             // As if the link had been put there after the name was resolved.
             let stale = base.join(swapped);
-            let opened = open_judged(&stale, &roots, |path| Ok(path.to_owned()));
+            let opened = open_judged(&stale, &roots, READ_ONLY, |path| Ok(path.to_owned()));
             assert!(opened.is_err(), "{swapped}");
         }
     }

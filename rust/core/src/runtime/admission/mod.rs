@@ -180,7 +180,7 @@ fn refusal(error: &SourceError) -> Fault {
     let code = match error {
         SourceError::NotFound { .. } => FaultCode::FileNotFound,
         SourceError::PermissionDenied { .. } => FaultCode::PermissionDenied,
-        SourceError::Outside { .. } => FaultCode::SecurityViolation,
+        SourceError::Outside { .. } | SourceError::OffLimits { .. } => FaultCode::SecurityViolation,
         SourceError::NotAFile { .. } | SourceError::Changed { .. } | SourceError::Io { .. } => {
             FaultCode::InvalidArgument
         }

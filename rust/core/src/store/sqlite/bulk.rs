@@ -43,22 +43,16 @@ pub(super) trait IntoRow {
 /// The statements that add to one table. A row that cannot be added ends the transaction.
 pub(super) struct Bulk {
     table: &'static str,
-    keyed: [String; ROWS.len()],
-    counted: [String; ROWS.len()],
+    keyed: Statements,
+    counted: Statements,
 }
 
 impl Bulk {
     /// For a table, its primary key, and its other columns, separated by commas.
     pub(super) fn new(table: &'static str, key: &str, columns: &str) -> Self {
-        let statements = |columns: &str| {
-            let row = format!("({})", vec!["?"; columns.split(',').count()].join(","));
-            ROWS.map(|rows| {
-                let rows = vec![row.as_str(); rows].join(",");
-                format!("INSERT OR ROLLBACK INTO {table}({columns}) VALUES {rows}")
-            })
-        };
-        let keyed = statements(&format!("{key},{columns}"));
-        Self { table, keyed, counted: statements(columns) }
+        let keyed = statements("INSERT OR ROLLBACK", table, &format!("{key},{columns}"));
+        let counted = statements("INSERT OR ROLLBACK", table, columns);
+        Self { table, keyed, counted }
     }
 
     /// Adds a row for each item, wherever it belongs.
@@ -106,9 +100,21 @@ impl Bulk {
     }
 }
 
+/// One statement for each number of rows.
+pub(super) type Statements = [String; ROWS.len()];
+
+/// The statements that add rows with these columns, separated by commas, to a table.
+pub(super) fn statements(verb: &str, table: &str, columns: &str) -> Statements {
+    let row = format!("({})", vec!["?"; columns.split(',').count()].join(","));
+    ROWS.map(|rows| {
+        let rows = vec![row.as_str(); rows].join(",");
+        format!("{verb} INTO {table}({columns}) VALUES {rows}")
+    })
+}
+
 /// Adds a row for each item in as few statements as there are.
-fn in_few<T>(
-    statements: &[String; ROWS.len()],
+pub(super) fn in_few<T>(
+    statements: &Statements,
     connection: &Connection,
     items: &[T],
     bind: impl Fn(&T, &mut Values<'_, '_>) -> Result<(), StoreError>,

@@ -2,11 +2,13 @@
 //! committed.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rusqlite::Connection;
 
 use super::super::{Body, StoreError};
 use super::bulk::{Bulk, IntoRow, Values};
+use super::names::Names;
 use super::rows::{LIVE_COLUMNS, sql_key, update_live, write_live};
 use crate::engine::{Live, NewTask};
 use crate::model::{EventKind, TaskKey, TaskStatus, UnixMillis};
@@ -89,6 +91,7 @@ pub(super) struct Gathered {
     ends: Vec<DoneRow>,
     events: Vec<EventRow>,
     changes: BTreeMap<TaskKey, Change>,
+    names: Names,
     into_task: Bulk,
     into_done: Bulk,
     into_event: Bulk,
@@ -102,6 +105,7 @@ impl Gathered {
             ends: Vec::new(),
             events: Vec::new(),
             changes: BTreeMap::new(),
+            names: Names::new(),
             into_task: Bulk::new("task", "key", "task_id,tag,created_at,first_seq,spec,admitted"),
             into_done: Bulk::new(
                 "done",
@@ -119,9 +123,13 @@ impl Gathered {
         self.ends.clear();
         self.events.clear();
         self.changes.clear();
+        self.names.clear();
     }
 
     pub(super) fn task(&mut self, row: TaskRow, live: Live) {
+        if let Some(task_id) = &row.task.task_id {
+            self.names.add(Arc::clone(task_id), row.key);
+        }
         self.changes.insert(row.key, Change::Insert(live));
         // Nearly always the last.
         let at = self.tasks.partition_point(|before| before.key < row.key);
@@ -160,6 +168,15 @@ impl Gathered {
         }
     }
 
+    /// The newest task with that id, gathered or stored.
+    pub(super) fn newest(
+        &self,
+        connection: &Connection,
+        task_id: &str,
+    ) -> Result<Option<TaskKey>, StoreError> {
+        self.names.newest(connection, task_id)
+    }
+
     /// The body of a new task whose row is not written yet.
     pub(super) fn body_of(&self, key: TaskKey) -> Option<Body> {
         let at = self.tasks.binary_search_by_key(&key, |row| row.key).ok()?;
@@ -177,6 +194,7 @@ impl Gathered {
         // A new task has the highest key of all.
         self.into_task.append(connection, &self.tasks)?;
         self.tasks.clear();
+        self.names.write(connection)?;
         self.into_done.add(connection, &self.ends)?;
         self.ends.clear();
         self.into_event.add(connection, &self.events)?;

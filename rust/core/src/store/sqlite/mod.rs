@@ -9,6 +9,7 @@ mod bulk;
 mod checkpoint;
 mod errors;
 mod gathered;
+mod names;
 mod open;
 mod prune;
 mod reader;

@@ -11,13 +11,14 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use rusqlite::hooks::Wal;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::super::{Body, RunnerInfo, Selection, Store, StoreError, key_of_generated_id};
+use super::super::{Body, RunnerInfo, Selection, Store, StoreError};
 use super::gathered::{DoneRow, EventRow, Gathered, Made, TaskRow};
 use super::open::{Durability, open_writer};
 use super::rows::{LAST_EVENT, LIVE_COLUMNS, key_at, live_row, pack, sql_key};
 use crate::engine::{Effect, End, Live, NewTask};
 use crate::model::event::EventDetail;
 use crate::model::{Epoch, TaskKey, UnixMillis};
+use crate::source::OffLimits;
 
 /// So many runners are remembered, for people.
 const RUNNERS_KEPT: i64 = 100;
@@ -36,6 +37,8 @@ pub struct SqliteStore {
     has_looked: bool,
     /// The last event, with those of the open transaction.
     last_seq: i64,
+    /// The files of the store: whoever opens one and closes it takes SQLite's locks away.
+    _off_limits: OffLimits,
 }
 
 impl SqliteStore {
@@ -57,6 +60,7 @@ impl SqliteStore {
             seen_seq: 0,
             has_looked: false,
             last_seq: 0,
+            _off_limits: OffLimits::new(files(path)),
         };
         store.seen_seq = store.max_seq()?;
         store.last_seq = store.seen_seq;
@@ -123,16 +127,10 @@ impl SqliteStore {
         self.gathered.write(&self.connection)
     }
 
-    fn insert(&mut self, live: &Live, task: &NewTask, at: UnixMillis) -> Result<(), StoreError> {
-        if let Some(task_id) = task.task_id.as_deref() {
-            self.connection
-                .prepare_cached("INSERT OR REPLACE INTO name(task_id, key) VALUES (?1, ?2)")?
-                .execute(params![task_id, sql_key(live.key)?])?;
-        }
+    fn insert(&mut self, live: &Live, task: &NewTask, at: UnixMillis) {
         let first_seq = self.last_seq + 1;
         let row = TaskRow { key: live.key, task: task.clone(), at, first_seq };
         self.gathered.task(row, live.clone());
-        Ok(())
     }
 
     fn alive(&mut self, key: Option<TaskKey>) -> Result<Vec<TaskKey>, StoreError> {
@@ -145,6 +143,17 @@ impl SqliteStore {
         let rows = statement.query_map([argument], |row| key_at(row, 0))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
+}
+
+/// The files of a store that SQLite has open.
+fn files(path: &Path) -> impl Iterator<Item = PathBuf> {
+    // SQLite follows a link before it names the other two.
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    ["", "-wal", "-shm"].into_iter().map(move |end| {
+        let mut file = path.clone().into_os_string();
+        file.push(end);
+        file.into()
+    })
 }
 
 impl Store for SqliteStore {
@@ -177,7 +186,7 @@ impl Store for SqliteStore {
     fn apply(&mut self, effects: &[Effect]) -> Result<(), StoreError> {
         for effect in effects {
             match effect {
-                Effect::Insert { live, task, at } => self.insert(live, task, *at)?,
+                Effect::Insert { live, task, at } => self.insert(live, task, *at),
                 Effect::Update(live) => self.gathered.live(live),
                 Effect::Finish { key, status, at, attempt, end } => {
                     let (success, failure) = match end {
@@ -259,12 +268,7 @@ impl Store for SqliteStore {
     }
 
     fn newest(&mut self, task_id: &str) -> Result<Option<TaskKey>, StoreError> {
-        if let Some(key) = key_of_generated_id(task_id) {
-            return Ok(Some(key));
-        }
-        let mut statement =
-            self.connection.prepare_cached("SELECT key FROM name WHERE task_id=?1")?;
-        Ok(statement.query_row([task_id], |row| key_at(row, 0)).optional()?)
+        self.gathered.newest(&self.connection, task_id)
     }
 
     fn live(&mut self, key: TaskKey) -> Result<Option<Live>, StoreError> {

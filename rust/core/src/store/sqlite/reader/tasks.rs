@@ -1,14 +1,15 @@
 //! Questions about tasks.
 
 use rusqlite::types::Value;
-use rusqlite::{OptionalExtension, Row, params_from_iter};
+use rusqlite::{Row, params_from_iter};
 
 use super::{Reader, begins_so, id_at, packed_at};
 use crate::model::spec::{BATTERY_NOT_LOW, CONNECTED, TaskSpec, WorkerSpec};
 use crate::model::{Failure, Success, TaskKey, TaskStatus, UnixMillis};
+use crate::store::StoreError;
 use crate::store::record::{Counts, TaskRecord};
+use crate::store::sqlite::names::newest;
 use crate::store::sqlite::rows::{key_at, sql_key, unpack};
-use crate::store::{StoreError, key_of_generated_id};
 
 /// Which tasks are asked for.
 #[derive(Clone, Debug, Default)]
@@ -40,11 +41,7 @@ const TASK_COLUMNS: &str = "t.key, t.task_id, t.tag, t.created_at, t.spec, \
 impl Reader {
     /// The newest task with that id.
     pub fn key_of(&self, task_id: &str) -> Result<Option<TaskKey>, StoreError> {
-        if let Some(key) = key_of_generated_id(task_id) {
-            return Ok(Some(key));
-        }
-        let mut query = self.connection.prepare_cached("SELECT key FROM name WHERE task_id=?1")?;
-        Ok(query.query_row([task_id], |row| key_at(row, 0)).optional()?)
+        newest(&self.connection, task_id)
     }
 
     /// One task.

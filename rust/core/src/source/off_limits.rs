@@ -1,0 +1,91 @@
+//! Files that this process must not open: SQLite's.
+//!
+//! A process loses all its locks (`fcntl`) on a file when it closes any descriptor of it: another
+//! process would then take a store in use for an abandoned one, and undo what was committed. So such a
+//! file is refused before it is opened. Who comes by another name, through a link, is found out only
+//! after: that descriptor stays open, and from then on every file is looked at first.
+//! SOURCE: fcntl(2), "Record locking"; "How To Corrupt An SQLite Database File", section 2.2.
+
+use std::ffi::OsString;
+use std::fs::{File, Metadata};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock};
+
+/// Files are off limits while this lives, to the whole process.
+#[derive(Debug)]
+pub struct OffLimits {
+    number: u64,
+}
+
+/// One file, as it is there.
+struct Held {
+    by: u64,
+    name: OsString,
+    identity: Identity,
+}
+
+/// A device, and a file's number there.
+type Identity = (u64, u64);
+
+/// What the process must not open. One for all, since the locks are the process's own.
+struct Register {
+    last: u64,
+    held: Vec<Held>,
+    /// What was opened by another name.
+    opened: Vec<(Identity, File)>,
+}
+
+static REGISTER: RwLock<Register> =
+    RwLock::new(Register { last: 0, held: Vec::new(), opened: Vec::new() });
+
+impl OffLimits {
+    /// Those of these files that are there.
+    pub fn new(files: impl IntoIterator<Item = PathBuf>) -> Self {
+        let found: Vec<_> = files
+            .into_iter()
+            .filter_map(|path| {
+                let path = path.canonicalize().ok()?;
+                Some((path.file_name()?.to_owned(), identity(&path.metadata().ok()?)))
+            })
+            .collect();
+        let mut register = REGISTER.write().unwrap_or_else(PoisonError::into_inner);
+        register.last += 1;
+        let by = register.last;
+        register.held.extend(found.into_iter().map(|(name, identity)| Held { by, name, identity }));
+        Self { number: by }
+    }
+}
+
+impl Drop for OffLimits {
+    fn drop(&mut self) {
+        let mut register = REGISTER.write().unwrap_or_else(PoisonError::into_inner);
+        let Register { held, opened, .. } = &mut *register;
+        held.retain(|held| held.by != self.number);
+        opened.retain(|(identity, _)| held.iter().any(|held| held.identity == *identity));
+    }
+}
+
+/// Whether it has to be looked at, without opening it, what is at `path`.
+pub(super) fn may_be_at(path: &Path) -> bool {
+    let register = REGISTER.read().unwrap_or_else(PoisonError::into_inner);
+    let by_name = |name| register.held.iter().any(|held| held.name == name);
+    !register.opened.is_empty() || path.file_name().is_some_and(by_name)
+}
+
+/// Whether a file is off limits.
+pub(super) fn has(found: &Metadata) -> bool {
+    let register = REGISTER.read().unwrap_or_else(PoisonError::into_inner);
+    let identity = identity(found);
+    register.held.iter().any(|held| held.identity == identity)
+}
+
+/// One was opened all the same: it is not closed while it is off limits.
+pub(super) fn keep_open(file: File, found: &Metadata) {
+    let mut register = REGISTER.write().unwrap_or_else(PoisonError::into_inner);
+    register.opened.push((identity(found), file));
+}
+
+fn identity(found: &Metadata) -> Identity {
+    (found.dev(), found.ino())
+}
