@@ -32,7 +32,8 @@ impl PySchedule {
     #[new]
     #[pyo3(signature = (*, capacity=1_000_000, running_max=64, ageing_ms=60_000))]
     fn new(capacity: usize, running_max: usize, ageing_ms: u32) -> Self {
-        let config = Config { capacity, running_max, ageing_ms: ageing_ms.into() };
+        let ageing_ms = ageing_ms.into();
+        let config = Config { capacity, running_max, ageing_ms, ..Config::default() };
         Self(Mutex::new(Schedule::new(config)))
     }
 

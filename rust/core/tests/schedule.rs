@@ -55,11 +55,15 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
 
 fn configs() -> impl Strategy<Value = Config> {
     let ageing_ms = prop_oneof![Just(0_i64), Just(1), Just(2), Just(60_000)];
-    (1..8_usize, 0..5_usize, ageing_ms).prop_map(|(capacity, running_max, ageing_ms)| Config {
-        capacity,
-        running_max,
-        ageing_ms,
-    })
+    let lane_running_max = prop_oneof![Just(usize::MAX), 0..4_usize];
+    (1..8_usize, 0..5_usize, lane_running_max, ageing_ms).prop_map(
+        |(capacity, running_max, lane_running_max, ageing_ms)| Config {
+            capacity,
+            running_max,
+            lane_running_max,
+            ageing_ms,
+        },
+    )
 }
 
 /// Does `op` to both and compares what they answer.
@@ -123,7 +127,8 @@ fn arrivals() -> impl Strategy<Value = Vec<Entry>> {
 }
 
 fn filled(entries: &[Entry], ageing_ms: i64, running_max: usize) -> Schedule {
-    let mut schedule = Schedule::new(Config { capacity: 1_000, running_max, ageing_ms });
+    let mut schedule =
+        Schedule::new(Config { capacity: 1_000, running_max, ageing_ms, ..Config::default() });
     for entry in entries {
         schedule.push(*entry, -1).unwrap();
     }
@@ -335,6 +340,7 @@ fn a_parked_task_keeps_its_place_when_its_constraint_comes_back() {
 
 #[test]
 fn the_default_limits_are_those_that_are_documented() {
-    let Config { capacity, running_max, ageing_ms } = Config::default();
+    let Config { capacity, running_max, lane_running_max, ageing_ms } = Config::default();
     assert_eq!((capacity, running_max, ageing_ms), (1_000_000, 64, 60_000));
+    assert_eq!(lane_running_max, usize::MAX);
 }

@@ -1,6 +1,6 @@
 //! What becomes of a new task: accepted, kept, or put in the place of another.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::effect::{Arrival, Effect, NewTask, Scheduled};
@@ -18,8 +18,7 @@ impl Engine {
         effects: &mut Vec<Effect>,
     ) -> Answer {
         let waiting = self.schedule.len().saturating_add(self.waiting_elsewhere);
-        // What is kept stores nothing.
-        let number = arrivals.iter().filter(|new| !self.keeps(new)).count();
+        let number = self.additional(&arrivals);
         if number > 0 && waiting.saturating_add(number) > self.limits.pending_max {
             return Answer::Full(waiting);
         }
@@ -44,9 +43,25 @@ impl Engine {
         Answer::Scheduled(answers)
     }
 
-    fn keeps(&self, new: &Arrival) -> bool {
-        let taken = new.taken_by.and_then(|key| self.table.get(key));
-        matches!(admission(&new.task, taken), Admission::Keep(_))
+    /// How many more tasks will wait: not what is kept, nor what takes the place of one that waits.
+    fn additional(&self, arrivals: &[Arrival]) -> usize {
+        let mut named = HashSet::new();
+        let mut number = 0_usize;
+        for new in arrivals {
+            // Of two with the same id one goes, in the same call.
+            let is_named_again = arrivals.len() > 1
+                && new.task.task_id.as_ref().is_some_and(|task_id| !named.insert(task_id));
+            let taken = new.taken_by.and_then(|key| self.table.get(key));
+            let is_another = match admission(&new.task, taken) {
+                Admission::Accept => true,
+                Admission::Keep(_) => false,
+                Admission::Replace(_) => {
+                    taken.is_some_and(|live| live.status != TaskStatus::Pending)
+                }
+            };
+            number = number.saturating_add(usize::from(is_another && !is_named_again));
+        }
+        number
     }
 
     fn enqueue_one(&mut self, new: Arrival, now: Now, effects: &mut Vec<Effect>) -> Scheduled {

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use super::effect::{Effect, End, StopReason};
 use super::live::Live;
+use super::outages::UNKNOWN;
 use super::retry::{Next, after_attempt};
 use super::{Engine, failed, record};
 use crate::model::event::EventDetail;
-use crate::model::spec::RetrySpec;
+use crate::model::spec::{CONNECTED, RetrySpec};
 use crate::model::{
     EventKind, Failure, InterruptReason, Now, Outcome, Step, Success, TaskKey, TaskStatus,
 };
@@ -26,7 +27,9 @@ impl Engine {
             live.attempt = live.attempt.saturating_add(1);
             live.epoch = self.epoch;
             let (attempt, native, mark_percent) = (live.attempt, live.native, live.mark_percent);
-            effects.push(Effect::Update(live.clone()));
+            let live = live.clone();
+            self.note_begin(&live);
+            effects.push(Effect::Update(live));
             let detail = EventDetail { attempt, ..EventDetail::default() };
             record(effects, now, EventKind::Started, key, detail);
             effects.push(Effect::Start { key, attempt, native, mark_percent });
@@ -81,7 +84,16 @@ impl Engine {
     /// These constraint bits do not hold now. An attempt that needs one of them is cut short and
     /// made again when it holds.
     pub(super) fn signals(&mut self, unmet: Needs, now: Now, effects: &mut Vec<Effect>) {
-        self.schedule.set_unmet(unmet);
+        let before = std::mem::replace(&mut self.unmet, unmet);
+        self.judge_by_unmet();
+        let has_changed = |bit: Needs| before & UNKNOWN == 0 && (before ^ unmet) & bit != 0;
+        if has_changed(CONNECTED) {
+            if unmet & CONNECTED == 0 {
+                self.hurry(now, effects);
+            } else {
+                self.excuse(now, effects);
+            }
+        }
         if unmet != 0 {
             let starved = |live: &Live| live.needs & unmet != 0;
             self.interrupt(InterruptReason::ConstraintLost, &starved, now, effects);
@@ -145,6 +157,7 @@ impl Engine {
         let Some(mut live) = self.back_to_pending(key, Step::Retry) else { return };
         live.run_at = at;
         live.failure = Some(Arc::new(failure.clone()));
+        self.outages.note(&live, failure, now);
         let detail = EventDetail { retry_at_ms: Some(at), ..failed(live.attempt, failure) };
         record(effects, now, EventKind::RetryScheduled, key, detail);
         effects.push(Effect::Update(live.clone()));
@@ -169,7 +182,7 @@ impl Engine {
             self.table.put(live);
             return None;
         };
-        self.schedule.release(live.lane);
+        self.give_back(&live);
         live.status = status;
         live.epoch = 0;
         Some(live)
@@ -178,7 +191,7 @@ impl Engine {
     /// Forgets a task whose attempt has ended: its slot is free.
     fn forget_run(&mut self, key: TaskKey) {
         if let Some(live) = self.table.remove(key) {
-            self.schedule.release(live.lane);
+            self.give_back(&live);
         }
     }
 }

@@ -33,7 +33,7 @@ impl Engine {
         if live.status != TaskStatus::Running {
             self.schedule.cancel(key);
         } else if live.epoch == self.epoch && self.epoch != 0 {
-            self.schedule.release(live.lane);
+            self.give_back(&live);
             effects.push(Effect::Stop { key, attempt: live.attempt, why });
         }
     }

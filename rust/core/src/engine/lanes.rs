@@ -1,4 +1,4 @@
-//! Which lane a task stands in, and how many of a lane may run at once.
+//! Which lane a task stands in, and which lanes nobody can run.
 
 use std::collections::HashSet;
 
@@ -25,33 +25,22 @@ fn hash(text: &str) -> u32 {
     text.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
-/// How many tasks of a lane may run at once.
-#[derive(Debug)]
-pub(super) struct LaneLimits {
-    per_host: usize,
-    callbacks: HashSet<LaneId>,
+/// The callbacks that are registered here.
+#[derive(Debug, Default)]
+pub(super) struct Callbacks {
+    lanes: HashSet<LaneId>,
 }
 
-impl LaneLimits {
-    pub(super) fn new(per_host: usize) -> Self {
-        Self { per_host, callbacks: HashSet::new() }
-    }
-
+impl Callbacks {
     /// Lets the tasks of a callback run: it is registered now. Returns its lane.
     pub(super) fn register(&mut self, callback_id: &str) -> LaneId {
         let lane = lane_of_callback(callback_id);
-        self.callbacks.insert(lane);
+        self.lanes.insert(lane);
         lane
     }
 
-    /// The limit of a lane. A callback that nobody has registered has none to run it.
-    pub(super) fn of(&self, lane: LaneId) -> usize {
-        if lane & CALLBACK_LANE == 0 {
-            self.per_host
-        } else if self.callbacks.contains(&lane) {
-            usize::MAX
-        } else {
-            0
-        }
+    /// Whether it is the lane of a callback that nobody has registered: there is none to run it.
+    pub(super) fn lacks(&self, lane: LaneId) -> bool {
+        lane & CALLBACK_LANE != 0 && !self.lanes.contains(&lane)
     }
 }

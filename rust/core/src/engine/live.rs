@@ -46,7 +46,7 @@ impl Live {
             due_ms: self.run_at,
             priority: self.priority,
             lane: self.lane,
-            needs: self.needs,
+            needs: self.needs_now(),
         }
     }
 }

@@ -15,19 +15,23 @@ mod dice;
 mod effect;
 mod lanes;
 mod live;
+mod outages;
 mod recovery;
 mod retry;
+mod suspects;
 
 pub use effect::{Arrival, Effect, End, Input, NewTask, Scheduled, StopReason};
 pub use lanes::{lane_of_callback, lane_of_origin};
 pub use live::{Live, LiveTable};
+pub use outages::UNKNOWN;
 pub use retry::CRASHES_MAX;
 
 use crate::model::event::EventDetail;
 use crate::model::{Epoch, EventKind, Failure, Now, TaskKey, TaskStatus};
-use crate::schedule::{Config as ScheduleConfig, Counts, Schedule, Waiting};
+use crate::schedule::{Config as ScheduleConfig, Counts, Needs, Schedule, Waiting};
 use dice::Dice;
-use lanes::LaneLimits;
+use lanes::Callbacks;
+use outages::Outages;
 
 /// The bounds an engine keeps.
 #[derive(Clone, Copy, Debug)]
@@ -63,11 +67,15 @@ pub enum Answer {
 pub struct Engine {
     table: LiveTable,
     schedule: Schedule,
-    lanes: LaneLimits,
+    callbacks: Callbacks,
     limits: Limits,
     dice: Dice,
     epoch: Epoch,
     claims: bool,
+    /// The constraint bits that do not hold.
+    unmet: Needs,
+    outages: Outages,
+    suspects_running: usize,
     /// Tasks that wait and that an observer does not have.
     waiting_elsewhere: usize,
 }
@@ -85,16 +93,20 @@ impl Engine {
         let config = ScheduleConfig {
             capacity: usize::MAX,
             running_max: limits.running_max,
+            lane_running_max: limits.per_host_max,
             ..ScheduleConfig::default()
         };
         Self {
             table: LiveTable::default(),
             schedule: Schedule::new(config),
-            lanes: LaneLimits::new(limits.per_host_max),
+            callbacks: Callbacks::default(),
             limits,
             dice: Dice::new(seed),
             epoch: 0,
             claims: false,
+            unmet: UNKNOWN,
+            outages: Outages::default(),
+            suspects_running: 0,
             waiting_elsewhere: 0,
         }
     }
@@ -121,8 +133,8 @@ impl Engine {
 
     /// Lets the tasks of a callback run: it is registered now.
     pub fn register_callback(&mut self, callback_id: &str) {
-        let lane = self.lanes.register(callback_id);
-        self.schedule.set_lane_limit(lane, self.lanes.of(lane));
+        let lane = self.callbacks.register(callback_id);
+        self.schedule.set_lane_limit(lane, usize::MAX);
     }
 
     /// From now on no attempt begins; what runs goes on.
@@ -175,7 +187,9 @@ impl Engine {
     /// Puts a pending row into the table and, where tasks are run, into the schedule.
     fn wait(&mut self, live: Live, now: Now) {
         if self.epoch != 0 {
-            self.schedule.set_lane_limit(live.lane, self.lanes.of(live.lane));
+            if self.callbacks.lacks(live.lane) {
+                self.schedule.set_lane_limit(live.lane, 0);
+            }
             let pushed = self.schedule.push(live.entry(), now.wall_ms);
             debug_assert!(pushed.is_ok(), "{pushed:?}");
         }

@@ -33,7 +33,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::engine::Limits;
+use crate::engine::{Limits, UNKNOWN};
 use crate::model::{Clock, Fault, FaultCode, Outcome, TaskKey};
 use crate::schedule::Needs;
 use crate::source::PathPolicy;
@@ -82,7 +82,7 @@ pub struct Options {
     pub callbacks: KnownCallbacks,
     /// Of these, the ones registered here.
     pub registered: Vec<String>,
-    /// The constraint bits that do not hold now.
+    /// The constraint bits that do not hold until `set_unmet` says which do.
     pub unmet: Needs,
     /// Where the time comes from.
     pub clock: Arc<dyn Clock>,
@@ -114,7 +114,8 @@ impl Runtime {
         let completions = Completions::new()?;
         let inbox = Arc::new(Inbox::default());
         let board = Arc::new(ProgressBoard::new(completions.clone()));
-        let situation = Arc::new(SharedSituation::new(Arc::clone(&options.clock), options.unmet));
+        let situation =
+            Arc::new(SharedSituation::new(Arc::clone(&options.clock), options.unmet | UNKNOWN));
         let paths = Arc::new(path_policy(options.allowed_roots)?);
         let lock = Arc::new(Mutex::new(None));
         let watch = Watch {

@@ -34,8 +34,8 @@ struct Lane {
 }
 
 impl Lane {
-    fn new(id: LaneId) -> Self {
-        Self { id, running: 0, running_max: usize::MAX, groups: Vec::new() }
+    fn new(id: LaneId, running_max: usize) -> Self {
+        Self { id, running: 0, running_max, groups: Vec::new() }
     }
 
     /// The group to take from. O(masks in this lane), a handful.
@@ -55,16 +55,19 @@ impl Lane {
         free.then(|| self.best(unmet)).flatten().map(|(_, node)| node)
     }
 
-    fn is_idle(&self) -> bool {
-        self.running == 0 && self.running_max == usize::MAX && self.groups.is_empty()
+    /// Whether a lane that is made anew, with that limit, would be the same.
+    fn is_as_new(&self, running_max: usize) -> bool {
+        self.running == 0 && self.running_max == running_max && self.groups.is_empty()
     }
 }
 
-/// Every lane that has a due task, a running attempt or a limit. Any other takes no room.
+/// Every lane that has a due task, a running attempt or a limit of its own. Any other takes no room.
 ///
 /// INVARIANT: the ring holds exactly the lanes that could run a task now.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Lanes {
+    /// The limit of a lane that has none of its own.
+    running_max: usize,
     cells: Vec<Option<Lane>>,
     free: Vec<u32>,
     by_id: HashTable<(LaneId, u32)>,
@@ -74,6 +77,19 @@ pub(super) struct Lanes {
 }
 
 impl Lanes {
+    /// None, and the limit of those that have none of their own.
+    pub(super) fn new(running_max: usize) -> Self {
+        Self {
+            running_max,
+            cells: Vec::new(),
+            free: Vec::new(),
+            by_id: HashTable::new(),
+            ring: Ring::default(),
+            positions: Positions::default(),
+            due: 0,
+        }
+    }
+
     /// How many tasks are due, constrained ones included. O(1).
     pub(super) fn len(&self) -> usize {
         self.due
@@ -191,7 +207,7 @@ impl Lanes {
             return;
         }
         self.ring.leave(at);
-        if lane.is_idle() {
+        if lane.is_as_new(self.running_max) {
             let id = lane.id;
             *cell = None;
             self.free.push(at);
@@ -218,7 +234,7 @@ impl Lanes {
             u32::try_from(self.cells.len() - 1).unwrap_or(u32::MAX)
         });
         if let Some(cell) = self.cells.get_mut(index(at)) {
-            *cell = Some(Lane::new(id));
+            *cell = Some(Lane::new(id, self.running_max));
         }
         let hash = |(id, _): &(LaneId, u32)| spread(u64::from(*id));
         self.by_id.insert_unique(spread(u64::from(id)), (id, at), hash);
@@ -254,7 +270,7 @@ impl Lanes {
             && lanes.into_iter().all(|(lane, at)| {
                 let could_run = lane.as_ref().is_some_and(|lane| lane.next(unmet).is_some());
                 let sound = lane.as_ref().is_none_or(|lane| {
-                    !lane.is_idle()
+                    !lane.is_as_new(self.running_max)
                         && self.find(lane.id) == Some(at)
                         && lane.groups.iter().all(|group| {
                             !group.heap.is_empty() && group.heap.is_sound(&self.positions)

@@ -51,6 +51,8 @@ pub struct Config {
     pub capacity: usize,
     /// At most this many attempts at once, over all lanes.
     pub running_max: usize,
+    /// At most this many at once in a lane that has no limit of its own.
+    pub lane_running_max: usize,
     /// One level of priority is worth this much waiting, in milliseconds. 0, or less, is strict: a
     /// lower priority waits for as long as a higher one is there.
     pub ageing_ms: i64,
@@ -58,7 +60,12 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { capacity: 1_000_000, running_max: 64, ageing_ms: 60_000 }
+        Self {
+            capacity: 1_000_000,
+            running_max: 64,
+            lane_running_max: usize::MAX,
+            ageing_ms: 60_000,
+        }
     }
 }
 
@@ -121,7 +128,7 @@ enum Place {
 /// The run queue.
 ///
 /// A waiting task costs about 75 bytes, at most 150 just after arrays have grown; a lane with
-/// nothing due, nothing running and no limit costs nothing.
+/// nothing due, nothing running and no limit of its own costs nothing.
 ///
 /// The order inside a lane: smallest `due_ms - priority * ageing_ms` first (with `ageing_ms` 0:
 /// largest priority), then who became due first. It never changes while a task waits, so it needs no
@@ -144,7 +151,7 @@ impl Schedule {
             config,
             tasks: Tasks::default(),
             delay: DelayHeap::new(),
-            lanes: Lanes::default(),
+            lanes: Lanes::new(config.lane_running_max),
             parked: Parked::default(),
             running: 0,
             turns: 0,
@@ -212,8 +219,8 @@ impl Schedule {
         }
     }
 
-    /// Bounds the attempts of one lane; `usize::MAX` is no limit, 0 holds the lane. Attempts above a
-    /// lowered limit go on.
+    /// Bounds the attempts of one lane; `usize::MAX` is no limit, 0 holds the lane, and what the
+    /// configuration says is no limit of its own. Attempts above a lowered limit go on.
     pub fn set_lane_limit(&mut self, lane: LaneId, running_max: usize) {
         self.lanes.set_limit(lane, running_max, self.parked.unmet());
     }

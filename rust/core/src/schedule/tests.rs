@@ -7,7 +7,7 @@ fn entry(key: TaskKey, due_ms: i64) -> Entry {
 }
 
 fn schedule(running_max: usize) -> Schedule {
-    Schedule::new(Config { capacity: 1_000_000, running_max, ageing_ms: 60_000 })
+    Schedule::new(Config { running_max, ..Config::default() })
 }
 
 impl Schedule {

@@ -55,7 +55,7 @@ impl Naive {
     /// The waiter that `lane` would run now.
     fn next_of(&self, lane: LaneId) -> Option<&Waiter> {
         let running = self.running.get(&lane).copied().unwrap_or_default();
-        if running >= self.limits.get(&lane).copied().unwrap_or(usize::MAX) {
+        if running >= self.limits.get(&lane).copied().unwrap_or(self.config.lane_running_max) {
             return None;
         }
         let ready = self.waiters.iter().filter(|waiter| {

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use outhaul_core::engine::{CRASHES_MAX, Effect, End};
+use outhaul_core::engine::{CRASHES_MAX, Effect, End, Live};
 use outhaul_core::model::outcome::RETRY_AFTER_MS_MAX;
-use outhaul_core::model::spec::RetrySpec;
-use outhaul_core::model::{ErrorCode, EventKind, Failure, Outcome, TaskKey, TaskStatus};
+use outhaul_core::model::spec::{CONNECTED, RetrySpec};
+use outhaul_core::model::{ErrorCode, EventKind, Failure, Outcome, TaskKey, TaskStatus, made_at};
 
 /// One task that was committed.
 #[derive(Debug)]
@@ -17,6 +17,9 @@ pub struct Known {
     attempt: u32,
     retries: u32,
     crashes: u32,
+    interruptions: u32,
+    /// Failures that an outage explained: they do not count.
+    excused: u32,
     /// Not before this time, and how many times had been read when that was said.
     not_before: (i64, usize),
 }
@@ -45,6 +48,8 @@ impl Book {
                         attempt: 0,
                         retries: 0,
                         crashes: 0,
+                        interruptions: 0,
+                        excused: 0,
                         not_before: (live.run_at, read),
                     };
                     assert!(self.tasks.insert(live.key, known).is_none(), "{} twice", live.key);
@@ -53,6 +58,14 @@ impl Book {
                     let known = self.living(live.key);
                     assert!(live.attempt >= known.attempt, "an attempt number fell: {live:?}");
                     assert!(!live.status.is_terminal(), "{live:?}");
+                    let is_cut_off = live.needs & CONNECTED != 0
+                        && live.failure.as_ref().is_some_and(|f| f.code == ErrorCode::NetworkError);
+                    known.check_bound(live, is_cut_off);
+                    if live.run_at < known.not_before.0 {
+                        let was_ahead = made_at(live.key) > now;
+                        assert!(was_ahead || is_cut_off, "brought forward: {live:?}");
+                        known.not_before = (live.run_at, read);
+                    }
                 }
                 Effect::Finish { key, status, attempt, end, .. } => {
                     let known = self.living(*key);
@@ -112,6 +125,7 @@ impl Book {
                 known.crashes += 1;
                 assert!(known.native || known.crashes <= CRASHES_MAX);
             }
+            EventKind::Interrupted => known.interruptions += 1,
             _ => {}
         }
     }
@@ -138,6 +152,19 @@ impl Book {
                 assert_eq!(ended, None, "{known:?}");
                 check_wait(known, failure, effects, key, now);
             }
+        }
+    }
+}
+
+impl Known {
+    /// The failures that count are as many as was said; each that an outage explains is one more.
+    fn check_bound(&mut self, live: &Live, is_cut_off: bool) {
+        let free = self.interruptions + self.crashes;
+        let excused = live.attempts_max - (1 + self.retry.max_retries) - free;
+        if excused != self.excused {
+            assert!(is_cut_off && excused == self.excused + 1, "{live:?} of {self:?}");
+            self.excused = excused;
+            self.retries -= 1;
         }
     }
 }

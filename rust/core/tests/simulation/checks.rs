@@ -43,6 +43,8 @@ impl World {
             "a task is in no queue"
         );
         assert!(self.underway.len() <= self.limits.running_max);
+        let is_suspect = |key: &&TaskKey| !live[*key].native && live[*key].crashes > 1;
+        assert!(self.underway.keys().filter(is_suspect).count() <= 1, "{:?}", self.underway);
         let mut lanes: BTreeMap<u32, usize> = BTreeMap::new();
         for key in self.underway.keys() {
             *lanes.entry(live[key].lane).or_default() += 1;

@@ -10,9 +10,9 @@ use outhaul_core::engine::{
 };
 use outhaul_core::model::spec::{ExistingPolicy, RetrySpec};
 use outhaul_core::model::{
-    ErrorCode, Failure, InterruptReason, Outcome, Success, TaskKey, TaskStatus,
+    ErrorCode, Failure, InterruptReason, Outcome, Success, TaskKey, TaskStatus, next_key,
 };
-use outhaul_core::store::{Selection, Store, next_key};
+use outhaul_core::store::{Selection, Store};
 
 use super::world::{Batch, CALLBACKS, World};
 
@@ -126,7 +126,8 @@ impl World {
         let outcome = match self.chance.below(100) {
             0..=39 => Outcome::Succeeded(Success::default()),
             40..=74 => {
-                let mut failure = Failure::new(ErrorCode::HttpServerError, "HTTP 503");
+                let codes = [ErrorCode::HttpServerError, ErrorCode::NetworkError];
+                let mut failure = Failure::new(self.chance.pick(&codes).unwrap(), "it failed");
                 let asked = [None, None, Some(-5), Some(7_000), Some(90_000), Some(i64::MAX)];
                 failure.retry_after_ms = self.chance.pick(&asked).unwrap();
                 Outcome::Retry(failure)

@@ -1,5 +1,9 @@
 //! One table, one rule.
 
+mod bounds;
+mod outages;
+mod suspects;
+
 use super::*;
 use crate::model::spec::{ExistingPolicy, RetrySpec};
 use crate::model::{ErrorCode, InterruptReason, Outcome, Success};
@@ -193,8 +197,7 @@ fn a_stored_task_is_taken_in_however_many_wait() {
     let heard = tell(&mut engine, Input::Tick, Now::at(NOW.wall_ms + 33_000));
     assert_eq!(heard.starts(), [(1, 2)]);
     let rows = (10..20).map(|key| row(key, TaskStatus::Pending, 0));
-    let mut engine = Engine::runner(limits(20, 1), EPOCH, 1);
-    engine.lanes = LaneLimits::new(20);
+    let mut engine = Engine::runner(Limits { per_host_max: 20, ..limits(20, 1) }, EPOCH, 1);
     assert_eq!(Heard::of(engine.recover(rows, NOW)).starts().len(), 10);
 }
 
