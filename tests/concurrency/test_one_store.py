@@ -31,6 +31,10 @@ from outhaul.errors import (
 )
 
 
+async def echo(value: object, _: object) -> object:
+    return value
+
+
 async def test_two_spellings_of_a_store_have_one_runner(tmp_path: Path) -> None:
     store, link = tmp_path / "work.db", tmp_path / "link.db"
     link.symlink_to(store)
@@ -242,3 +246,36 @@ async def test_a_store_cannot_be_sent_while_it_is_in_use_which_would_end_its_loc
                 await manager.enqueue(None, worker)
         assert before
         assert set(before) <= set(locks_of_this_process())
+
+
+async def test_a_manager_that_has_drained_does_not_become_the_runner(tmp_path: Path) -> None:
+    store, workers = tmp_path / "work.db", {"echo": echo}
+    async with (
+        WorkManager(store, workers=workers) as runner,
+        WorkManager(store, workers=workers) as drained,
+    ):
+        await drained.drain()
+        await runner.close()
+        await asyncio.sleep(1.3)  # a standby tries every second
+        async with WorkManager(store, workers=workers):
+            handle = await drained.enqueue("y", PythonWorker("echo"))
+            assert (await asyncio.wait_for(handle.result(), 5)).success
+
+
+async def test_a_standby_that_cannot_open_the_lock_takes_tasks_in_all_the_same(
+    tmp_path: Path,
+) -> None:
+    store, workers = tmp_path / "work.db", {"echo": echo}
+    async with (
+        WorkManager(store, workers=workers),
+        WorkManager(store, workers=workers) as standby,
+    ):
+        lock = tmp_path / "work.db.runner"
+        lock.unlink()
+        lock.mkdir()
+        until = asyncio.get_running_loop().time() + 2.5  # it tries every second
+        while asyncio.get_running_loop().time() < until:
+            worker = PythonWorker("echo")
+            await asyncio.gather(*(standby.enqueue(None, worker) for _ in range(8)))
+        handle = await standby.enqueue(None, worker)
+        assert (await asyncio.wait_for(handle.result(), 5)).success

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import subprocess
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +14,7 @@ from tests.concurrency.held_server import HeldServer
 from tests.concurrency.peers import PeerProcess, RefusedError
 from tests.crash.stored import assert_sound, task_ids
 
-from outhaul import NativeWorker, PythonWorker, TaskStatus, WorkManager
+from outhaul import EventKind, NativeWorker, PythonWorker, TaskStatus, WorkManager
 from outhaul.errors import StoreError, StoreFullError
 
 if TYPE_CHECKING:
@@ -191,6 +192,35 @@ async def test_closing_on_a_full_disk_begins_nothing_and_ends(
         async with WorkManager(small_disk / "work.db") as manager:
             await manager.wait_idle()
             assert (await manager.stats()).completed == 3
+
+
+@pytest.mark.timeout(60)
+async def test_a_function_that_ends_on_a_full_disk_while_the_manager_closes_is_not_done_again(
+    small_disk: Path,
+) -> None:
+    began, may_end = threading.Event(), threading.Event()
+    calls = []
+
+    def work(_: object, __: object) -> bool:
+        calls.append(1)
+        began.set()
+        return may_end.wait(30)
+
+    store, workers = small_disk / "work.db", {"work": work}
+    async with WorkManager(store, workers=workers, close_timeout=20) as manager:
+        await manager.enqueue("x", PythonWorker("work"))
+        await asyncio.to_thread(began.wait, 30)
+        ballast = fill(small_disk)
+        closing = asyncio.ensure_future(manager.close())
+        may_end.set()
+        await asyncio.sleep(0.7)  # it has ended, and its end could not be stored
+        assert not closing.done()
+        ballast.unlink()
+        await closing
+    async with WorkManager(store, workers=workers) as manager:
+        kinds = [event.kind async for event in manager.events(after=0, follow=False)]
+    assert kinds == [EventKind.ENQUEUED, EventKind.STARTED, EventKind.COMPLETED]
+    assert calls == [1]
 
 
 @pytest.mark.timeout(60)

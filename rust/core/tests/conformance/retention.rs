@@ -35,8 +35,8 @@ fn history(store: &mut SqliteStore) {
     for (key, at, kind) in [
         (3, 1_000, EventKind::Completed),
         (1, 2_000, EventKind::Failed),
-        (2, 9_999_000, EventKind::Completed),
         (5, 3_000, EventKind::Completed),
+        (2, 9_999_000, EventKind::Completed),
     ] {
         txn(store, &[record(EventKind::Started, key)]);
         txn(store, &ends(key, at, kind));
@@ -113,7 +113,25 @@ fn failures_have_a_limit_of_their_own_and_so_has_the_number_of_completed_ones() 
     };
     assert_eq!(walk(&mut store, &most(3), 100), 0);
     assert_eq!(walk(&mut store, &most(1), 100), 2);
-    assert_eq!(left(dir.path()).0, [4, 5, 6]);
+    assert_eq!(left(dir.path()).0, [2, 4, 6], "the one that was completed last stays");
+}
+
+#[test]
+fn of_tasks_that_were_completed_in_one_row_of_the_log_the_last_ones_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = sqlite(dir.path());
+    for key in 1..=9 {
+        txn(&mut store, &[insert(live(key), named(&format!("t{key}"))), enqueued(key)]);
+    }
+    let all: Vec<_> = (1..=8).flat_map(|key| ends(key, 1_000, EventKind::Completed)).collect();
+    txn(&mut store, &all);
+    for (completed_max, stays) in [(8, 1), (5, 4), (5, 4), (2, 7)] {
+        let keep =
+            Retention { completed_ms: None, completed_max: Some(completed_max), failed_ms: None };
+        walk(&mut store, &keep, 100);
+        let expected: Vec<TaskKey> = (stays..=9).collect();
+        assert_eq!(left(dir.path()).0, expected, "{completed_max}");
+    }
 }
 
 #[test]
@@ -124,14 +142,14 @@ fn a_reader_that_was_away_is_told_what_it_has_missed() {
     walk(&mut store, &keep(1_000_000, i64::MAX), 100);
     let reader = Reader::open(&dir.path().join("work.db")).unwrap();
     let all = EventFilter { limit: 100, ..EventFilter::default() };
-    // Of the events 1 to 15, number 14 is the last that has gone.
-    for after in [1, 5, 13] {
+    // Of the events 1 to 15, number 12 is the last that has gone.
+    for after in [1, 5, 11] {
         assert_eq!(reader.events(after, &all).unwrap_err(), StoreError::CursorPruned(after));
     }
     let skipping = EventFilter { skip_pruned: true, ..all.clone() };
     assert_eq!(reader.events(1, &skipping).unwrap().0.len(), 8);
     assert!(reader.events(0, &all).is_ok());
-    assert_eq!(reader.events(14, &all).unwrap().0.len(), 1);
+    assert_eq!(reader.events(12, &all).unwrap().0.len(), 3);
     let of_one = EventFilter { key: Some(1), ..all };
     assert_eq!(reader.events(1, &of_one).unwrap().0.len(), 2);
 }

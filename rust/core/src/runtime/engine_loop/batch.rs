@@ -42,16 +42,7 @@ impl EngineLoop {
         self.foreign_news()?;
         // Others may have taken keys since our last transaction.
         self.last_key = 0;
-        let mut effects = Vec::new();
-        for key in self.parts.store.foreign_changes()? {
-            if self.epoch != 0 {
-                let row = self.parts.store.live(key)?;
-                if row.is_none() {
-                    publication.ended.push(key);
-                }
-                effects.extend(self.engine.catch_up(key, row, now));
-            }
-        }
+        let mut effects = self.catch_up(now, publication)?;
         for &(key, attempt, percent) in held {
             let input = Input::Progress { key, attempt, percent };
             self.engine.handle(input, now, &mut effects);
@@ -65,6 +56,25 @@ impl EngineLoop {
         self.store(&mut effects, publication)?;
         // Without a change this costs no disk access, and what others did counts as seen.
         self.parts.store.commit()
+    }
+
+    /// Tells the engine what other processes have committed since it was last told.
+    pub(super) fn catch_up(
+        &mut self,
+        now: Now,
+        publication: &mut Publication,
+    ) -> Result<Vec<Effect>, StoreError> {
+        let mut effects = Vec::new();
+        for key in self.parts.store.foreign_changes()? {
+            if self.epoch != 0 {
+                let row = self.parts.store.live(key)?;
+                if row.is_none() {
+                    publication.ended.push(key);
+                }
+                effects.extend(self.engine.catch_up(key, row, now));
+            }
+        }
+        Ok(effects)
     }
 
     /// Lets the engine decide about one op.

@@ -3,13 +3,14 @@
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
+use super::publish::Publication;
 use super::{EngineLoop, Parts};
-use crate::engine::{Effect, StopReason};
-use crate::model::{InterruptReason, Now, Outcome};
+use crate::engine::StopReason;
+use crate::model::{Fault, InterruptReason, Outcome};
 use crate::runtime::completions::Ticket;
 use crate::runtime::inbox::Op;
 use crate::runtime::replies::{closed, pack};
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 
 impl EngineLoop {
     /// From now on no attempt begins, whatever happens to the engine.
@@ -33,20 +34,17 @@ impl EngineLoop {
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        let counts = self.engine.counts();
-        self.closing
-            .as_ref()
-            .is_some_and(|(_, deadline)| counts.running == 0 || Instant::now() >= *deadline)
+        // An engine that has to be built anew may believe in ends that are not on disk.
+        let is_over = self.engine.counts().running == 0 && !self.is_stale;
+        self.closing.as_ref().is_some_and(|(_, deadline)| is_over || Instant::now() >= *deadline)
     }
 
     /// The last transaction: what still runs is released, and the runner signs off.
     pub(super) fn close(mut self) {
-        let now = self.parts.situation.now();
-        let effects = self.engine.interrupt_all(InterruptReason::Shutdown, now);
-        if let Err(error) = self.sign_off(&effects, now) {
+        if let Err(fault) = self.sign_off() {
             // What still ran is rescued by the next runner, as after a crash.
             self.parts.store.rollback();
-            self.parts.completions.push(|batch| batch.errors.push(error.to_string()));
+            self.parts.completions.push(|batch| batch.errors.push(fault.to_string()));
         }
         for op in self.parts.inbox.take(usize::MAX, Duration::ZERO) {
             if let Op::Enqueue { ticket, .. }
@@ -72,17 +70,25 @@ impl EngineLoop {
         }
     }
 
-    fn sign_off(&mut self, effects: &[Effect], now: Now) -> Result<(), StoreError> {
+    fn sign_off(&mut self) -> Result<(), Fault> {
+        if self.is_stale {
+            // What came to its end and could not be stored is stored now.
+            let ops = self.parts.inbox.take(usize::MAX, Duration::ZERO);
+            self.turn(ops)?;
+        }
         if self.epoch == 0 {
             return Ok(());
         }
+        let now = self.parts.situation.now();
         self.parts.store.begin()?;
         if self.is_superseded()? {
             self.parts.store.rollback(); // the other one has taken up what ran here
             return Ok(());
         }
-        self.parts.store.apply(effects)?;
+        let mut effects = self.catch_up(now, &mut Publication::default())?;
+        effects.extend(self.engine.interrupt_all(InterruptReason::Shutdown, now));
+        self.parts.store.apply(&effects)?;
         self.parts.store.end_epoch(self.epoch, now.wall_ms)?;
-        self.parts.store.commit()
+        Ok(self.parts.store.commit()?)
     }
 }

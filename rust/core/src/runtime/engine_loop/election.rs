@@ -36,11 +36,22 @@ impl EngineLoop {
     /// Becomes the runner, if this process is meant to run tasks and nobody else does.
     pub(super) fn try_to_run(&mut self) -> Result<(), Fault> {
         let tried = self.tried_lock.is_some_and(|at| at.elapsed() < TRY_AGAIN);
-        if !self.parts.run || self.epoch != 0 || self.closing.is_some() || tried {
+        // Who has drained would hold the lock, and keep everybody from running anything.
+        let is_meant = self.parts.run && self.claims && self.closing.is_none();
+        if !is_meant || self.epoch != 0 || tried {
             return Ok(());
         }
-        self.tried_lock = Some(Instant::now());
-        let Some(lock) = RunnerLock::try_take(&self.parts.path)? else { return Ok(()) };
+        let is_opening = self.tried_lock.replace(Instant::now()).is_none();
+        let lock = match RunnerLock::try_take(&self.parts.path) {
+            Ok(Some(lock)) => lock,
+            Ok(None) => return Ok(()),
+            Err(fault) if is_opening => return Err(fault),
+            Err(fault) => {
+                // What is asked of a standby needs no lock.
+                self.parts.completions.push(|batch| batch.errors.push(fault.to_string()));
+                return Ok(());
+            }
+        };
         self.keep_lock(Some(lock));
         let elected = self.begin_epoch().and_then(|epoch| self.load(epoch));
         if let Err(error) = elected {

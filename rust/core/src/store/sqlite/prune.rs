@@ -5,12 +5,12 @@
 //! the log goes itself once every task that it is about is gone or may go. So none is left that is about
 //! no task, however the walk is cut short, and no index is needed.
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::OptionalExtension;
 
 use super::super::StoreError;
 use super::rows::{key_at, sql_key};
 use super::writer::SqliteStore;
-use crate::model::{TaskKey, TaskStatus, UnixMillis};
+use crate::model::{EventKind, TaskKey, TaskStatus, UnixMillis};
 
 /// How long what has ended is kept. `None` is for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,8 +45,8 @@ pub struct PruneWalk {
     newest: TaskKey,
     /// Completed tasks go that ended before this …
     completed_before: UnixMillis,
-    /// … or whose key is not above this.
-    completed_upto: TaskKey,
+    /// … or not after this event.
+    completed_upto: i64,
     /// Others go that ended before this.
     failed_before: UnixMillis,
 }
@@ -154,7 +154,7 @@ impl SqliteStore {
             // What ended since the walk began is for the next one, and the last event of all stays:
             // numbers are never reused.
             Some((Some(status), Some(finished_at), Some(end_seq)))
-                if end_seq < walk.until && walk.may_go(key, status, finished_at) =>
+                if end_seq < walk.until && walk.may_go(key, status, finished_at, end_seq) =>
             {
                 Fate::Goes { end_seq }
             }
@@ -184,15 +184,23 @@ impl SqliteStore {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// The key up to which completed tasks are more than the newest `most`; 0 where they are not.
-    fn completed_beyond(&self, most: u64) -> Result<TaskKey, StoreError> {
-        let mut statement = self.connection().prepare_cached(
-            "SELECT key FROM done WHERE status=?1 ORDER BY key DESC LIMIT 1 OFFSET ?2",
-        )?;
-        let offset = i64::try_from(most).unwrap_or(i64::MAX);
-        let key = statement
-            .query_row(params![TaskStatus::Completed.code(), offset], |row| key_at(row, 0));
-        Ok(key.optional()?.unwrap_or_default())
+    /// The event up to which completed tasks are more than the `most` that were completed last; 0
+    /// where they are not. As the log counts them, from its end.
+    fn completed_beyond(&self, most: u64) -> Result<i64, StoreError> {
+        let mut statement = self
+            .connection()
+            .prepare_cached("SELECT seq, more FROM event WHERE kind=?1 ORDER BY seq DESC")?;
+        let mut rows = statement.query([EventKind::Completed.code()])?;
+        let mut room = i64::try_from(most).unwrap_or(i64::MAX);
+        while let Some(row) = rows.next()? {
+            let last = row.get::<_, i64>(0)?.saturating_add(row.get(1)?);
+            let number = row.get::<_, i64>(1)?.saturating_add(1);
+            if number > room {
+                return Ok(last.saturating_sub(room));
+            }
+            room = room.saturating_sub(number);
+        }
+        Ok(0)
     }
 
     fn forget(&self, key: TaskKey) -> Result<(), StoreError> {
@@ -209,12 +217,12 @@ impl SqliteStore {
 }
 
 impl PruneWalk {
-    fn may_go(&self, key: TaskKey, status: u8, finished_at: UnixMillis) -> bool {
+    fn may_go(&self, key: TaskKey, status: u8, finished_at: UnixMillis, end_seq: i64) -> bool {
         if key == self.newest {
             return false;
         }
         if status == TaskStatus::Completed.code() {
-            finished_at < self.completed_before || key <= self.completed_upto
+            finished_at < self.completed_before || end_seq <= self.completed_upto
         } else {
             finished_at < self.failed_before
         }
