@@ -141,7 +141,10 @@ class QueueFullError(OuthaulError):
 
 
 class CursorPrunedError(OuthaulError, LookupError):
-    """The events after that cursor have been pruned: start again from `after=0`."""
+    """The log does not have what follows that cursor: start again from `after=0`.
+
+    Retention has removed it; or the store was restored, and its log ends before.
+    """
 
     code = "CURSOR_PRUNED"
 

@@ -14,7 +14,7 @@ import pytest
 from tests.http.peers import RawServer, answer, head_of
 from tests.service.kit import Service
 
-from outhaul import EventKind, PythonWorker, Retention, Task, TaskEvent, TaskTrigger
+from outhaul import EventKind, PythonWorker, Retention, Task, TaskEvent, TaskTrigger, WorkManager
 from outhaul.errors import (
     InvalidArgumentError,
     InvalidTypeError,
@@ -33,7 +33,9 @@ async def client(service: Service, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
         yield client
 
 
-@pytest.mark.parametrize("task_id", ["..", ".", "...", "%2E%2E", "a/../b", "?", "#", " ", "a;b=c"])
+@pytest.mark.parametrize(
+    "task_id", ["..", ".", "...", "%2E%2E", "a/../b", "?", "#", " ", "a;b=c", "a{b}", "{}"]
+)
 async def test_an_odd_id_means_the_task_of_that_name(
     service: Service, client: Client, task_id: str
 ) -> None:
@@ -179,6 +181,50 @@ async def test_a_task_that_retention_has_removed_has_no_result(
             with pytest.raises(TaskNotFoundError, match="removed"):
                 await handle._replace(client=client).result()
             assert (await last._replace(client=client).result()).success
+
+
+async def test_who_waits_through_a_restart_learns_that_the_task_is_gone(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("outhaul.service.client.RECONNECT_AFTER_S", 0.1)
+    monkeypatch.setattr("outhaul.service.client.RECONNECTS_MAX", 1000)
+    store = tmp_path / "w.db"
+
+    async def note(_: object, __: object) -> bool:
+        return True
+
+    async with Service(store, folder) as service:
+        client = Client(service.url)
+        async with client:
+            (handle,) = await client.enqueue_all([Task("x", PythonWorker("note"))])
+            waiting = asyncio.ensure_future(handle.result())
+            await asyncio.sleep(0.2)
+            await service.__aexit__()
+            # While it is away, the task ends and goes; the last one always stays.
+            keep = Retention(completed_max=0, completed=None)
+            async with WorkManager(store, workers={"note": note}) as manager:
+                await (await manager.enqueue("y", PythonWorker("note"))).result()
+                await manager.wait_idle()
+            async with WorkManager(store, workers={"note": note}, retention=keep) as manager:
+                async with asyncio.timeout(10):
+                    while await manager.get_task("x") is not None:
+                        await asyncio.sleep(0.01)
+            async with Service(store, folder, port=service.port):
+                with pytest.raises(TaskNotFoundError, match="removed"):
+                    await asyncio.wait_for(waiting, 10)
+
+
+async def test_whatever_waits_for_its_result_a_question_is_answered(client: Client) -> None:
+    """More results than one client waits for at once, and far more than aiohttp's connections."""
+    tasks = [Task(None, PythonWorker("nobody"), trigger=LATER) for _ in range(300)]
+    handles = await client.enqueue_all(tasks)
+    results = [asyncio.ensure_future(handle.result()) for handle in handles]
+    await asyncio.sleep(0.5)
+    async with asyncio.timeout(20):
+        assert (await client.stats()).pending == 300
+        assert await client.cancel_all() == 300
+        kinds = {event.kind for event in await asyncio.gather(*results)}
+    assert kinds == {EventKind.CANCELLED}
 
 
 def block(seq: int, end: str = "\n\n") -> bytes:

@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
-from tests.service.kit import Service, said
+from tests.service.kit import NOWHERE, Service, said
 from tests.service.test_streams import take, task
 
 from outhaul import PythonWorker, Retention, WorkManager
@@ -48,6 +48,20 @@ async def test_a_number_that_retention_has_passed_is_gone(tmp_path: Path, folder
         async with Client(service.url) as client:
             with pytest.raises(CursorPrunedError):
                 await anext(client.events(after=2))
+
+
+async def test_a_number_that_the_log_has_not_reached_is_of_another_log(service: Service) -> None:
+    """A store that was restored: who came further with the other one is told so."""
+    await service.enqueue(service.upload(NOWHERE))
+    async with service.stream("/v1/events?after=1"):  # the ring is in use
+        for query, headers in (("?after=500", {}), ("?after=0", {"Last-Event-ID": "500"}), (
+            "?after=500&follow=false&skip_pruned=true", {}
+        )):  # fmt: skip
+            answer = await service.ask("GET", f"/v1/events{query}", headers=headers)
+            assert (answer.status, answer.body["code"]) == (410, "CURSOR_PRUNED"), answer
+            assert "another one" in answer.body["detail"]
+    with pytest.raises(CursorPrunedError, match="the log ends at"):
+        await anext(aiter(service.manager.events(after=500)))
 
 
 async def test_a_manager_that_is_closed_is_said_and_no_stream_begins(service: Service) -> None:

@@ -112,8 +112,11 @@ async def test_whoever_falls_behind_reads_the_log_and_misses_nothing(
     total = 400
     chance = random.Random(7)
 
+    starts = [0, 0, 3, 17]
+    await service.manager.enqueue_all([task() for _ in range(max(starts))])
+
     async def write() -> None:
-        written = 0
+        written = max(starts)
         while written < total:
             many = min(chance.choice([1, 1, 2, 30]), total - written)
             await service.manager.enqueue_all([task() for _ in range(many)])
@@ -131,7 +134,6 @@ async def test_whoever_falls_behind_reads_the_log_and_misses_nothing(
                 await asyncio.sleep(pace.choice([0, 0, 0, 0.001, 0.005]))
         return seen
 
-    starts = [0, 0, 3, 17]
     async with asyncio.timeout(20):
         _, *read_all = await asyncio.gather(
             write(), *(read(start, seed) for seed, start in enumerate(starts))

@@ -8,7 +8,7 @@ import typer
 
 from outhaul.cli import render
 from outhaul.cli.session import ExitStatus, complain, run
-from outhaul.model import TaskRecord, TaskStatus
+from outhaul.model import TaskStatus
 
 if TYPE_CHECKING:
     from outhaul.cli.place import Place
@@ -27,12 +27,10 @@ def list_tasks(
 
     async def work() -> int:
         async with place.opened() as works:
-            found: list[TaskRecord] = []
             if tag is not None:
                 found = await works.get_tasks_by_tag(tag, statuses=statuses)
             else:
-                for each in statuses:
-                    found += await works.get_tasks_by_status(each)
+                found = await works.get_tasks_by_status(*statuses)
             render.records(found, as_json=as_json)
             if not found and not as_json:
                 stats = await works.stats()

@@ -84,7 +84,11 @@ def create_app(
     app = web.Application(middlewares=[problems, guard(token, hosts, public=public)])
     for operation in known:
         app.router.add_route(
-            operation.method, operation.path, operation.respond, name=operation.name
+            # Also an id with braces, which aiohttp leaves out by default.
+            operation.method,
+            operation.path.replace("{id}", "{id:[^/]+}"),
+            operation.respond,
+            name=operation.name,
         )
     said = _openapi(document(known, has_token=token is not None))
     app.router.add_route("GET", _OPENAPI_PATH, said, name=_OPENAPI)

@@ -44,6 +44,9 @@ SILENCE_MAX_S: Final = 60.0
 RECONNECTS_MAX: Final = 10
 RECONNECT_AFTER_S: Final = 1.0
 
+# So many results are waited for at once, each with a stream; one more when one has come.
+RESULTS_MAX: Final = 256
+
 # One line of a stream holds an event, with at most 64 KiB of an answer in base64.
 _BUFFER_BYTES: Final = 256 * 1024
 
@@ -71,9 +74,10 @@ class RemoteTask(NamedTuple):
         while True:
             newest = await self.client.get_task(self.task_id)
             is_newest = newest is not None and newest.key == self.key
-            log = self.client.events(after=0, task_id=self.task_id, follow=is_newest)
-            with contextlib.suppress(CursorPrunedError):  # away for long: it is asked again
-                async with aclosing(log) as events:
+            # Where it is cut off for long, it is told so, and asks again.
+            log = self.client.log(after=0, task_id=self.task_id, follow=is_newest)
+            with contextlib.suppress(CursorPrunedError):
+                async with self.client.results, aclosing(log) as events:
                     async for event in events:
                         if event.key == self.key and event.is_terminal:
                             return event
@@ -81,7 +85,11 @@ class RemoteTask(NamedTuple):
 
 
 class Client:
-    """Asks a server what a `WorkManager` is asked in its own process. Paths are the server's."""
+    """Asks a server what a `WorkManager` is asked in its own process. Paths are the server's.
+
+    Attributes:
+        results: Whoever waits for a result holds one of these, and a connection.
+    """
 
     def __init__(self, url: str, *, token: str | None = None) -> None:
         """Connects to nothing yet.
@@ -95,6 +103,7 @@ class Client:
         """
         self._url = _base(url)
         self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        self.results = asyncio.Semaphore(RESULTS_MAX)
         self._session: aiohttp.ClientSession | None = None
         self._was_reached = False
 
@@ -103,7 +112,11 @@ class Client:
             total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=ANSWER_TIMEOUT_S
         )
         self._session = aiohttp.ClientSession(
-            headers=self._headers, timeout=timeout, read_bufsize=_BUFFER_BYTES
+            headers=self._headers,
+            timeout=timeout,
+            read_bufsize=_BUFFER_BYTES,
+            # No question waits for a connection that a stream holds.
+            connector=aiohttp.TCPConnector(limit=0),
         )
         return self
 
@@ -175,8 +188,32 @@ class Client:
         follow: bool = True,
     ) -> AsyncGenerator[TaskEvent]:
         """As `WorkManager.events`. A stream that breaks goes on after the last event, in time."""
+        # What is passed over from the beginning is so wherever the stream goes on, too.
+        log = self.log(
+            after=after,
+            tag=tag,
+            task_id=task_id,
+            prefix=prefix,
+            skip_pruned=skip_pruned or after == 0,
+            follow=follow,
+        )
+        async with aclosing(log) as events:
+            async for event in events:
+                yield event
+
+    async def log(
+        self,
+        *,
+        after: int | None,
+        tag: str | None = None,
+        task_id: str | None = None,
+        prefix: str | None = None,
+        skip_pruned: bool = False,
+        follow: bool,
+    ) -> AsyncGenerator[TaskEvent]:
+        """As `events`; but after a break it says what was missed, even if it began at 0."""
         want = _given(tag=tag, task_id=task_id, prefix=prefix, follow=None if follow else "false")
-        if skip_pruned or after == 0:  # said, for whenever it goes on
+        if skip_pruned:
             want["skip_pruned"] = "true"
         if after is None:
             after = (await self.stats()).last_event

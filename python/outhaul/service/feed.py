@@ -99,8 +99,8 @@ class Feed:
         """What a stream sends, in chunks, the first at once; heartbeats where nothing happens.
 
         Raises:
-            CursorPrunedError: Some of what is wanted is gone. At the first chunk, or later where
-                the reader is slower than retention.
+            CursorPrunedError: Some of what is wanted is gone, or the log ends before. At the first
+                chunk, or later where the reader is slower than retention.
             OuthaulError: The log cannot be read.
         """
         self._check()
@@ -152,7 +152,8 @@ class Feed:
     async def _read(self, cursor: int, want: EventsQuery) -> tuple[int, bytes]:
         """A chunk of what there is after a number, and how far it was looked through."""
         # Who wants the log up to its end gets what the ring may not have yet.
-        if cursor < self._before or not self._is_current or not want.follow:
+        is_in_ring = self._before <= cursor <= self._last
+        if not is_in_ring or not self._is_current or not want.follow:
             return await self._from_log(cursor, want)
         return self._from_ring(cursor, want)
 

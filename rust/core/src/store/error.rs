@@ -22,6 +22,13 @@ pub enum StoreError {
     Full(String),
     /// Events after this one have been removed by retention.
     CursorPruned(u64),
+    /// The log ends before this event: it is another one, or an older copy.
+    CursorAhead {
+        /// What was asked for.
+        after: u64,
+        /// The last event there is.
+        last: u64,
+    },
     /// A statement of ours is wrong.
     Internal(String),
 }
@@ -50,6 +57,11 @@ impl std::fmt::Display for StoreError {
                 f,
                 "events after {after} have been removed by retention; start again from after=0"
             ),
+            Self::CursorAhead { after, last } => write!(
+                f,
+                "the log ends at {last}, before {after}: the store was restored, or is another one; \
+                 start again from after=0"
+            ),
             Self::Internal(what) => write!(f, "a mistake of outhaul's own: {what}"),
         }
     }
@@ -64,7 +76,7 @@ impl From<StoreError> for Fault {
             StoreError::TooNew { .. } => FaultCode::StoreTooNew,
             StoreError::Unavailable(_) => FaultCode::StoreUnavailable,
             StoreError::Full(_) => FaultCode::StoreFull,
-            StoreError::CursorPruned(_) => FaultCode::CursorPruned,
+            StoreError::CursorPruned(_) | StoreError::CursorAhead { .. } => FaultCode::CursorPruned,
             StoreError::Internal(_) => FaultCode::Internal,
         };
         Self::new(code, "", error.to_string())

@@ -45,6 +45,9 @@ impl Reader {
         want: &EventFilter,
     ) -> Result<(Vec<EventRecord>, u64), StoreError> {
         let last = self.last_event()?;
+        if after > last {
+            return Err(StoreError::CursorAhead { after, last });
+        }
         if after > 0 && !want.skip_pruned && want.key.is_none() && after < self.pruned()? {
             return Err(StoreError::CursorPruned(after));
         }
@@ -67,7 +70,7 @@ impl Reader {
         let full = u32::try_from(events.len()).unwrap_or(u32::MAX) >= want.limit
             || bytes >= EVENTS_BYTES_MAX;
         let seen = events.last().filter(|_| full).map_or(last, |event| event.seq);
-        Ok((events, seen.max(after)))
+        Ok((events, seen))
     }
 
     /// The event that ended a task, if it has ended.
