@@ -18,6 +18,8 @@ mod reading;
 mod retention;
 #[path = "conformance/sqlite.rs"]
 mod sqlite;
+#[path = "conformance/tags.rs"]
+mod tags;
 
 use kit::{completed, enqueued, insert, live, memory, named, tagged, txn};
 use outhaul_core::engine::Effect;

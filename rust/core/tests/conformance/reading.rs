@@ -5,8 +5,8 @@ use std::path::Path;
 use outhaul_core::engine::{Effect, End};
 use outhaul_core::model::event::EventDetail;
 use outhaul_core::model::{ErrorCode, EventKind, Failure, TaskKey, TaskStatus};
-use outhaul_core::store::generated_id;
 use outhaul_core::store::sqlite::{EventFilter, Reader, Situation, SqliteStore, TaskFilter};
+use outhaul_core::store::{StoreError, generated_id};
 
 use super::kit::{
     completed, enqueued, insert, live, named, new_task, record, running, sqlite, tagged, txn,
@@ -165,7 +165,9 @@ fn events_are_filtered_by_task_id_tag_and_prefix() {
     let all = EventFilter { limit: 100, ..EventFilter::default() };
     assert_eq!(seqs(&reader, 0, all.clone()), (1..=9).collect::<Vec<_>>());
     assert_eq!(seqs(&reader, 7, all.clone()), [8, 9]);
-    assert_eq!(seqs(&reader, 99, all.clone()), [0; 0]);
+    assert_eq!(seqs(&reader, 9, all.clone()), [0; 0]);
+    let beyond = StoreError::CursorAhead { after: 10, last: 9 };
+    assert_eq!(reader.events(10, &all).unwrap_err(), beyond);
     assert_eq!(seqs(&reader, 0, EventFilter { key: Some(4), ..all.clone() }), [4, 8]);
     let by_id = |id: String| EventFilter { task_id: Some(id), ..all.clone() };
     assert_eq!(seqs(&reader, 0, by_id("up-4".to_owned())), [4, 8]);

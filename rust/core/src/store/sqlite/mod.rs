@@ -15,6 +15,7 @@ mod prune;
 mod reader;
 mod rows;
 mod schema;
+mod tags;
 mod writer;
 
 pub use checkpoint::{Checkpointer, CheckpointsDue};

@@ -49,6 +49,10 @@ const MIGRATIONS: &[&str] = &["
 ", "
     -- A row says `kind` of `more` tasks after its own, too, whose keys follow it: numbered likewise.
     ALTER TABLE event ADD COLUMN more INTEGER NOT NULL DEFAULT 0;
+", "
+    -- By stretches of the log, so that what is new goes to one end: see `tags`.
+    DROP INDEX task_by_tag;
+    CREATE INDEX task_by_tag ON task(first_seq >> 12, tag) WHERE tag IS NOT NULL;
 "];
 
 /// How far a file is that is ours, or may become so.
@@ -141,10 +145,12 @@ mod tests {
         connection
     }
 
-    /// Every column of every table, as SQLite describes it.
+    /// Every column of every table, and every index, as SQLite describes it.
     fn columns(connection: &Connection) -> Vec<String> {
         let sql = "SELECT t.name || '.' || c.name || ' ' || c.type || ' ' || c.\"notnull\"
-            FROM sqlite_schema t, pragma_table_info(t.name) c WHERE t.type = 'table' ORDER BY 1";
+            FROM sqlite_schema t, pragma_table_info(t.name) c WHERE t.type = 'table'
+            UNION ALL SELECT sql FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL
+            ORDER BY 1";
         let mut statement = connection.prepare(sql).unwrap();
         statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
     }

@@ -9,12 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use rusqlite::hooks::Wal;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Params, params};
 
 use super::super::{Body, RunnerInfo, Selection, Store, StoreError};
 use super::gathered::{DoneRow, EventRow, Gathered, Made, TaskRow};
 use super::open::{Durability, open_writer};
 use super::rows::{LAST_EVENT, LIVE_COLUMNS, key_at, live_row, pack, sql_key};
+use super::tags::{STRETCH, each_stretch};
 use crate::engine::{Effect, End, Live, NewTask};
 use crate::model::event::EventDetail;
 use crate::model::{Epoch, TaskKey, UnixMillis};
@@ -138,10 +139,26 @@ impl SqliteStore {
         Ok(live.map(|live| live.key).into_iter().collect())
     }
 
-    fn keys(&self, sql: &str, argument: &str) -> Result<Vec<TaskKey>, StoreError> {
+    fn keys(&self, sql: &str, arguments: impl Params) -> Result<Vec<TaskKey>, StoreError> {
         let mut statement = self.connection.prepare_cached(sql)?;
-        let rows = statement.query_map([argument], |row| key_at(row, 0))?;
+        let rows = statement.query_map(arguments, |row| key_at(row, 0))?;
         Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// The tasks that live and have that tag.
+    fn tagged(&self, tag: &str) -> Result<Vec<TaskKey>, StoreError> {
+        let oldest = self.keys("SELECT key FROM live ORDER BY key LIMIT 1", params![])?;
+        let Some(oldest) = oldest.first() else { return Ok(Vec::new()) };
+        let sql = format!(
+            "SELECT task.key FROM task JOIN live USING(key) WHERE {STRETCH}=?1 AND tag=?2 \
+             ORDER BY task.key"
+        );
+        let mut found = Vec::new();
+        each_stretch(&self.connection, *oldest, |stretch| {
+            found.extend(self.keys(&sql, params![stretch, tag])?);
+            Ok(true)
+        })?;
+        Ok(found)
     }
 }
 
@@ -303,11 +320,8 @@ impl Store for SqliteStore {
                 let key = self.newest(task_id)?;
                 self.alive(key)
             }
-            Selection::Tag(tag) => self.keys(
-                "SELECT task.key FROM task JOIN live USING(key) WHERE tag=?1 ORDER BY task.key",
-                tag,
-            ),
-            Selection::All => self.keys("SELECT key FROM live WHERE ?1='' ORDER BY key", ""),
+            Selection::Tag(tag) => self.tagged(tag),
+            Selection::All => self.keys("SELECT key FROM live ORDER BY key", params![]),
         }
     }
 

@@ -1,5 +1,7 @@
 //! Questions about tasks.
 
+use std::collections::BTreeSet;
+
 use rusqlite::types::Value;
 use rusqlite::{Row, params_from_iter};
 
@@ -10,6 +12,7 @@ use crate::store::StoreError;
 use crate::store::record::{Counts, TaskRecord};
 use crate::store::sqlite::names::newest;
 use crate::store::sqlite::rows::{key_at, sql_key, unpack};
+use crate::store::sqlite::tags::{STRETCH, each_stretch};
 
 /// Which tasks are asked for.
 #[derive(Clone, Debug, Default)]
@@ -64,14 +67,37 @@ impl Reader {
 
     /// The tasks that match, oldest first.
     pub fn tasks(&self, want: &TaskFilter, now: Situation) -> Result<Vec<TaskRecord>, StoreError> {
+        let mut found = Vec::new();
+        if want.tag.is_none() {
+            self.add_tasks(want, None, now, &mut found)?;
+            return Ok(found);
+        }
+        let full = usize::try_from(want.limit).unwrap_or(usize::MAX);
+        each_stretch(&self.connection, want.after.saturating_add(1), |stretch| {
+            self.add_tasks(want, Some(stretch), now, &mut found)?;
+            Ok(found.len() < full)
+        })?;
+        Ok(found)
+    }
+
+    /// Adds the tasks that match to those that were found: of one stretch, or of all.
+    fn add_tasks(
+        &self,
+        want: &TaskFilter,
+        stretch: Option<i64>,
+        now: Situation,
+        found: &mut Vec<TaskRecord>,
+    ) -> Result<(), StoreError> {
         let mut sql = format!(
             "SELECT {TASK_COLUMNS} FROM task t LEFT JOIN live l USING(key) \
              LEFT JOIN done d USING(key) WHERE t.key > ?"
         );
         let mut values = vec![Value::Integer(sql_key(want.after)?)];
-        if let Some(tag) = &want.tag {
-            sql.push_str(" AND t.tag = ?");
-            values.push(Value::Text(tag.clone()));
+        if let (Some(stretch), Some(tag)) = (stretch, &want.tag) {
+            sql.push_str(" AND t.");
+            sql.push_str(STRETCH);
+            sql.push_str(" = ? AND t.tag = ?");
+            values.extend([Value::Integer(stretch), Value::Text(tag.clone())]);
         }
         if let Some(prefix) = &want.prefix {
             begins_so(prefix, &mut sql, &mut values)?;
@@ -85,29 +111,35 @@ impl Reader {
             sql.push(')');
         }
         sql.push_str(" ORDER BY t.key LIMIT ?");
-        values.push(Value::Integer(i64::from(want.limit)));
+        let room = i64::from(want.limit) - i64::try_from(found.len()).unwrap_or(i64::MAX);
+        values.push(Value::Integer(room));
         let mut query = self.connection.prepare_cached(&sql)?;
         let mut rows = query.query(params_from_iter(values))?;
-        let mut records = Vec::new();
         while let Some(row) = rows.next()? {
-            records.push(task_record(row, now)?);
+            found.push(task_record(row, now)?);
         }
-        Ok(records)
+        Ok(())
     }
 
     /// Every tag that a stored task has, sorted.
     pub fn tags(&self) -> Result<Vec<String>, StoreError> {
-        // Walks the index from tag to tag: the cost is the number of tags, not of tasks.
-        let mut query = self.connection.prepare_cached(
+        // Walks from tag to tag: the cost is the number of tags in each stretch, not of tasks.
+        let mut query = self.connection.prepare_cached(&format!(
             "WITH RECURSIVE tags(tag) AS ( \
-                SELECT min(tag) FROM task WHERE tag IS NOT NULL \
+                SELECT min(tag) FROM task WHERE {STRETCH} = ?1 AND tag IS NOT NULL \
                 UNION ALL \
-                SELECT (SELECT min(tag) FROM task WHERE tag IS NOT NULL AND tag > tags.tag) \
+                SELECT (SELECT min(tag) FROM task WHERE {STRETCH} = ?1 AND tag > tags.tag) \
                 FROM tags WHERE tags.tag IS NOT NULL) \
              SELECT tag FROM tags WHERE tag IS NOT NULL",
-        )?;
-        let rows = query.query_map([], |row| row.get(0))?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        ))?;
+        let mut tags = BTreeSet::new();
+        each_stretch(&self.connection, 0, |stretch| {
+            for tag in query.query_map([stretch], |row| row.get(0))? {
+                tags.insert(tag?);
+            }
+            Ok(true)
+        })?;
+        Ok(tags.into_iter().collect())
     }
 
     /// How many tasks stand where.
