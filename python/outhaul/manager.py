@@ -18,7 +18,7 @@ from outhaul.model import ExistingTaskPolicy
 from outhaul.options import ANY_ADDRESS, RETENTION_DEFAULT, Options, unmet
 from outhaul.queries import Queries
 from outhaul.reads import Reads
-from outhaul.signals import HostSignals, watch
+from outhaul.signals import Facts, HostSignals
 from outhaul.tasks import AT_ONCE, RETRY_DEFAULT, WORKER_DEFAULT, Task, encoded
 
 if TYPE_CHECKING:
@@ -127,14 +127,20 @@ class WorkManager(Reads):
         if self._bridge is not None:
             raise ManagerClosedError("the manager is already open")
         loop = asyncio.get_running_loop()
-        core = await asyncio.to_thread(self._options.open, self._callbacks)
+        facts = Facts()
+        try:
+            # First, so that all is judged from the beginning by what the host is like.
+            await facts.watch(self._signals, loop)
+            core = await asyncio.to_thread(self._options.open, self._callbacks)
+        except BaseException:
+            self._signals.close()
+            raise
+        facts.listen(lambda known: core.set_unmet(unmet(known)))
         self._loop = loop
         self._bridge = Bridge(core, self._callbacks, loop)
         self._callbacks.open(self._bridge, threads_max=self._options.max_concurrent)
         self._queries = Queries(self._bridge)
         try:
-            # So that what is judged from now on is judged by what the host is like.
-            await watch(self._signals, loop, lambda facts: core.set_unmet(unmet(facts)))
             if self._options.clock is not None:
                 self._options.clock.start(core.poke)
         except BaseException:  # the user's own code: what is open is closed again

@@ -35,6 +35,22 @@ async def test_what_waits_for_a_network_is_not_idle_before_the_host_is_known(
     assert record.status is TaskStatus.COMPLETED
 
 
+async def test_no_callback_runs_before_the_manager_is_open(tmp_path: Path) -> None:
+    path = tmp_path / "w.db"
+    async with WorkManager(path, workers="elsewhere") as manager:
+        await manager.enqueue("x", PythonWorker("work"))
+    open_managers: list[WorkManager] = []
+    found: list[int] = []
+
+    async def work(_: object, __: object) -> None:
+        found.append(len(open_managers))
+
+    async with WorkManager(path, workers={"work": work}, signals=SlowSignals()) as manager:
+        open_managers.append(manager)
+        await manager.wait_idle()
+    assert found == [1]
+
+
 async def test_a_host_that_tells_nothing_does_not_keep_the_manager_from_opening(
     tmp_path: Path,
 ) -> None:

@@ -40,11 +40,16 @@ def address_of_a_card() -> str:
 class ServerElsewhere(HeldServer):
     """Listens where one gets to by the network."""
 
+    port = 0
+
     async def __aenter__(self) -> Self:
         self._tasks = set()
         host = address_of_a_card()
-        self._server = await asyncio.start_server(self._connected, host, 0, limit=CHUNK_BYTES)
-        self.url = f"http://{host}:{self._server.sockets[0].getsockname()[1]}/upload"
+        self._server = await asyncio.start_server(
+            self._connected, host, self.port, limit=CHUNK_BYTES
+        )
+        self.port = self._server.sockets[0].getsockname()[1]
+        self.url = f"http://{host}:{self.port}/upload"
         return self
 
 
@@ -74,6 +79,34 @@ async def pass_by(manager: WorkManager, make: Made) -> None:
     async with FlakyServer() as server:
         worker = NativeWorker.http_upload(url=server.url, file_path=make(5, "small.bin"))
         assert (await (await manager.enqueue(None, worker)).result()).success
+
+
+async def test_an_upload_that_failed_for_want_of_a_network_is_made_again_when_it_is_back(
+    tmp_path: Path, make: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S-047: ahead of its retry, which is due in an hour; but not because a manager was opened."""
+    for name in PROXIES:
+        monkeypatch.delenv(name, raising=False)
+    store, up, server = tmp_path / "work.db", FakeSignals(), ServerElsewhere()
+    async with server:
+        worker = NativeWorker.http_upload(url=server.url, file_path=make(5, "a.bin"))
+    async with WorkManager(store, signals=up, allow_http=True) as manager:
+        retry = RetryPolicy(max_retries=1, initial_delay=3600)
+        await manager.enqueue("x", worker, retry=retry)
+        async with asyncio.timeout(10):
+            while not await waits_for(manager, "retry"):
+                await asyncio.sleep(0.01)
+    async with WorkManager(store, signals=up, allow_http=True) as manager:
+        await manager.wait_idle()
+        assert await waits_for(manager, "retry")
+        up.set_network(up=False)
+        async with server:
+            server.release.set()
+            up.set_network(up=True)
+            handle = await manager.get_handle("x")
+            assert handle is not None
+            assert (await asyncio.wait_for(handle.result(), 10)).success
+            assert server.requests == 1
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,36 @@ def test_a_network_is_a_route_that_leads_off_the_host(
     assert has_route(ipv4, ipv6_lines, carries) is expected
 
 
+@pytest.mark.parametrize(
+    ("interfaces", "leads"),
+    [
+        pytest.param({"it": ["device"]}, True, id="a card"),
+        pytest.param({"it": ["carrier"]}, True, id="a tunnel, or a container's end of one"),
+        pytest.param({"it": ["brif/veth1"], "veth1": ["carrier"]}, False, id="a bridge to it"),
+        pytest.param({"it": ["brif/veth1", "brif/eth0"], "eth0": ["device"]}, True, id="and out"),
+        pytest.param({"it": ["brif/bond0"], "bond0": ["lower_eth0"]}, True, id="out by a bond"),
+    ],
+)
+def test_a_bridge_leads_off_the_host_where_a_port_of_it_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interfaces: dict[str, list[str]], leads: bool
+) -> None:
+    """The route ends on it: with a gateway any interface leads on that is up."""
+    monkeypatch.setattr(network_module, "_INTERFACES", str(tmp_path))
+    for name, facts in interfaces.items():
+        for fact in facts:
+            (tmp_path / name / fact).mkdir(parents=True)
+    state = tmp_path / "it" / "operstate"
+    for says, through, expected in [
+        ("up", False, leads),
+        ("unknown", False, leads),
+        ("up", True, True),
+        ("down", True, False),
+    ]:
+        state.write_text(f"{says}\n")
+        lines = [(DEFAULT if through else LAN).replace("eth0", "it")]
+        assert has_route(lines, [], network_module._carries) is expected, says
+
+
 async def test_the_state_is_told_once_after_the_start() -> None:
     told: asyncio.Queue[bool] = asyncio.Queue()
     signal = NetworkSignal(told.put_nowait)
@@ -97,6 +127,22 @@ async def test_the_first_that_is_told_is_what_the_host_is_like(
     assert told.empty()
     may_answer.set()
     assert await told.get() == Signal.NETWORK_UP | Signal.BATTERY_NOT_LOW
+    signals.close()
+
+
+async def test_a_network_that_is_not_known_yet_is_not_told_as_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(signals_module, "FIRST_S", 0.01)
+    may_answer = threading.Event()
+    monkeypatch.setattr(NetworkSignal, "read", lambda _: may_answer.wait(30))
+    told: asyncio.Queue[int] = asyncio.Queue()
+    signals = HostSignals()
+    signals.start(asyncio.get_running_loop(), told.put_nowait)
+    await asyncio.sleep(0.1)
+    assert told.empty()
+    may_answer.set()
+    assert await told.get() & Signal.NETWORK_UP
     signals.close()
 
 

@@ -71,17 +71,26 @@ class RemoteTask(NamedTuple):
         Raises:
             TaskNotFoundError: Retention has removed it.
         """
-        while True:
-            newest = await self.client.get_task(self.task_id)
-            is_newest = newest is not None and newest.key == self.key
-            # Where it is cut off for long, it is told so, and asks again.
-            log = self.client.log(after=0, task_id=self.task_id, follow=is_newest)
-            with contextlib.suppress(CursorPrunedError):
-                async with self.client.results, aclosing(log) as events:
-                    async for event in events:
-                        if event.key == self.key and event.is_terminal:
-                            return event
-                raise TaskNotFoundError(f"the task {self.task_id!r} was removed")
+        if self.client.results.locked() and (ended := await self._end(follow=False)) is not None:
+            return ended  # whoever has to wait for a stream has waited for nothing
+        async with self.client.results:
+            while True:
+                newest = await self.client.get_task(self.task_id)
+                is_newest = newest is not None and newest.key == self.key
+                # Where it is cut off for long, it is told so, and asks again.
+                with contextlib.suppress(CursorPrunedError):
+                    ended = await self._end(follow=is_newest)
+                    if ended is not None:
+                        return ended
+                    raise TaskNotFoundError(f"the task {self.task_id!r} was removed")
+
+    async def _end(self, *, follow: bool) -> TaskEvent | None:
+        log = self.client.log(after=0, task_id=self.task_id, follow=follow)
+        async with aclosing(log) as events:
+            async for event in events:
+                if event.key == self.key and event.is_terminal:
+                    return event
+        return None
 
 
 class Client:

@@ -15,7 +15,7 @@ from outhaul.signals.network import NetworkSignal
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["BatterySignal", "HostSignals", "NetworkSignal", "Signal", "SystemSignals", "watch"]
+__all__ = ["BatterySignal", "Facts", "HostSignals", "NetworkSignal", "Signal", "SystemSignals"]
 
 # What is not known after so long is not waited for.
 FIRST_S: Final = 1.0
@@ -59,7 +59,7 @@ class HostSignals:
         """See `SystemSignals.start`."""
         self._on_change = on_change
         self._facts, self._unknown = Signal(0), ~Signal(0)
-        self._first = loop.call_later(FIRST_S, self._tell)
+        self._first = loop.call_later(FIRST_S, self._wait_no_longer)
         self._network.start(loop)
         self._battery.start(loop)
 
@@ -74,27 +74,42 @@ class HostSignals:
     def _set(self, fact: Signal, *, holds: bool) -> None:
         self._facts = self._facts | fact if holds else self._facts & ~fact
         self._unknown &= ~fact
-        if self._first is None or not self._unknown:
-            self._tell()
+        self._tell()
+
+    def _wait_no_longer(self) -> None:
+        self._first = None
+        self._tell()
 
     def _tell(self) -> None:
-        if self._first is not None:
-            self._first.cancel()
-            self._first = None
-        if self._on_change is not None:
+        # Whether there is a network is always waited for: one that is not known is not lost.
+        is_known = not self._unknown or self._first is None
+        if is_known and Signal.NETWORK_UP not in self._unknown and self._on_change is not None:
             self._on_change(int(self._facts))
 
 
-async def watch(
-    signals: SystemSignals, loop: asyncio.AbstractEventLoop, on_change: Callable[[int], None]
-) -> None:
-    """Starts the signals; returns once they have said something, or have taken too long for it."""
-    first = loop.create_future()
+class Facts:
+    """What the host has told last, for one who listens as soon as there is one."""
 
-    def note(facts: int) -> None:
-        on_change(facts)
-        if not first.done():
-            first.set_result(None)
+    def __init__(self) -> None:
+        self._last: int | None = None
+        self._listener: Callable[[int], None] | None = None
 
-    signals.start(loop, note)
-    await asyncio.wait([first], timeout=2 * FIRST_S)
+    async def watch(self, signals: SystemSignals, loop: asyncio.AbstractEventLoop) -> None:
+        """Starts the signals; returns once they have told something, or take too long for it."""
+        first = loop.create_future()
+
+        def note(facts: int) -> None:
+            self._last = facts
+            if self._listener is not None:
+                self._listener(facts)
+            if not first.done():
+                first.set_result(None)
+
+        signals.start(loop, note)
+        await asyncio.wait([first], timeout=2 * FIRST_S)
+
+    def listen(self, listener: Callable[[int], None]) -> None:
+        """Tells `listener` what is known, and every change from now on."""
+        self._listener = listener
+        if self._last is not None:
+            listener(self._last)

@@ -174,12 +174,21 @@ def _carries(interface: str, ends_there: bool) -> bool:
 
 
 def _is_of_this_host(interface: str) -> bool:
-    """Whether it is a bridge to containers or virtual machines only: no port of it is a device."""
+    """Whether it is a bridge to containers or virtual machines only: no port of it leads out."""
     try:
         ports = os.listdir(f"{_INTERFACES}/{interface}/brif")  # noqa: PTH208 — as above
     except OSError:  # no bridge
         return False
-    return not any(os.path.exists(f"{_INTERFACES}/{port}/device") for port in ports)  # noqa: PTH110 — as above
+    return not any(_leads_out(port) for port in ports)
+
+
+def _leads_out(port: str) -> bool:
+    # A card is a device; a bond or a VLAN is on top of one.
+    try:
+        facts = os.listdir(f"{_INTERFACES}/{port}")  # noqa: PTH208 — as above
+    except OSError:
+        return True
+    return any(fact == "device" or fact.startswith("lower_") for fact in facts)
 
 
 def _proc_lines(table: str) -> list[str]:

@@ -48,17 +48,17 @@ impl Engine {
         let mut named = HashSet::new();
         let mut number = 0_usize;
         for new in arrivals {
-            // Of two with the same id one goes, in the same call.
-            let is_named_again = arrivals.len() > 1
-                && new.task.task_id.as_ref().is_some_and(|task_id| !named.insert(task_id));
             let taken = new.taken_by.and_then(|key| self.table.get(key));
             let is_another = match admission(&new.task, taken) {
                 Admission::Accept => true,
-                Admission::Keep(_) => false,
+                Admission::Keep(_) => continue,
                 Admission::Replace(_) => {
                     taken.is_some_and(|live| live.status != TaskStatus::Pending)
                 }
             };
+            // Of two with the same id one goes, in the same call.
+            let is_named_again = arrivals.len() > 1
+                && new.task.task_id.as_ref().is_some_and(|task_id| !named.insert(task_id));
             number = number.saturating_add(usize::from(is_another && !is_named_again));
         }
         number

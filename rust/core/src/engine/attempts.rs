@@ -87,7 +87,7 @@ impl Engine {
         let before = std::mem::replace(&mut self.unmet, unmet);
         self.judge_by_unmet();
         let has_changed = |bit: Needs| before & UNKNOWN == 0 && (before ^ unmet) & bit != 0;
-        if has_changed(CONNECTED) {
+        if self.epoch != 0 && has_changed(CONNECTED) {
             if unmet & CONNECTED == 0 {
                 self.hurry(now, effects);
             } else {

@@ -6,19 +6,8 @@ use super::retry::CRASHES_MAX;
 use super::{Engine, failed, record};
 use crate::model::event::EventDetail;
 use crate::model::{
-    ErrorCode, EventKind, Failure, InterruptReason, Now, Step, TaskKey, TaskStatus, made_at,
+    ErrorCode, EventKind, Failure, InterruptReason, Now, Step, TaskKey, TaskStatus,
 };
-
-/// A task that was made while the clock was ahead waits for as long as was said, from now on.
-fn set_right(mut live: Live, now: Now, effects: &mut Vec<Effect>) -> Live {
-    let made_at = made_at(live.key);
-    // What was made since then has a later key, too, but is due by the clock as it is now.
-    if made_at > now.wall_ms && live.run_at >= made_at {
-        live.run_at = now.wall_ms.saturating_add(live.run_at.saturating_sub(made_at));
-        effects.push(Effect::Update(live.clone()));
-    }
-    live
-}
 
 impl Engine {
     /// Takes up what the store has: at the start of a runner, or after a failed commit.
@@ -67,7 +56,7 @@ impl Engine {
                 self.table.put(live);
             }
             TaskStatus::Running => self.rescue(live, now, effects),
-            TaskStatus::Pending => self.wait(set_right(live, now, effects), now),
+            TaskStatus::Pending => self.wait(live, now),
             _ => self.table.put(live),
         }
     }

@@ -3,7 +3,6 @@
 pub mod clock;
 pub mod error;
 pub mod event;
-mod key;
 pub mod outcome;
 pub mod spec;
 pub mod state;
@@ -12,9 +11,11 @@ mod tagged;
 pub use clock::{Clock, Now, UnixMillis};
 pub use error::{ErrorCode, Fault, FaultCode};
 pub use event::{Event, EventKind};
-pub use key::{TaskKey, made_at, next_key};
 pub use outcome::{Failure, InterruptReason, Outcome, Success};
 pub use state::{Step, TaskStatus};
+
+/// The internal id of a task: assigned in the transaction that stores it, ascending, never reused.
+pub type TaskKey = u64;
 
 /// The number of a runner: one more than any before it, never reused. It fences late writes.
 pub type Epoch = i64;

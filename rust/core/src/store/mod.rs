@@ -167,10 +167,15 @@ fn number(digits: &str) -> Option<u128> {
     })
 }
 
+/// The next key: later than any before it, and telling the time, so that ids sort as they arrived.
+pub fn next_key(last: TaskKey, now_ms: UnixMillis) -> TaskKey {
+    let timed = u64::try_from(now_ms).unwrap_or_default() << 20;
+    timed.max(last.saturating_add(1))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::next_key;
 
     #[test]
     fn a_generated_id_leads_back_to_its_key() {
@@ -200,6 +205,13 @@ mod tests {
         for prefix in ["x", "oh_u", "oh_zzzz", "oh_00000000000000"] {
             assert_eq!(keys_of_generated_prefix(prefix), None, "{prefix}");
         }
+    }
+
+    #[test]
+    fn keys_ascend_even_when_the_clock_goes_back() {
+        let first = next_key(0, 2_000);
+        assert!(next_key(first, 1_000) > first);
+        assert!(next_key(first, 2_000) > first);
     }
 
     #[test]

@@ -10,9 +10,9 @@ use outhaul_core::engine::{
 };
 use outhaul_core::model::spec::{ExistingPolicy, RetrySpec};
 use outhaul_core::model::{
-    ErrorCode, Failure, InterruptReason, Outcome, Success, TaskKey, TaskStatus, next_key,
+    ErrorCode, Failure, InterruptReason, Outcome, Success, TaskKey, TaskStatus,
 };
-use outhaul_core::store::{Selection, Store};
+use outhaul_core::store::{Selection, Store, next_key};
 
 use super::world::{Batch, CALLBACKS, World};
 

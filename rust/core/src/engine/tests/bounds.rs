@@ -1,7 +1,6 @@
-//! How many may wait, and for how long.
+//! How many may wait.
 
 use super::*;
-use crate::model::next_key;
 
 fn named(task_id: &str, existing_policy: ExistingPolicy) -> NewTask {
     NewTask { task_id: Some(task_id.into()), existing_policy, ..task() }
@@ -32,31 +31,23 @@ fn what_takes_the_place_of_a_waiting_task_needs_no_room() {
 }
 
 #[test]
+fn a_replacement_that_waits_beside_the_running_one_needs_room_whatever_came_before_it() {
+    let mut engine = Engine::runner(limits(1, 1), EPOCH, 1);
+    let first = (named("x", ExistingPolicy::Keep), 1, None);
+    assert!(matches!(enqueue(&mut engine, vec![first]), Answer::Scheduled(_)));
+    let other = (named("y", ExistingPolicy::Keep), 2, None);
+    assert!(matches!(enqueue(&mut engine, vec![other]), Answer::Scheduled(_)));
+    let kept = (named("x", ExistingPolicy::Keep), 3, Some(1));
+    let replaces = (named("x", ExistingPolicy::Replace), 4, Some(1));
+    assert_eq!(enqueue(&mut engine, vec![kept, replaces]), Answer::Full(1));
+}
+
+#[test]
 fn two_of_one_id_in_one_call_need_room_for_one() {
     for policy in [ExistingPolicy::Keep, ExistingPolicy::Replace] {
         let mut engine = Engine::runner(limits(0, 1), EPOCH, 1);
         let twice = vec![(named("x", policy), 1, None), (named("x", policy), 2, None)];
         assert!(matches!(enqueue(&mut engine, twice), Answer::Scheduled(_)), "{policy:?}");
         assert_eq!(engine.counts().ready, 1);
-    }
-}
-
-#[test]
-fn what_was_made_while_the_clock_was_ahead_waits_as_long_as_was_said() {
-    let ahead = NOW.wall_ms + 365 * 86_400_000;
-    let key = next_key(0, ahead);
-    // Due at once; due in an hour; made after the clock was set right, due in an hour.
-    for (key, run_at, due_in) in [
-        (key, ahead, 0),
-        (key, ahead + 3_600_000, 3_600_000),
-        (next_key(key, NOW.wall_ms), NOW.wall_ms + 3_600_000, 3_600_000),
-    ] {
-        let mut engine = runner(1);
-        let waits = Live { run_at, ..row(key, TaskStatus::Pending, 0) };
-        let effects = engine.recover([waits], NOW);
-        let due = engine.table().get(key).unwrap().run_at;
-        assert_eq!(due - NOW.wall_ms, due_in);
-        let is_stored = |effect: &Effect| matches!(effect, Effect::Update(l) if l.run_at == due);
-        assert_eq!(effects.iter().any(is_stored), due != run_at);
     }
 }

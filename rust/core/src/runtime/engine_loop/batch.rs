@@ -10,12 +10,12 @@ use serde_bytes::ByteBuf;
 use super::EngineLoop;
 use super::publish::{Action, Claim, Publication};
 use crate::engine::{Answer, Arrival, Effect, Input, NewTask, Scheduled};
-use crate::model::{Fault, FaultCode, Now, TaskKey, TaskStatus, next_key};
+use crate::model::{Fault, FaultCode, Now, TaskKey, TaskStatus};
 use crate::runtime::completions::{self, Reply};
 use crate::runtime::inbox::Op;
 use crate::runtime::progress_board::Held;
 use crate::runtime::replies::pack;
-use crate::store::{Selection, Store, StoreError, id_of};
+use crate::store::{Selection, Store, StoreError, id_of, next_key};
 
 impl EngineLoop {
     /// One transaction. What it leads to happens only once it is on disk.
