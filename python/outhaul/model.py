@@ -130,6 +130,8 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
         key: The internal id: ascending, never reused.
         status: Where it stands.
         worker: What does the work: `http_upload` or `python`.
+        file_path: The file that an upload sends.
+        callback_id: The callback that a Python worker calls.
         tag: The label it was given.
         priority: Larger goes first.
         attempt: Attempts begun so far.
@@ -144,6 +146,8 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
     status: TaskStatus
     worker: str
     created_at_ms: int
+    file_path: str | None = None
+    callback_id: str | None = None
     run_at_ms: int | None = None
     tag: str | None = None
     priority: int = 0

@@ -160,7 +160,7 @@ def records(found: Iterable[TaskRecord], *, as_json: bool) -> None:
             typer.echo("\t".join(_row(record)))
 
 
-_COLUMNS = ("task", "status", "attempt", "tag", "due or ended", "message")
+_COLUMNS = ("task", "status", "attempt", "tag", "due or ended", "message", "file or callback")
 
 
 def _row(record: TaskRecord) -> tuple[str, ...]:
@@ -172,6 +172,7 @@ def _row(record: TaskRecord) -> tuple[str, ...]:
         printable(record.tag or ""),
         clock(record.run_at or record.finished_at),
         printable(record.message),
+        printable(record.file_path or record.callback_id or ""),
     )
 
 
@@ -192,6 +193,8 @@ def details(record: TaskRecord) -> None:
         "task": record.task_id,
         "status": _row(record)[1],
         "worker": record.worker,
+        "file": record.file_path,
+        "callback": record.callback_id,
         "tag": record.tag,
         "priority": record.priority,
         "attempt": record.attempt,

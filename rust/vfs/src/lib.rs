@@ -19,10 +19,12 @@ use rusqlite::ffi;
 
 mod connection;
 mod gathered;
+mod moved;
 mod vfs;
 mod wal;
 
 pub use connection::{commit, sync};
+pub use moved::forget_moves;
 pub use vfs::name;
 
 /// What a code of SQLite's means.

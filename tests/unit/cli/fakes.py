@@ -38,6 +38,7 @@ RECORD = TaskRecord(
     key=1,
     status=TaskStatus.PENDING,
     worker="http_upload",
+    file_path="/photos/a.jpg",
     created_at_ms=0,
     run_at_ms=0,
     tag="photos",

@@ -92,7 +92,8 @@ def test_run_exits_with_1_when_something_failed_or_was_cancelled(
 
 def test_list_shows_what_has_not_ended(manager: type[FakeManager], db: str) -> None:
     ended = command(db, "list")
-    assert ended.stdout.split("\t")[:2] == ["t1", "pending (retry)"]
+    told = ended.stdout.rstrip("\n").split("\t")
+    assert (told[:2], told[-1]) == (["t1", "pending (retry)"], "/photos/a.jpg")
     asked = {call[1] for call in manager.calls if call[0] == "by_status"}
     assert asked == {status for status in TaskStatus if not status.is_terminal}
 
@@ -114,6 +115,7 @@ def test_show_tells_all_of_one_task(manager: type[FakeManager], db: str) -> None
     manager.log = [event(1, EventKind.ENQUEUED), event(2)]
     ended = command(db, "show", "t1")
     assert "status      pending (retry)" in ended.stdout
+    assert "file        /photos/a.jpg" in ended.stdout
     assert "enqueued" in ended.stdout.splitlines()[-1]
     assert ("events", {"after": 0, "task_id": "t1", "follow": False}) in manager.calls
     shown = json.loads(command(db, "show", "t1", "--json").stdout)

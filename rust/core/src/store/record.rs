@@ -17,7 +17,11 @@ pub struct TaskRecord {
     /// The user's label.
     pub tag: Option<String>,
     /// The kind of worker: `http_upload`, `python`.
-    pub worker: String,
+    pub worker: &'static str,
+    /// The file that an upload sends.
+    pub file_path: Option<String>,
+    /// The callback that a Python worker calls.
+    pub callback_id: Option<String>,
     /// Larger goes first.
     pub priority: i32,
     /// Attempts begun.

@@ -68,9 +68,11 @@ impl Checkpointer {
 
     /// Moves what is in the WAL now into the file, while others read and write.
     pub fn run(&self) -> Result<(), StoreError> {
-        checkpoint(&self.connection, "PASSIVE")?;
-        // SQLite waits for the disk only where it has moved all, and then the writer would have to.
-        Ok(outhaul_vfs::sync(&self.connection)?)
+        wholly(&self.connection, || {
+            checkpoint(&self.connection, "PASSIVE")?;
+            // SQLite waits for the disk only where it has moved all, and then the writer would have to.
+            Ok(outhaul_vfs::sync(&self.connection)?)
+        })
     }
 }
 
@@ -80,13 +82,26 @@ impl SqliteStore {
     pub fn finish_checkpoint(&self, insists: bool) -> Result<(), StoreError> {
         let connection = self.connection();
         if !insists {
-            return checkpoint(connection, "PASSIVE");
+            return wholly(connection, || checkpoint(connection, "PASSIVE"));
         }
         connection.busy_timeout(INSIST_FOR)?;
-        let done = checkpoint(connection, "RESTART");
+        let done = wholly(connection, || checkpoint(connection, "RESTART"));
         connection.busy_timeout(BUSY_TIMEOUT)?;
         done
     }
+}
+
+/// Moves and syncs. Where that fails nothing counts as moved any more: a sync that fails is told once, and
+/// what was written before may never reach the disk. SOURCE: "fsyncgate", 2018.
+fn wholly(
+    connection: &Connection,
+    moves: impl FnOnce() -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let done = moves();
+    if done.is_err() {
+        outhaul_vfs::forget_moves(connection)?;
+    }
+    done
 }
 
 /// Readers make it incomplete, which is no error: the next one goes on from there.
@@ -98,6 +113,30 @@ fn checkpoint(connection: &Connection, mode: &str) -> Result<(), StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// How many frames there are, and how many of them count as moved.
+    fn moved(connection: &Connection) -> (i64, i64) {
+        let sql = "PRAGMA wal_checkpoint(NOOP)";
+        connection.query_row(sql, [], |row| Ok((row.get(1)?, row.get(2)?))).unwrap()
+    }
+
+    #[test]
+    fn after_a_checkpoint_that_failed_nothing_counts_as_moved() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("w.db");
+        let connection = Connection::open(&path).unwrap();
+        let fill = "PRAGMA journal_mode=WAL; CREATE TABLE t(a); INSERT INTO t VALUES (1)";
+        connection.execute_batch(fill).unwrap();
+        let fails = || {
+            checkpoint(&connection, "PASSIVE")?;
+            Err(StoreError::Internal("the sync failed".to_owned()))
+        };
+        assert!(wholly(&connection, fails).is_err());
+        let (frames, none) = moved(&connection);
+        assert_eq!(none, 0);
+        wholly(&connection, || checkpoint(&connection, "PASSIVE")).unwrap();
+        assert_eq!(moved(&connection), (frames, frames));
+    }
 
     #[test]
     fn a_checkpoint_is_due_every_so_many_pages_and_anew_with_a_new_wal() {

@@ -187,15 +187,18 @@ fn task_record(row: &Row<'_>, now: Situation) -> Result<TaskRecord, StoreError> 
         .map(|run_at| waiting_on(run_at, attempt, needs, now));
     let success: Option<Success> = packed_at(row, 12)?;
     let failure: Option<Failure> = packed_at(row, 13)?;
+    let (worker, file_path, callback_id) = match spec.worker {
+        WorkerSpec::HttpUpload(upload) => ("http_upload", Some(upload.file_path), None),
+        WorkerSpec::Python(python) => ("python", None, Some(python.callback_id)),
+    };
     Ok(TaskRecord {
         task_id: id_at(row, 1, key)?,
         key,
         status: status.name(),
         tag: row.get(2)?,
-        worker: match spec.worker {
-            WorkerSpec::HttpUpload(_) => "http_upload".to_owned(),
-            WorkerSpec::Python(_) => "python".to_owned(),
-        },
+        worker,
+        file_path,
+        callback_id,
         priority: spec.priority,
         attempt,
         created_at_ms: row.get(3)?,
