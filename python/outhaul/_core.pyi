@@ -195,7 +195,10 @@ class Core:
     def poke(self) -> None:
         """Somebody has moved the clock."""
     def after_fork(self) -> None:
-        """In a forked child: lets go of the lock. No other method may follow."""
+        """In a forked child, after `let_go_of_locks`. No other method may follow."""
+
+def let_go_of_locks() -> None:
+    """In a forked child: lets go of every runner's lock, which the parent keeps."""
 
 @final
 class ManualClock:

@@ -6,7 +6,16 @@ from outhaul._core import (
     MultipartEncoder,
     ProgressMeter,
     Schedule,
+    let_go_of_locks,
     serve_sink,
 )
 
-__all__ = ["Core", "ManualClock", "MultipartEncoder", "ProgressMeter", "Schedule", "serve_sink"]
+__all__ = [
+    "Core",
+    "ManualClock",
+    "MultipartEncoder",
+    "ProgressMeter",
+    "Schedule",
+    "let_go_of_locks",
+    "serve_sink",
+]

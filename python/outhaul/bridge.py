@@ -14,6 +14,7 @@ from asyncio import get_running_loop
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from outhaul._native import let_go_of_locks
 from outhaul.errors import ForkedError, ManagerClosedError, OuthaulError, WrongLoopError, from_core
 from outhaul.wire import SecretSource
 
@@ -256,6 +257,7 @@ class Bridge:
 
 
 def _after_fork() -> None:
+    let_go_of_locks()  # also those of managers that are just being opened or closed
     for bridge in list(_OPEN):
         bridge.forked()
 

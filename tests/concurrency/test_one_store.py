@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import Any
 import pytest
 
 from outhaul import (
-    NativeWorker,
     PythonWorker,
     Retention,
     Task,
@@ -26,7 +24,6 @@ from outhaul.errors import (
     InvalidArgumentError,
     InvalidTypeError,
     QueueFullError,
-    SecurityViolationError,
     TaskNotFoundError,
 )
 
@@ -222,30 +219,6 @@ async def test_a_commit_of_many_pages_is_written_in_a_few_pieces(tmp_path: Path)
         await manager.enqueue_all(tasks)
         # Some 100 pages; SQLite by itself makes two system calls for each.
         assert writes() - before < 50
-
-
-def locks_of_this_process() -> list[str]:
-    lines = Path("/proc/locks").read_text(encoding="ascii").splitlines()
-    locks = (line.split() for line in lines)
-    return [" ".join(lock[1:]) for lock in locks if lock[4] == str(os.getpid())]
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="the locks are read where Linux tells them")
-async def test_a_store_cannot_be_sent_while_it_is_in_use_which_would_end_its_locks(
-    tmp_path: Path,
-) -> None:
-    store = tmp_path / "work.db"
-    (tmp_path / "link").symlink_to(store)
-    async with WorkManager(store) as manager:
-        await manager.stats()
-        os.link(store, tmp_path / "twin")
-        before = locks_of_this_process()
-        for name in ("work.db", "work.db-wal", "work.db-shm", "link", "twin"):
-            worker = NativeWorker.http_upload(url="http://127.0.0.1:9/", file_path=tmp_path / name)
-            with pytest.raises(SecurityViolationError, match="belongs to a store"):
-                await manager.enqueue(None, worker)
-        assert before
-        assert set(before) <= set(locks_of_this_process())
 
 
 async def test_a_manager_that_has_drained_does_not_become_the_runner(tmp_path: Path) -> None:

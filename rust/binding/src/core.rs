@@ -283,6 +283,12 @@ impl PyCore {
     }
 }
 
+/// See `_core.pyi`.
+#[pyfunction]
+pub(crate) fn let_go_of_locks() {
+    outhaul_core::runtime::let_go_of_locks();
+}
+
 /// Longer strings (16 KiB) have a piece of their own, so that none is kept for long by a short neighbour.
 const SHARED_BYTES_MAX: usize = 16 * 1024;
 

@@ -19,6 +19,8 @@ mod _core {
     #[pymodule_export]
     use crate::core::PyCore;
     #[pymodule_export]
+    use crate::core::let_go_of_locks;
+    #[pymodule_export]
     use crate::multipart::PyMultipartEncoder;
     #[pymodule_export]
     use crate::progress::PyProgressMeter;

@@ -48,21 +48,21 @@ pub fn forget_moves(connection: &Connection) -> rusqlite::Result<()> {
     if piece.is_null() {
         return Ok(()); // nobody has used the WAL yet
     }
-    let mut tried = 1;
-    // SAFETY: as above. The connection holds no lock of a checkpoint, since it is at rest.
-    while let code =
-        unsafe { lock(file, MOVERS_LOCK, 1, ffi::SQLITE_SHM_LOCK | ffi::SQLITE_SHM_EXCLUSIVE) }
-        && code != ffi::SQLITE_OK
-    {
-        if code != ffi::SQLITE_BUSY || tried == TRIES {
-            return done(code);
+    let ask = |what| {
+        // SAFETY: as above. The connection holds no lock of a checkpoint, since it is at rest.
+        unsafe { lock(file, MOVERS_LOCK, 1, what | ffi::SQLITE_SHM_EXCLUSIVE) }
+    };
+    let mut taken = ask(ffi::SQLITE_SHM_LOCK);
+    for _ in 0..TRIES {
+        if taken != ffi::SQLITE_BUSY {
+            break;
         }
-        tried += 1;
         sleep(PAUSE);
+        taken = ask(ffi::SQLITE_SHM_LOCK);
     }
+    done(taken)?;
     // SAFETY: the piece is longer than that, begins on a page, and stays mapped while the connection is open;
     // others only ever read and write that number atomically, and write it under the lock we hold.
     unsafe { AtomicU32::from_ptr(piece.byte_add(MOVED_AT).cast()) }.store(0, Ordering::Release);
-    // SAFETY: as above; we hold the lock.
-    done(unsafe { lock(file, MOVERS_LOCK, 1, ffi::SQLITE_SHM_UNLOCK | ffi::SQLITE_SHM_EXCLUSIVE) })
+    done(ask(ffi::SQLITE_SHM_UNLOCK))
 }

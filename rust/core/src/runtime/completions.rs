@@ -3,6 +3,7 @@
 //! Rust threads only ever push here. The first push after a drain makes the descriptor readable;
 //! however many follow, there is one wake-up.
 
+use std::collections::VecDeque;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -58,11 +59,11 @@ pub struct SecretRequest {
 #[derive(Debug, Default)]
 pub struct Batch {
     /// Answers to calls.
-    pub replies: Vec<(Ticket, Reply)>,
+    pub replies: VecDeque<(Ticket, Reply)>,
     /// Callbacks to run.
-    pub callbacks: Vec<CallbackRequest>,
+    pub callbacks: VecDeque<CallbackRequest>,
     /// Secrets to resolve.
-    pub secrets: Vec<SecretRequest>,
+    pub secrets: VecDeque<SecretRequest>,
     /// Callbacks to stop.
     pub stops: Vec<(TaskKey, u32, StopReason)>,
     /// What went wrong without anybody having asked: for the log.
@@ -80,14 +81,18 @@ impl Batch {
     /// Takes the first `max` of each kind. A callback is asked for before it is stopped: where its
     /// request is left, its stop is.
     fn split(&mut self, max: usize) -> Self {
-        fn first<T>(queue: &mut Vec<T>, max: usize) -> Vec<T> {
+        fn first<T>(queue: &mut VecDeque<T>, max: usize) -> VecDeque<T> {
             queue.drain(..max.min(queue.len())).collect()
         }
         let callbacks = first(&mut self.callbacks, max);
         // Mostly there is no stop; then nobody asks.
-        let asked = if self.stops.is_empty() { &[] } else { self.callbacks.as_slice() };
-        let left: FxHashSet<_> =
-            asked.iter().map(|request| (request.key, request.attempt)).collect();
+        let asked = if self.stops.is_empty() { 0 } else { self.callbacks.len() };
+        let left: FxHashSet<_> = self
+            .callbacks
+            .iter()
+            .take(asked)
+            .map(|request| (request.key, request.attempt))
+            .collect();
         let goes = |(key, attempt, _): &mut _| !left.contains(&(*key, *attempt));
         Self {
             replies: first(&mut self.replies, max),
@@ -139,7 +144,7 @@ impl Completions {
 
     /// Answers one call.
     pub fn reply(&self, ticket: Ticket, reply: Reply) {
-        self.push(|batch| batch.replies.push((ticket, reply)));
+        self.push(|batch| batch.replies.push_back((ticket, reply)));
     }
 
     /// Takes what has gathered, of each kind at most `max`. The descriptor is quiet until the next

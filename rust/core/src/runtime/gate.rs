@@ -163,6 +163,7 @@ mod tests {
     };
     use crate::runtime::KnownCallbacks;
     use crate::runtime::SystemClock;
+    use crate::runtime::lock::LockSlot;
     use crate::runtime::situation::SharedSituation;
     use crate::source::PathPolicy;
     use crate::transfer::{AddressPolicy, Targets};
@@ -172,7 +173,7 @@ mod tests {
         let watch = Watch {
             completions: Completions::new().unwrap(),
             inbox: Arc::default(),
-            lock: Arc::default(),
+            lock: LockSlot::new(),
         };
         let admission = Admission {
             paths: Arc::new(PathPolicy::anywhere()),
@@ -225,8 +226,8 @@ mod tests {
         let gate = gate();
         gate.enqueue(vec![(1, python("noop", 10)), (2, python("unknown", 10))]);
         assert_eq!(gate.taken(), [1]);
-        let replies = gate.completions.drain(8).replies;
-        let [(2, Err(fault))] = replies.as_slice() else { panic!("{replies:?}") };
+        let mut replies = gate.completions.drain(8).replies;
+        let [(2, Err(fault))] = replies.make_contiguous() else { panic!("{replies:?}") };
         assert_eq!(fault.code, FaultCode::UnknownCallback);
     }
 
@@ -248,7 +249,7 @@ mod tests {
                 (tasks.collect::<Vec<_>>(), gate.completions.drain(100).replies)
             };
             let (tasks, replies): (Vec<_>, Vec<_>) = gates.iter().map(judged).unzip();
-            (tasks.concat(), replies.concat())
+            (tasks.concat(), replies.into_iter().flatten().collect::<Vec<_>>())
         };
         let together = gate();
         together.enqueue((1..).zip(specs.clone()).collect());

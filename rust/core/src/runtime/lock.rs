@@ -1,7 +1,8 @@
 //! The lock that elects the one process that runs tasks. The kernel drops it when the process dies.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, TryLockError as TryFileLockError};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError, Weak};
 
 use crate::model::{Fault, FaultCode};
 
@@ -28,8 +29,54 @@ impl RunnerLock {
         match file.try_lock() {
             // Else somebody has taken the file away since: a lock on it keeps nobody out.
             Ok(()) => Ok(is_at(&file, &path).then_some(Self { _file: file })),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(unusable(&error)),
+            Err(TryFileLockError::WouldBlock) => Ok(None),
+            Err(TryFileLockError::Error(error)) => Err(unusable(&error)),
+        }
+    }
+}
+
+/// Where a manager holds the lock, if it does: a forked child finds it here.
+#[derive(Clone, Debug)]
+pub(super) struct LockSlot(Arc<Mutex<Option<RunnerLock>>>);
+
+/// Those of the whole process, from before they hold a lock until they are gone.
+static SLOTS: Mutex<Vec<Weak<Mutex<Option<RunnerLock>>>>> = Mutex::new(Vec::new());
+
+impl LockSlot {
+    /// One that holds none.
+    pub(super) fn new() -> Self {
+        let slot = Arc::default();
+        let mut slots = SLOTS.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.retain(|slot| slot.strong_count() > 0);
+        slots.push(Arc::downgrade(&slot));
+        Self(slot)
+    }
+
+    /// Holds this from now on, and lets go of what it held.
+    pub(super) fn set(&self, lock: Option<RunnerLock>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = lock;
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_taken(&self) -> bool {
+        self.0.lock().unwrap().is_some()
+    }
+}
+
+/// In a forked child: lets go of every lock, which the parent keeps. The kernel counts a lock as held for
+/// as long as anybody has the descriptor, so that a child would keep others from running tasks.
+pub fn let_go_of_locks() {
+    // What a thread of the parent held at the fork is held for ever: the child exits or execs with it.
+    let slots = match SLOTS.try_lock() {
+        Ok(slots) => slots,
+        Err(TryLockError::Poisoned(slots)) => slots.into_inner(),
+        Err(TryLockError::WouldBlock) => return,
+    };
+    for slot in slots.iter().filter_map(Weak::upgrade) {
+        match slot.try_lock() {
+            Ok(mut lock) => *lock = None,
+            Err(TryLockError::Poisoned(lock)) => *lock.into_inner() = None,
+            Err(TryLockError::WouldBlock) => {}
         }
     }
 }

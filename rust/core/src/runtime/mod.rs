@@ -28,12 +28,13 @@ mod watch;
 use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, TryLockError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::engine::{Limits, UNKNOWN};
+use crate::model::spec::CONNECTED;
 use crate::model::{Clock, Fault, FaultCode, Outcome, TaskKey};
 use crate::schedule::Needs;
 use crate::source::PathPolicy;
@@ -46,7 +47,7 @@ use engine_loop::{EngineLoop, Parts};
 use gate::Gate;
 use inbox::{Inbox, Op};
 use launcher::{Launcher, TransferOptions};
-use lock::RunnerLock;
+use lock::LockSlot;
 use readers::Readers;
 use situation::SharedSituation;
 use watch::Watch;
@@ -55,6 +56,7 @@ pub use admission::KnownCallbacks;
 pub use clock::{ManualClock, SystemClock};
 pub use completions::{Answer, Batch, CallbackRequest, Completions, Reply, SecretRequest, Ticket};
 pub use launcher::Withheld;
+pub use lock::let_go_of_locks;
 pub use progress_board::{ProgressBoard, ProgressFilter};
 pub use readers::Query;
 
@@ -100,7 +102,6 @@ pub struct Runtime {
     board: Arc<ProgressBoard>,
     situation: Arc<SharedSituation>,
     completions: Completions,
-    lock: Arc<Mutex<Option<RunnerLock>>>,
     is_forked: AtomicBool,
 }
 
@@ -117,11 +118,11 @@ impl Runtime {
         let situation =
             Arc::new(SharedSituation::new(Arc::clone(&options.clock), options.unmet | UNKNOWN));
         let paths = Arc::new(path_policy(options.allowed_roots)?);
-        let lock = Arc::new(Mutex::new(None));
+        let lock = LockSlot::new();
         let watch = Watch {
             completions: completions.clone(),
             inbox: Arc::clone(&inbox),
-            lock: Arc::clone(&lock),
+            lock: lock.clone(),
         };
         let readers = Readers::start(reader, Arc::clone(&situation), &watch)?;
         let readers = Arc::new(readers);
@@ -170,14 +171,14 @@ impl Runtime {
             launcher,
             board: Arc::clone(&board),
             situation: Arc::clone(&situation),
-            lock: Arc::clone(&lock),
+            lock,
             desk: gate.desk(),
         })?;
         gate.desk().open()?;
         let launcher = weak_launcher;
         watch.spawn_loop("outhaul-engine", move || engine_loop.run())?;
         let is_forked = AtomicBool::new(false);
-        Ok(Self { gate, inbox, readers, launcher, board, situation, completions, lock, is_forked })
+        Ok(Self { gate, inbox, readers, launcher, board, situation, completions, is_forked })
     }
 
     /// Readable while there are completions.
@@ -243,7 +244,12 @@ impl Runtime {
 
     /// These constraint bits do not hold now; all others do.
     pub fn set_unmet(&self, unmet: Needs) {
-        self.situation.set_unmet(unmet);
+        let before = self.situation.set_unmet(unmet);
+        if (before ^ unmet) & CONNECTED != 0
+            && let Some(launcher) = self.launcher.upgrade()
+        {
+            launcher.forget_idle();
+        }
         self.inbox.push(Op::Signals { unmet });
     }
 
@@ -274,15 +280,9 @@ impl Runtime {
         self.inbox.push(Op::Poke);
     }
 
-    /// In a forked child: lets go of the lock, which the parent keeps. No other method may follow.
+    /// In a forked child, after [`let_go_of_locks`]. No other method may follow.
     pub fn after_fork(&self) {
         self.is_forked.store(true, Ordering::Relaxed);
-        match self.lock.try_lock() {
-            Ok(mut lock) => *lock = None,
-            Err(TryLockError::Poisoned(lock)) => *lock.into_inner() = None,
-            // A thread of the parent held it at the fork; the child exits or execs with it.
-            Err(TryLockError::WouldBlock) => {}
-        }
     }
 }
 

@@ -26,8 +26,9 @@ impl SharedSituation {
         self.unmet.load(Ordering::Relaxed)
     }
 
-    pub(super) fn set_unmet(&self, unmet: Needs) {
-        self.unmet.store(unmet, Ordering::Relaxed);
+    /// Says which bits did not hold before.
+    pub(super) fn set_unmet(&self, unmet: Needs) -> Needs {
+        self.unmet.swap(unmet, Ordering::Relaxed)
     }
 
     pub(super) fn read(&self) -> Situation {

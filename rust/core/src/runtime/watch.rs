@@ -1,13 +1,13 @@
 //! Threads whose panic is noticed: it is a mistake of ours, and must leave nobody waiting for ever.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use super::completions::{Completions, Ticket};
 use super::inbox::{Inbox, Op};
-use super::lock::RunnerLock;
+use super::lock::LockSlot;
 use super::replies::no_thread;
 use crate::model::{Fault, FaultCode};
 
@@ -19,7 +19,7 @@ pub(super) const EVERYBODY: Ticket = 0;
 pub(super) struct Watch {
     pub(super) completions: Completions,
     pub(super) inbox: Arc<Inbox>,
-    pub(super) lock: Arc<Mutex<Option<RunnerLock>>>,
+    pub(super) lock: LockSlot,
 }
 
 impl Watch {
@@ -42,8 +42,8 @@ impl Watch {
         name: &'static str,
         work: impl FnOnce() + Send + 'static,
     ) -> Result<JoinHandle<()>, Fault> {
-        let lock = Arc::clone(&self.lock);
-        let end = move || *lock.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let lock = self.lock.clone();
+        let end = move || lock.set(None);
         self.watched(name, work, end)
     }
 
@@ -73,12 +73,13 @@ impl Watch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::lock::RunnerLock;
 
     fn watch() -> Watch {
         Watch {
             completions: Completions::new().unwrap(),
             inbox: Arc::default(),
-            lock: Arc::default(),
+            lock: LockSlot::new(),
         }
     }
 
@@ -99,11 +100,11 @@ mod tests {
     fn only_the_loop_lets_go_of_the_lock() {
         let watch = watch();
         let store = tempfile::NamedTempFile::new().unwrap();
-        *watch.lock.lock().unwrap() = RunnerLock::try_take(store.path()).unwrap();
+        watch.lock.set(RunnerLock::try_take(store.path()).unwrap());
         watch.spawn("test", || panic!("on purpose")).unwrap().join().unwrap();
-        assert!(watch.lock.lock().unwrap().is_some());
+        assert!(watch.lock.is_taken());
         watch.spawn_loop("test", || panic!("on purpose")).unwrap().join().unwrap();
-        assert!(watch.lock.lock().unwrap().is_none());
+        assert!(!watch.lock.is_taken());
     }
 
     #[test]

@@ -16,6 +16,7 @@ use std::sync::{PoisonError, RwLock};
 #[derive(Debug)]
 pub struct OffLimits {
     number: u64,
+    files: Vec<(PathBuf, Identity)>,
 }
 
 /// One file, as it is there.
@@ -42,18 +43,29 @@ static REGISTER: RwLock<Register> =
 impl OffLimits {
     /// Those of these files that are there.
     pub fn new(files: impl IntoIterator<Item = PathBuf>) -> Self {
-        let found: Vec<_> = files
+        let files: Vec<_> = files
             .into_iter()
             .filter_map(|path| {
                 let path = path.canonicalize().ok()?;
-                Some((path.file_name()?.to_owned(), identity(&path.metadata().ok()?)))
+                let identity = identity(&path.metadata().ok()?);
+                Some((path, identity))
             })
             .collect();
         let mut register = REGISTER.write().unwrap_or_else(PoisonError::into_inner);
         register.last += 1;
-        let by = register.last;
-        register.held.extend(found.into_iter().map(|(name, identity)| Held { by, name, identity }));
-        Self { number: by }
+        let number = register.last;
+        register.held.extend(files.iter().filter_map(|(path, identity)| {
+            Some(Held { by: number, name: path.file_name()?.to_owned(), identity: *identity })
+        }));
+        Self { number, files }
+    }
+
+    /// Whether each of them is still where it was.
+    pub fn are_in_place(&self) -> bool {
+        let is_there = |(path, was): &(PathBuf, Identity)| {
+            path.metadata().is_ok_and(|found| identity(&found) == *was)
+        };
+        self.files.iter().all(is_there)
     }
 }
 

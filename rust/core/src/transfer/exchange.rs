@@ -61,6 +61,7 @@ impl Connection {
             // A yes is a yes, however clumsily it is written. SOURCE: RFC 9112 §5.1, §5.2.
             .allow_obsolete_multiline_headers_in_responses(true)
             .allow_spaces_after_header_name_in_responses(true)
+            .ignore_invalid_headers_in_responses(true)
             .max_headers(HEADERS_MAX)
             .handshake(TokioIo::new(stream))
             .await
@@ -286,8 +287,8 @@ mod tests {
         fn sent(&self, _: u64) {}
     }
 
-    #[tokio::test]
-    async fn a_server_that_says_yes_early_gets_what_is_kept_back_before_that_counts() {
+    /// A request with a body of five bytes.
+    fn hello() -> (Request<UploadBody>, Arc<Meter>, Watch) {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), b"hello").unwrap();
         let source = Source::open(file.path(), &PathPolicy::anywhere()).unwrap();
@@ -297,6 +298,28 @@ mod tests {
         let watch =
             Watch::new(Arc::clone(&meter), Timeouts { connect: LONG, stall: LONG, response: LONG });
         let body = UploadBody::new(material, 1 << 16, Arc::clone(&meter));
+        (Request::post("/").body(body).unwrap(), meter, watch)
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_there_before_the_request_is_its_answer() {
+        let (request, meter, watch) = hello();
+        let (stream, mut server) = tokio::io::duplex(1024);
+        let early = b"HTTP/1.1 503 Busy\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n";
+        server.write_all(early).await.unwrap();
+        let connection = Connection::open(Box::new(stream), 1 << 16).await.unwrap();
+        let Ok((answer, _)) = connection.send(request, &meter, watch).await else {
+            panic!("no answer")
+        };
+        assert_eq!(
+            (answer.status.as_u16(), &answer.headers["retry-after"]),
+            (503, &"7".parse().unwrap())
+        );
+    }
+
+    #[tokio::test]
+    async fn a_server_that_says_yes_early_gets_what_is_kept_back_before_that_counts() {
+        let (request, meter, watch) = hello();
         let (answers, mut server) = tokio::io::duplex(1024);
         let (has_taken, may_flush) = (Arc::new(AtomicBool::new(false)), Arc::default());
         let stream =
@@ -309,7 +332,7 @@ mod tests {
             std::future::pending::<()>().await;
         });
         let connection = Connection::open(Box::new(stream), 1 << 16).await.unwrap();
-        let sending = connection.send(Request::post("/").body(body).unwrap(), &meter, watch);
+        let sending = connection.send(request, &meter, watch);
         let mut sending = pin!(sending);
         let early = tokio::time::timeout(Duration::from_millis(100), &mut sending).await;
         assert!(early.is_err() && meter.is_complete());

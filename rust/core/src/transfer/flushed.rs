@@ -1,10 +1,14 @@
-//! Whether what was written has left the process: encryption keeps some of it until it is flushed.
+//! The stream under the HTTP layer: whether what was written has left the process, since encryption keeps
+//! some of it until it is flushed; and that the other end is heard only once we have spoken.
+//!
+//! A server may refuse a connection as it is made, with an answer that nobody has asked for yet: the HTTP
+//! layer would take it for a stranger's, and never read it.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -23,17 +27,29 @@ impl IsFlushed {
 /// A stream that tells whether it keeps anything back.
 pub(crate) struct Flushed {
     inner: Stream,
-    is_flushed: IsFlushed,
+    all_out: IsFlushed,
+    was_written: bool,
+    /// Who wanted to read before that.
+    early: Option<Waker>,
 }
 
 impl Flushed {
     pub(crate) fn new(inner: Stream) -> (Self, IsFlushed) {
         let is_flushed = IsFlushed(Arc::new(AtomicBool::new(true)));
-        (Self { inner, is_flushed: is_flushed.clone() }, is_flushed)
+        let own = is_flushed.clone();
+        (Self { inner, all_out: own, was_written: false, early: None }, is_flushed)
     }
 
     fn note(&self, is_flushed: bool) {
-        self.is_flushed.0.store(is_flushed, Ordering::Relaxed);
+        self.all_out.0.store(is_flushed, Ordering::Relaxed);
+    }
+
+    fn begin_to_write(&mut self) {
+        self.note(false);
+        self.was_written = true;
+        if let Some(early) = self.early.take() {
+            early.wake();
+        }
     }
 }
 
@@ -43,6 +59,10 @@ impl AsyncRead for Flushed {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.was_written {
+            self.early = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
         Pin::new(&mut self.inner).poll_read(cx, buf)
     }
 }
@@ -53,7 +73,7 @@ impl AsyncWrite for Flushed {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.note(false);
+        self.begin_to_write();
         Pin::new(&mut self.inner).poll_write(cx, buf)
     }
 
@@ -62,7 +82,7 @@ impl AsyncWrite for Flushed {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.note(false);
+        self.begin_to_write();
         Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
     }
 

@@ -5,51 +5,73 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::exchange::Connection;
+use crate::model::{Clock, UnixMillis};
 
 /// An idle connection is closed after one to two of these.
 const SWEEP_EVERY: Duration = Duration::from_secs(15);
 
+/// One that is older is not used any more, in milliseconds: while the host was suspended nobody swept.
+const AGE_MAX_MS: i64 = 45_000;
+
 /// The idle connections. A connection here is in use by nobody.
 pub(crate) struct Idle {
     per_host: usize,
+    clock: Arc<dyn Clock>,
     // LOCKING: held for moving connections in and out, never while one is polled.
     shelves: Mutex<Shelves>,
 }
 
 #[derive(Default)]
 struct Shelves {
-    /// Newest last. The number is the sweep in which it was put there.
-    by_origin: HashMap<String, Vec<(u64, Connection)>>,
+    /// Newest last.
+    by_origin: HashMap<String, Vec<Kept>>,
     sweep: u64,
     is_swept: bool,
 }
 
+struct Kept {
+    connection: Connection,
+    /// The sweep in which it was put there.
+    sweep: u64,
+    at_ms: UnixMillis,
+}
+
 impl Idle {
-    pub(crate) fn new(per_host: usize) -> Arc<Self> {
-        Arc::new(Self { per_host, shelves: Mutex::default() })
+    pub(crate) fn new(per_host: usize, clock: Arc<dyn Clock>) -> Arc<Self> {
+        Arc::new(Self { per_host, clock, shelves: Mutex::default() })
     }
 
     /// The connection to `origin` that was used last and is still open, if there is one.
     pub(crate) fn take(&self, origin: &str) -> Option<Connection> {
+        let now_ms = self.clock.now().wall_ms;
         loop {
             let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
-            let (_, mut connection) = shelves.by_origin.get_mut(origin)?.pop()?;
+            let Kept { mut connection, at_ms, .. } = shelves.by_origin.get_mut(origin)?.pop()?;
             drop(shelves);
-            if connection.is_open() {
+            if now_ms.saturating_sub(at_ms) <= AGE_MAX_MS && connection.is_open() {
                 return Some(connection);
             }
         }
     }
 
+    /// Closes all of them.
+    pub(crate) fn clear(&self) {
+        let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
+        let closed = std::mem::take(&mut shelves.by_origin);
+        drop(shelves);
+        drop(closed);
+    }
+
     /// Keeps `connection` for the next upload to `origin`, or closes it when there are enough.
     pub(crate) fn put(self: &Arc<Self>, origin: &str, connection: Connection) {
+        let at_ms = self.clock.now().wall_ms;
         let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
         let sweep = shelves.sweep;
         let kept = shelves.by_origin.entry(origin.to_owned()).or_default();
         if kept.len() >= self.per_host {
             return;
         }
-        kept.push((sweep, connection));
+        kept.push(Kept { connection, sweep, at_ms });
         if !std::mem::replace(&mut shelves.is_swept, true) {
             drop(tokio::spawn(sweep_until_empty(Arc::downgrade(self))));
         }
@@ -60,7 +82,7 @@ impl Idle {
         let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
         let sweep = shelves.sweep;
         for kept in shelves.by_origin.values_mut() {
-            kept.retain(|(put, _)| *put == sweep);
+            kept.retain(|kept| kept.sweep == sweep);
         }
         shelves.by_origin.retain(|_, kept| !kept.is_empty());
         shelves.sweep += 1;

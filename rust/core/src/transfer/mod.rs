@@ -26,6 +26,7 @@ mod io;
 mod meter;
 mod outcome;
 mod proxy;
+mod proxy_env;
 mod redact;
 mod redirect;
 mod retry_after;
@@ -155,10 +156,15 @@ impl Transfers {
         let tls = Tls::new(config.ca_file.as_deref())?;
         Ok(Self {
             connector: Connector { addresses: config.addresses, proxies, tls },
-            idle: Idle::new(config.idle_per_host),
+            idle: Idle::new(config.idle_per_host, Arc::clone(&config.clock)),
             frame_bytes: config.frame_bytes.clamp(16 * 1024, 4 * 1024 * 1024),
             clock: config.clock,
         })
+    }
+
+    /// Closes the connections that nobody uses: the network is another one now, and does not know them.
+    pub fn forget_idle(&self) {
+        self.idle.clear();
     }
 
     /// Makes one attempt. Dropping the future ends it at once and closes the connection.

@@ -5,19 +5,19 @@ use std::task::{Context, Poll};
 
 use http::{HeaderValue, Uri};
 use hyper_util::client::legacy::connect::proxy::Tunnel;
-use hyper_util::client::proxy::matcher::Matcher;
 use hyper_util::rt::TokioIo;
 use tower_service::Service;
 use url::Host;
 
 use super::io::Stream;
 use super::outcome::Ended;
+use super::proxy_env::ProxyEnv;
 use super::target::Target;
 use crate::model::ErrorCode;
 
 /// Which proxy a target is reached through.
 pub(crate) struct Proxies {
-    matcher: Option<Matcher>,
+    env: Option<ProxyEnv>,
 }
 
 /// One proxy. Its credentials are never shown.
@@ -33,31 +33,35 @@ pub(crate) struct Proxy {
 impl Proxies {
     /// None at all.
     pub(crate) const fn none() -> Self {
-        Self { matcher: None }
+        Self { env: None }
     }
 
-    /// What `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` say now, in either case.
+    /// What the environment says now.
     pub(crate) fn from_env() -> Self {
-        Self { matcher: Some(Matcher::from_env()) }
+        Self { env: ProxyEnv::read(|name| std::env::var(name).ok()) }
     }
 
     #[cfg(test)]
     pub(crate) fn of(all: &str) -> Self {
-        Self { matcher: Some(Matcher::builder().all(all.to_owned()).build()) }
+        Self { env: ProxyEnv::read(|name| (name == "ALL_PROXY").then(|| all.to_owned())) }
     }
 
     /// The proxy for `target`; never one for a loopback target.
     pub(crate) fn route(&self, target: &Target) -> Result<Option<Proxy>, Ended> {
-        let Some(matcher) = self.matcher.as_ref().filter(|_| !target.is_loopback()) else {
+        let Some(env) = self.env.as_ref().filter(|_| !target.is_loopback()) else {
             return Ok(None);
         };
+        if env.is_direct(target.host(), target.port()) {
+            return Ok(None);
+        }
         let uri = target.origin().parse::<Uri>().ok();
-        let Some(found) = uri.and_then(|uri| matcher.intercept(&uri)) else { return Ok(None) };
+        let Some(found) = uri.and_then(|uri| env.matcher.intercept(&uri)) else { return Ok(None) };
         let uri = found.uri().clone();
         let is_secure = uri.scheme_str() == Some("https");
         let host = uri.host().and_then(|host| Host::parse(host).ok());
         let (true, Some(host)) = (is_secure || uri.scheme_str() == Some("http"), host) else {
-            let message = "the environment names a proxy that is neither http:// nor https://";
+            let message = "the environment names a proxy that is neither http:// nor https://, or \
+                           whose address cannot be read: look at HTTP_PROXY, HTTPS_PROXY, ALL_PROXY";
             return Err(Ended::failed(ErrorCode::NetworkError, message));
         };
         let port = uri.port_u16().unwrap_or(if is_secure { 443 } else { 80 });
@@ -115,7 +119,22 @@ mod tests {
     }
 
     fn proxies(all: &str, no: &str) -> Proxies {
-        Proxies { matcher: Some(Matcher::builder().all(all.to_owned()).no(no.to_owned()).build()) }
+        env(&[("ALL_PROXY", all), ("NO_PROXY", no)])
+    }
+
+    fn env(variables: &[(&str, &str)]) -> Proxies {
+        let variable = |name: &str| {
+            let found = variables.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| (*value).to_owned())
+        };
+        Proxies { env: ProxyEnv::read(variable) }
+    }
+
+    /// The proxy that a target is reached through: its host, port and credentials.
+    fn way(proxies: &Proxies, url: &str) -> Option<(String, u16, Option<String>)> {
+        let found = proxies.route(&target(url)).unwrap()?;
+        let said = found.authorization.map(|value| value.to_str().unwrap().to_owned());
+        Some((found.host.to_string(), found.port, said))
     }
 
     #[test]
@@ -133,8 +152,70 @@ mod tests {
 
     #[test]
     fn a_proxy_that_we_cannot_speak_to_is_not_passed_by() {
-        let socks = proxies("socks5://proxy.example:1080", "");
-        assert!(socks.route(&target("https://files.example/")).is_err());
+        for address in [
+            "socks5://proxy.example:1080",
+            "socks://proxy.example:1080",
+            "ftp://proxy.example",
+            "http://bob:hunt#er22@proxy.example",
+            "http://proxy.example:99999",
+            "http://",
+            "://",
+        ] {
+            let proxies = proxies(address, "other.example");
+            let Err(Ended::Failed(failure)) = proxies.route(&target("https://files.example/"))
+            else {
+                panic!("{address}")
+            };
+            assert!(!failure.message.contains("bob"), "{}", failure.message);
+            assert!(proxies.route(&target("https://other.example/")).unwrap().is_none());
+        }
+    }
+
+    #[test]
+    fn an_address_is_read_however_it_is_spelled() {
+        let (host, basic) = ("proxy.example".to_owned(), "Basic Ym9iOnBAc3M=".to_owned());
+        for (address, port, said) in [
+            ("proxy.example:3128", 3128, None),
+            ("proxy.example:3128/", 3128, None),
+            (" http://proxy.example:3128 ", 3128, None),
+            ("http://proxy.example:3128/path?a=b", 3128, None),
+            ("https://proxy.example", 443, None),
+            ("http://bob:p@ss@proxy.example", 80, Some(&basic)),
+            ("http://bob:p%40ss@proxy.example", 80, Some(&basic)),
+        ] {
+            let found = way(&proxies(address, ""), "https://files.example/");
+            assert_eq!(found, Some((host.clone(), port, said.cloned())), "{address}");
+        }
+    }
+
+    #[test]
+    fn the_scheme_decides_and_what_is_empty_says_nothing() {
+        let some = env(&[("HTTP_PROXY", " "), ("http_proxy", "a"), ("HTTPS_PROXY", "b")]);
+        let host = |url: &str| way(&some, url).map(|found| found.0);
+        assert_eq!(host("http://files.example/"), Some("a".to_owned()));
+        assert_eq!(host("https://files.example/"), Some("b".to_owned()));
+        let script = env(&[("HTTP_PROXY", "a"), ("REQUEST_METHOD", "GET")]);
+        assert_eq!(way(&script, "http://files.example/"), None);
+    }
+
+    #[test]
+    fn an_exception_may_name_a_port_or_be_all_there_is() {
+        for (no, url, is_direct) in [
+            ("*", "http://192.0.2.2:8080/", true),
+            ("a.example, *", "https://files.example/", true),
+            ("192.0.2.2:8080", "http://192.0.2.2:8080/", true),
+            ("192.0.2.2:8080", "http://192.0.2.2:8081/", false),
+            ("192.0.2.0/24", "http://192.0.2.2:8081/", true),
+            ("Files.example:443", "https://files.example/", true),
+            ("example:443", "https://files.example/", true),
+            (".example:443", "https://files.example/", true),
+            ("les.example:443", "https://files.example/", false),
+            ("[2001:db8::1]:80", "http://[2001:db8::1]/", true),
+            ("[2001:db8::1]:81", "http://[2001:db8::1]/", false),
+        ] {
+            let found = way(&proxies("proxy.example", no), url);
+            assert_eq!(found.is_none(), is_direct, "{no} {url}");
+        }
     }
 
     /// What a proxy hears from a client that connects to `url`, when it answers `answer`.

@@ -22,7 +22,7 @@ const UNSENT_BYTES_MAX: usize = 96 * 1024;
 pub(crate) struct Tls {
     given: Option<Arc<ClientConfig>>,
     /// The host's own certificates, read when the first `https` target needs them.
-    system: OnceLock<Result<Arc<ClientConfig>, String>>,
+    system: OnceLock<Arc<ClientConfig>>,
 }
 
 impl Tls {
@@ -36,7 +36,7 @@ impl Tls {
     /// A handshake with `host` over `stream`.
     pub(crate) async fn wrap(&self, stream: Stream, host: &Host) -> Result<Stream, Ended> {
         let failed = |message: String| Ended::failed(ErrorCode::TlsError, message);
-        let config = self.config().map_err(failed)?;
+        let config = self.config()?;
         let name = match host {
             Host::Domain(name) => ServerName::try_from(name.clone())
                 .map_err(|_| failed(format!("TLS: {name} cannot be in a certificate")))?,
@@ -50,11 +50,13 @@ impl Tls {
         Ok(Box::new(stream.map_err(|error| refused(&error, host))?))
     }
 
-    fn config(&self) -> Result<Arc<ClientConfig>, String> {
-        match &self.given {
-            Some(config) => Ok(Arc::clone(config)),
-            None => self.system.get_or_init(|| config(system_roots())).clone(),
+    fn config(&self) -> Result<Arc<ClientConfig>, Ended> {
+        if let Some(known) = self.given.as_ref().or_else(|| self.system.get()) {
+            return Ok(Arc::clone(known));
         }
+        let made = config(system_roots()?);
+        let made = made.map_err(|message| Ended::failed(ErrorCode::TlsError, message))?;
+        Ok(Arc::clone(self.system.get_or_init(|| made)))
     }
 }
 
@@ -79,14 +81,23 @@ fn roots_of(file: &Path) -> Result<RootCertStore, Fault> {
     if roots.is_empty() { Err(refuse("has no certificate in PEM form".into())) } else { Ok(roots) }
 }
 
-/// What the host trusts; where it says nothing, what browsers trust.
-fn system_roots() -> RootCertStore {
+/// What the host trusts; where it has nothing to say, what browsers trust. That it could not be asked now
+/// is no answer: another attempt asks again.
+fn system_roots() -> Result<RootCertStore, Ended> {
+    let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if roots.is_empty() {
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    roots.add_parsable_certificates(found.certs);
+    match found.errors.first() {
+        Some(error) if roots.is_empty() => {
+            Err(Ended::network(format!("TLS: the host's certificates cannot be read: {error}")))
+        }
+        _ => {
+            if roots.is_empty() {
+                roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+            }
+            Ok(roots)
+        }
     }
-    roots
 }
 
 /// What a failed handshake means: a certificate that is not trusted stays so, a lost record not.

@@ -66,6 +66,20 @@ async fn an_early_refusal_stops_the_body() {
 }
 
 #[tokio::test]
+async fn a_yes_counts_whatever_else_is_wrong_with_its_headers() {
+    for line in ["Bad Header: x", "nocolon", "X-A: a\u{1}b", ": empty", "X\u{e4}: y"] {
+        let kit = Kit::new(b"hello");
+        let url = serve(move |mut stream, _| async move {
+            read_request(&mut stream).await.unwrap();
+            let answer = format!("HTTP/1.1 200 OK\r\n{line}\r\nContent-Length: 2\r\n\r\nok");
+            say(&mut stream, &answer).await;
+        })
+        .await;
+        assert_eq!(succeeded(kit.send(kit.raw(&url)).await).body, b"ok", "{line}");
+    }
+}
+
+#[tokio::test]
 async fn an_early_yes_counts_once_the_server_has_everything() {
     let kit = Kit::new(&bytes(BIG));
     let url = serve(|mut stream, _| async move {

@@ -1,11 +1,11 @@
 //! Which connections are made, kept, tried again and closed.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use outhaul_core::model::ErrorCode;
-use outhaul_core::transfer::AddressPolicy;
+use outhaul_core::model::{Clock, ErrorCode, Now};
+use outhaul_core::transfer::{AddressPolicy, Config};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
@@ -41,6 +41,39 @@ async fn a_connection_is_used_again() {
         succeeded(kit.send(kit.raw(&url)).await);
     }
     assert_eq!(count.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_connection_of_another_network_is_not_used_again() {
+    let kit = Kit::new(&bytes(100_000));
+    let (url, count) = closing_after(usize::MAX).await;
+    for _ in 0..3 {
+        succeeded(kit.send(kit.raw(&url)).await);
+        kit.transfers.forget_idle();
+    }
+    assert_eq!(count.load(Ordering::SeqCst), 3);
+}
+
+/// A host that sleeps between two looks at the clock.
+struct Suspended(AtomicI64);
+
+impl Clock for Suspended {
+    fn now(&self) -> Now {
+        Now::at(self.0.load(Ordering::SeqCst))
+    }
+}
+
+#[tokio::test]
+async fn a_connection_from_before_the_host_was_suspended_is_not_used_again() {
+    let clock = Arc::new(Suspended(AtomicI64::new(1_000)));
+    let config = Config { clock: clock.clone(), ..config() };
+    let kit = Kit::with(config, &bytes(100_000));
+    let (url, count) = closing_after(usize::MAX).await;
+    for (passed_ms, connections) in [(0, 1), (10_000, 1), (3_600_000, 2)] {
+        clock.0.fetch_add(passed_ms, Ordering::SeqCst);
+        succeeded(kit.send(kit.raw(&url)).await);
+        assert_eq!(count.load(Ordering::SeqCst), connections, "after {passed_ms} ms");
+    }
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::sync::mpsc::{Sender, channel};
 use super::*;
 use crate::model::spec::ExistingPolicy;
 use crate::runtime::inbox::BACKLOG_MAX;
+use crate::runtime::lock::LockSlot;
 
 struct Scene {
     desk: Arc<Desk>,
@@ -37,7 +38,7 @@ fn scene(patience: Duration) -> Scene {
     let watch = Watch {
         completions: Completions::new().unwrap(),
         inbox: Arc::default(),
-        lock: Arc::default(),
+        lock: LockSlot::new(),
     };
     let (calls, arrivals) = channel();
     let (open, opened) = channel();
@@ -112,8 +113,8 @@ fn a_file_that_does_not_open_holds_up_nobody_but_its_own_caller() {
     scene.enqueue(&[(1, b"a"), (2, b"hangs"), (3, b"b")]);
     scene.enqueue(&[(4, b"c")]);
     assert_eq!(scene.admitted(3), [1, 3, 4]);
-    let replies = scene.desk.completions().drain(8).replies;
-    let [(2, Err(fault))] = replies.as_slice() else { panic!("{replies:?}") };
+    let mut replies = scene.desk.completions().drain(8).replies;
+    let [(2, Err(fault))] = replies.make_contiguous() else { panic!("{replies:?}") };
     assert_eq!(fault.argument, "file_path");
 }
 
@@ -158,8 +159,8 @@ fn of_several_files_the_refusal_names_the_one_that_does_not_open() {
     scene.enqueue_all(1, &[&[b"a", b"a"], &[b"a", b"hangs", b"a"], &[b"hangs"]]);
     scene.enqueue(&[(2, b"a")]);
     assert_eq!(scene.admitted(1), [2]);
-    let replies = scene.desk.completions().drain(8).replies;
-    let [(1, Err(fault))] = replies.as_slice() else { panic!("{replies:?}") };
+    let mut replies = scene.desk.completions().drain(8).replies;
+    let [(1, Err(fault))] = replies.make_contiguous() else { panic!("{replies:?}") };
     assert_eq!(fault.argument, "tasks[3].file_path");
 }
 
@@ -194,8 +195,8 @@ fn only_so_many_threads_are_lost() {
     scene.enqueue(&[(100, b"a")]);
     scene.pass(101);
     assert_eq!(scene.admitted(1), [101]);
-    let replies = scene.desk.completions().drain(8).replies;
-    let [(100, Err(fault))] = replies.as_slice() else { panic!("{replies:?}") };
+    let mut replies = scene.desk.completions().drain(8).replies;
+    let [(100, Err(fault))] = replies.make_contiguous() else { panic!("{replies:?}") };
     assert_eq!(fault.code, FaultCode::QueueFull);
     scene.open.send(()).unwrap();
     while scene.desk.state().lost == LOST_MAX {

@@ -21,6 +21,7 @@ impl EngineLoop {
     /// One transaction. What it leads to happens only once it is on disk.
     pub(super) fn batch(&mut self, ops: &[Op], held: &[Held], now: Now) -> Result<(), StoreError> {
         self.parts.store.begin()?;
+        self.has_begun = true;
         if self.is_superseded()? {
             self.step_down();
         }

@@ -1,6 +1,5 @@
 //! The end: nothing new begins, what runs is released, and the runner signs off.
 
-use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use super::publish::Publication;
@@ -64,7 +63,7 @@ impl EngineLoop {
         readers.stop();
         drop((launcher, checkpoints));
         drop(store);
-        *lock.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        lock.set(None);
         if let Some((ticket, _)) = self.closing {
             completions.reply(ticket, pack(&()));
         }

@@ -1,6 +1,5 @@
 //! Which process runs: becoming the runner, and starting over from what the store has.
 
-use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
@@ -15,15 +14,18 @@ use crate::store::{Store, StoreError};
 /// How long the loop waits after a transaction that failed.
 const AFTER_FAILURE: Duration = Duration::from_millis(500);
 
+/// Before the first look whether others have committed.
+const NO_VERSION: i64 = i64::MIN;
+
 /// How often a standby tries to become the runner.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 impl EngineLoop {
-    /// A transaction failed, so the engine may know what the store does not: before the next one it
-    /// is built anew from disk.
+    /// A transaction failed. Where it had begun, the engine may know what the store does not: before the
+    /// next one it is built anew from disk.
     pub(super) fn stumble(&mut self, fault: &Fault) {
         self.parts.completions.push(|batch| batch.errors.push(fault.to_string()));
-        self.is_stale = self.epoch != 0;
+        self.is_stale |= self.epoch != 0 && self.has_begun;
         if self.epoch == 0 {
             self.engine.forget();
         }
@@ -31,6 +33,8 @@ impl EngineLoop {
         if let Err(error) = self.parts.store.reopen() {
             self.parts.completions.push(|batch| batch.errors.push(error.to_string()));
         }
+        // Of another connection, which counts anew.
+        self.data_version = NO_VERSION;
     }
 
     /// Becomes the runner, if this process is meant to run tasks and nobody else does.
@@ -52,11 +56,11 @@ impl EngineLoop {
                 return Ok(());
             }
         };
-        self.keep_lock(Some(lock));
+        self.parts.lock.set(Some(lock));
         let elected = self.begin_epoch().and_then(|epoch| self.load(epoch));
         if let Err(error) = elected {
             self.parts.store.rollback();
-            self.keep_lock(None);
+            self.parts.lock.set(None);
             return Err(error.into());
         }
         Ok(())
@@ -79,15 +83,10 @@ impl EngineLoop {
         self.epoch = 0;
         self.is_stale = false;
         self.tried_lock = Some(Instant::now());
-        self.keep_lock(None);
+        self.parts.lock.set(None);
         let said = "another process runs the tasks of this store although this one did: the file of its \
                     lock was removed or replaced; this one looks on";
         self.parts.completions.push(|batch| batch.errors.push(said.to_owned()));
-    }
-
-    /// Holds the lock where a forked child can let go of it.
-    fn keep_lock(&self, lock: Option<RunnerLock>) {
-        *self.parts.lock.lock().unwrap_or_else(PoisonError::into_inner) = lock;
     }
 
     fn begin_epoch(&mut self) -> Result<Epoch, StoreError> {

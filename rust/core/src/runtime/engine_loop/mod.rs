@@ -10,7 +10,7 @@ mod publish;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pruning::Pruning;
@@ -20,7 +20,7 @@ use super::completions::{Completions, Ticket};
 use super::desk::Desk;
 use super::inbox::{Inbox, Op};
 use super::launcher::Launcher;
-use super::lock::RunnerLock;
+use super::lock::LockSlot;
 use super::progress_board::ProgressBoard;
 use super::readers::Readers;
 use super::replies::pack;
@@ -60,7 +60,7 @@ pub(super) struct Parts {
     pub(super) launcher: Arc<Launcher>,
     pub(super) board: Arc<ProgressBoard>,
     pub(super) situation: Arc<SharedSituation>,
-    pub(super) lock: Arc<Mutex<Option<RunnerLock>>>,
+    pub(super) lock: LockSlot,
     pub(super) checkpoints: Checkpoints,
     pub(super) desk: Arc<Desk>,
 }
@@ -77,6 +77,8 @@ pub(super) struct EngineLoop {
     tried_lock: Option<Instant>,
     /// Whether the engine knows what the store does not: a commit has failed.
     is_stale: bool,
+    /// Whether this turn has begun a transaction, and so may have decided something.
+    has_begun: bool,
     /// Whether attempts may begin; never again after a drain. Kept here, since a failed commit
     /// builds the engine anew.
     claims: bool,
@@ -100,6 +102,7 @@ impl EngineLoop {
             data_version: parts.store.data_version()?,
             tried_lock: None,
             is_stale: false,
+            has_begun: false,
             claims: true,
             draining: Vec::new(),
             idle: Vec::new(),
@@ -142,6 +145,7 @@ impl EngineLoop {
 
     /// One turn: a batch, or what time and others brought.
     fn turn(&mut self, mut ops: Vec<Op>) -> Result<(), Fault> {
+        self.has_begun = false;
         ops.retain_mut(|op| !self.without_store(op));
         if let Err(fault) = self.work(&ops) {
             self.parts.store.rollback();

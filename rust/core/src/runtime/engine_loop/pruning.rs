@@ -1,4 +1,4 @@
-//! When retention does a piece of its work: where nothing else is to be done, or once a second.
+//! When retention does a piece of its work: where nothing else is to be done, once a second, and as the log grows.
 
 use std::time::{Duration, Instant};
 
@@ -9,11 +9,17 @@ use crate::store::{Store, StoreError};
 /// A piece looks at so many events: a few milliseconds.
 const PIECE_EVENTS: usize = 2000;
 
-/// Under load a piece is done this often, so that retention never stands still.
+/// Under load a piece is done this often, so that retention never stands still …
 const PIECE_AT_LEAST: Duration = Duration::from_secs(1);
 
-/// After a walk the next one waits so long.
+/// … and after so many new events, so that it is faster than what it is to keep up with.
+const PIECE_AFTER_EVENTS: i64 = 1000;
+
+/// After a walk the next one waits so long, …
 const REST: Duration = Duration::from_mins(10);
+
+/// … or for so many new events.
+const REST_EVENTS: i64 = 100_000;
 
 /// So many free pages are given back after a piece.
 const VACUUM_PAGES: u32 = 200;
@@ -22,8 +28,8 @@ const VACUUM_PAGES: u32 = 200;
 pub(super) struct Pruning {
     keep: Retention,
     walk: Option<PruneWalk>,
-    /// When the last piece was done, or the last walk ended.
-    at: Option<Instant>,
+    /// When the last piece was done, or the last walk ended, and how long the log was then.
+    at: Option<(Instant, i64)>,
 }
 
 impl Pruning {
@@ -31,11 +37,12 @@ impl Pruning {
         Self { keep, walk: None, at: None }
     }
 
-    fn is_due(&self, is_idle: bool) -> bool {
-        match (self.at, &self.walk) {
-            (None, _) => true,
-            (Some(at), None) => at.elapsed() >= REST,
-            (Some(at), Some(_)) => is_idle || at.elapsed() >= PIECE_AT_LEAST,
+    fn is_due(&self, is_idle: bool, last_seq: i64) -> bool {
+        let Some((at, seq)) = self.at else { return true };
+        let (elapsed, grown) = (at.elapsed(), last_seq.saturating_sub(seq));
+        match self.walk {
+            None => elapsed >= REST || grown >= REST_EVENTS,
+            Some(_) => is_idle || elapsed >= PIECE_AT_LEAST || grown >= PIECE_AFTER_EVENTS,
         }
     }
 }
@@ -43,10 +50,11 @@ impl Pruning {
 impl EngineLoop {
     /// Does a piece, if it is time for one. If that fails, the walk begins again later.
     pub(super) fn prune(&mut self, is_idle: bool) {
-        if self.epoch == 0 || self.closing.is_some() || !self.pruning.is_due(is_idle) {
+        let last_seq = self.parts.store.last_seq();
+        if self.epoch == 0 || self.closing.is_some() || !self.pruning.is_due(is_idle, last_seq) {
             return;
         }
-        self.pruning.at = Some(Instant::now());
+        self.pruning.at = Some((Instant::now(), last_seq));
         if let Err(fault) = self.prune_piece() {
             self.parts.store.rollback();
             self.parts.completions.push(|batch| batch.errors.push(fault.to_string()));
@@ -70,5 +78,26 @@ impl EngineLoop {
         }
         self.checkpoint();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_piece_is_due_with_time_with_quiet_and_with_what_was_written() {
+        let walk = |seq_at: i64, is_walking: bool| {
+            let mut pruning = Pruning::new(Retention::default());
+            pruning.at = Some((Instant::now(), seq_at));
+            pruning.walk = is_walking.then(PruneWalk::default);
+            pruning
+        };
+        assert!(Pruning::new(Retention::default()).is_due(false, 0));
+        assert!(!walk(50, true).is_due(false, 49 + PIECE_AFTER_EVENTS));
+        assert!(walk(50, true).is_due(false, 50 + PIECE_AFTER_EVENTS));
+        assert!(walk(50, true).is_due(true, 50));
+        assert!(!walk(50, false).is_due(true, 49 + REST_EVENTS));
+        assert!(walk(50, false).is_due(true, 50 + REST_EVENTS));
     }
 }

@@ -2,11 +2,13 @@
 
 mod openings;
 mod prepare;
+mod threads;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
-use tokio::runtime::{Builder, Runtime as Tokio};
+use tokio::runtime::Runtime as Tokio;
 use tokio::task::AbortHandle;
 
 use openings::Openings;
@@ -24,9 +26,8 @@ use crate::source::PathPolicy;
 use crate::store::Body;
 use crate::transfer::{Targets, Transfers};
 
-/// Threads that move bytes. Two saturate what the loopback of a small host can carry; more hosts
-/// than that are waited for, not computed for.
-const TRANSFER_THREADS_MAX: usize = 4;
+/// Threads that could not be had are not asked for again within this.
+const THREADS_AGAIN: Duration = Duration::from_secs(5);
 
 /// One attempt that is to begin.
 pub(super) struct Attempt {
@@ -59,6 +60,8 @@ pub(super) struct Launcher {
     shared: Arc<Shared>,
     /// Made by the first native attempt: a manager that only queues starts no threads.
     tokio: OnceLock<Tokio>,
+    /// Why there are no threads, and since when.
+    refused: Mutex<Option<(Instant, Fault)>>,
     native: Mutex<Natives>,
 }
 
@@ -92,7 +95,12 @@ impl Launcher {
     ) -> Self {
         let openings = Openings::new(PATIENCE);
         let shared = Shared { options, board, inbox, completions, situation, openings };
-        Self { shared: Arc::new(shared), tokio: OnceLock::new(), native: Mutex::default() }
+        Self {
+            shared: Arc::new(shared),
+            tokio: OnceLock::new(),
+            refused: Mutex::default(),
+            native: Mutex::default(),
+        }
     }
 
     /// Begins an attempt. Its outcome arrives in the inbox.
@@ -106,7 +114,7 @@ impl Launcher {
                     input: python.input.clone(),
                     task_id: attempt.task_id,
                 };
-                self.shared.completions.push(|batch| batch.callbacks.push(request));
+                self.shared.completions.push(|batch| batch.callbacks.push_back(request));
             }
             WorkerSpec::HttpUpload(upload) => {
                 let secrets = secrets_of(upload);
@@ -116,7 +124,7 @@ impl Launcher {
                 let (key, number) = (attempt.key, attempt.number);
                 self.lock().insert((key, number), Native::Waiting(Box::new(attempt)));
                 let request = SecretRequest { key, attempt: number, secrets };
-                self.shared.completions.push(|batch| batch.secrets.push(request));
+                self.shared.completions.push(|batch| batch.secrets.push_back(request));
             }
         }
     }
@@ -161,7 +169,11 @@ impl Launcher {
         let (key, number) = (attempt.key, attempt.number);
         let tokio = match self.tokio() {
             Ok(tokio) => tokio,
-            Err(fault) => return self.shared.ended(key, number, failed(&fault)),
+            Err(fault) => {
+                // It is the host's state, and no fault of the task.
+                let failure = Failure::new(ErrorCode::Unknown, fault.to_string());
+                return self.shared.ended(key, number, Outcome::Retry(failure));
+            }
         };
         let shared = Arc::clone(&self.shared);
         let work = tokio.spawn(async move {
@@ -177,14 +189,24 @@ impl Launcher {
         if let Some(tokio) = self.tokio.get() {
             return Ok(tokio);
         }
-        let threads = std::thread::available_parallelism().map_or(2, usize::from);
-        let tokio = Builder::new_multi_thread()
-            .worker_threads(threads.clamp(1, TRANSFER_THREADS_MAX))
-            .thread_name("outhaul-transfer")
-            .enable_all()
-            .build()
-            .map_err(|error| super::replies::no_thread(&error))?;
-        Ok(self.tokio.get_or_init(|| tokio))
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((at, fault)) = &*refused
+            && at.elapsed() < THREADS_AGAIN
+        {
+            return Err(fault.clone());
+        }
+        match threads::of_transfers() {
+            Ok(tokio) => Ok(self.tokio.get_or_init(|| tokio)),
+            Err(fault) => {
+                *refused = Some((Instant::now(), fault.clone()));
+                Err(fault)
+            }
+        }
+    }
+
+    /// The connections that nobody uses are closed.
+    pub(super) fn forget_idle(&self) {
+        self.shared.options.client.forget_idle();
     }
 
     // LOCKING: held for look-ups and for spawning, never across an await.
@@ -343,6 +365,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let shared = Arc::new(shared(Arc::new(Broken(SystemClock::new()))));
         let launcher = Launcher {
+            refused: Mutex::default(),
             shared: Arc::clone(&shared),
             tokio: OnceLock::new(),
             native: Mutex::default(),

@@ -16,10 +16,12 @@ pub(super) fn explain(error: &rusqlite::Error, what: &str) -> StoreError {
             | Code::ReadOnly
             | Code::PermissionDenied
             | Code::SystemIoFailure
-            | Code::DatabaseBusy
             | Code::FileLockingProtocolFailed,
         ) => StoreError::Unavailable(format!(
             "the store cannot be used ({text}); check that the directory exists and can be written"
+        )),
+        Some(Code::DatabaseBusy) => StoreError::Unavailable(format!(
+            "another process has been writing to the store for seconds ({text}); try again"
         )),
         None if is_about_a_value(error) => StoreError::Corrupt(text),
         _ => StoreError::Internal(text),

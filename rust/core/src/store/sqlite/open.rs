@@ -34,6 +34,7 @@ pub(super) fn open_writer(path: &Path, durability: Durability) -> Result<Connect
     let shown = path.display().to_string();
     create_private(path)?;
     refuse_network_filesystem(path)?;
+    refuse_second_name(path)?;
     // What is not synced at once has to be written at once.
     let vfs = match durability {
         Durability::Fsync => Some(outhaul_vfs::name().map_err(|e| explain(&e, &shown))?),
@@ -128,6 +129,19 @@ fn create_private(path: &Path) -> Result<(), StoreError> {
             path.display()
         ))),
     }
+}
+
+/// SQLite names the WAL after the file: with another name of the same file there would be two.
+fn refuse_second_name(path: &Path) -> Result<(), StoreError> {
+    use std::os::unix::fs::MetadataExt;
+    if std::fs::metadata(path).is_ok_and(|found| found.nlink() > 1) {
+        return Err(StoreError::Unavailable(format!(
+            "the store {} has another name (a hard link), and would be damaged by whoever uses that; \
+             copy the file instead",
+            path.display()
+        )));
+    }
+    Ok(())
 }
 
 /// SQLite's WAL needs shared memory, which network file systems do not give.

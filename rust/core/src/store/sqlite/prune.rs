@@ -35,7 +35,7 @@ impl Default for Retention {
 }
 
 /// One walk through the log.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct PruneWalk {
     /// The last event that was looked at.
     seen: i64,

@@ -39,7 +39,7 @@ pub struct SqliteStore {
     /// The last event, with those of the open transaction.
     last_seq: i64,
     /// The files of the store: whoever opens one and closes it takes SQLite's locks away.
-    _off_limits: OffLimits,
+    files: OffLimits,
 }
 
 impl SqliteStore {
@@ -61,7 +61,7 @@ impl SqliteStore {
             seen_seq: 0,
             has_looked: false,
             last_seq: 0,
-            _off_limits: OffLimits::new(files(path)),
+            files: OffLimits::new(files(path)),
         };
         store.seen_seq = store.max_seq()?;
         store.last_seq = store.seen_seq;
@@ -72,12 +72,20 @@ impl SqliteStore {
     /// written: only another connection reads what is there. SOURCE: "fsyncgate", 2018.
     pub fn reopen(&mut self) -> Result<(), StoreError> {
         self.rollback();
-        *self = Self::open(&self.path, self.durability)?;
+        let mut anew = Self::open(&self.path, self.durability)?;
+        // If they were replaced, whoever reads still has the old ones.
+        std::mem::swap(&mut anew.files, &mut self.files);
+        *self = anew;
         Ok(())
     }
 
     pub(super) const fn connection(&self) -> &Connection {
         &self.connection
+    }
+
+    /// The last event that this process has seen or written.
+    pub const fn last_seq(&self) -> i64 {
+        self.last_seq
     }
 
     /// Where the file is.
@@ -185,6 +193,14 @@ impl Store for SqliteStore {
     fn commit(&mut self) -> Result<(), StoreError> {
         self.write_out()?;
         outhaul_vfs::commit(&self.connection)?;
+        if !self.files.are_in_place() {
+            return Err(StoreError::Unavailable(format!(
+                "the files of the store {} were removed or replaced while it was in use, as another \
+                 SQLite in this process does when it closes them; nothing is taken in any more: close \
+                 the manager, and open it again",
+                self.path.display()
+            )));
+        }
         // What nobody has looked at is told by the next transaction that asks.
         if self.has_looked {
             self.seen_seq = self.last_seq;

@@ -44,6 +44,8 @@ impl Reader {
         after: u64,
         want: &EventFilter,
     ) -> Result<(Vec<EventRecord>, u64), StoreError> {
+        // One state of the log for all that follows: retention goes on meanwhile.
+        let _transaction = self.connection.unchecked_transaction()?;
         let last = self.last_event()?;
         if after > last {
             return Err(StoreError::CursorAhead { after, last });
