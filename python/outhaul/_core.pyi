@@ -7,7 +7,15 @@ file first lets go of the interpreter; none calls back into Python. Times are mi
 from collections.abc import Sequence
 from typing import Literal, TypeAlias, final
 
-__all__ = ["Core", "ManualClock", "MultipartEncoder", "ProgressMeter", "Schedule", "serve_sink"]
+__all__ = [
+    "Core",
+    "ManualClock",
+    "MultipartEncoder",
+    "ProgressMeter",
+    "Schedule",
+    "let_go_of_locks",
+    "serve_sink",
+]
 
 _TextPart: TypeAlias = tuple[str, str]
 _FilePart: TypeAlias = tuple[str, str, str | None, str | None]
