@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Final, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 import aiohttp
 import msgspec
@@ -14,15 +14,15 @@ from yarl import URL
 
 from outhaul.arguments import choice, text
 from outhaul.errors import (
-    CursorPrunedError,
     InvalidArgumentError,
     OuthaulError,
     ServiceError,
     TaskNotFoundError,
 )
-from outhaul.model import ScheduleResult, Stats, TaskEvent, TaskProgress, TaskRecord, TaskStatus
+from outhaul.model import Stats, TaskEvent, TaskProgress, TaskRecord, TaskStatus
 from outhaul.queries import PAGE
 from outhaul.reads import LIVE
+from outhaul.service.remote_task import RemoteTask
 from outhaul.service.specs import Cancelled, Page, Scheduled, path_of
 from outhaul.service.translate import as_json, refusal
 from outhaul.wire import public_url
@@ -44,8 +44,10 @@ SILENCE_MAX_S: Final = 60.0
 RECONNECTS_MAX: Final = 10
 RECONNECT_AFTER_S: Final = 1.0
 
-# So many results are waited for at once, each with a stream; one more when one has come.
+# So many results are waited for at once, each with a stream; and so many of those who wait for that
+# look at once whether theirs is there already.
 RESULTS_MAX: Final = 256
+LOOKS_MAX: Final = 16
 
 # One line of a stream holds an event, with at most 64 KiB of an answer in base64.
 _BUFFER_BYTES: Final = 256 * 1024
@@ -57,47 +59,12 @@ _PROGRESS: Final = msgspec.json.Decoder(TaskProgress)
 _BROKEN: Final = (aiohttp.ClientError, TimeoutError)
 
 
-class RemoteTask(NamedTuple):
-    """A hold on a task that a server has."""
-
-    client: Client
-    task_id: str
-    key: int
-    schedule_result: ScheduleResult
-
-    async def result(self) -> TaskEvent:
-        """Waits until the task has ended: the event that says how.
-
-        Raises:
-            TaskNotFoundError: Retention has removed it.
-        """
-        if self.client.results.locked() and (ended := await self._end(follow=False)) is not None:
-            return ended  # whoever has to wait for a stream has waited for nothing
-        async with self.client.results:
-            while True:
-                newest = await self.client.get_task(self.task_id)
-                is_newest = newest is not None and newest.key == self.key
-                # Where it is cut off for long, it is told so, and asks again.
-                with contextlib.suppress(CursorPrunedError):
-                    ended = await self._end(follow=is_newest)
-                    if ended is not None:
-                        return ended
-                    raise TaskNotFoundError(f"the task {self.task_id!r} was removed")
-
-    async def _end(self, *, follow: bool) -> TaskEvent | None:
-        log = self.client.log(after=0, task_id=self.task_id, follow=follow)
-        async with aclosing(log) as events:
-            async for event in events:
-                if event.key == self.key and event.is_terminal:
-                    return event
-        return None
-
-
 class Client:
     """Asks a server what a `WorkManager` is asked in its own process. Paths are the server's.
 
     Attributes:
         results: Whoever waits for a result holds one of these, and a connection.
+        looks: Likewise who looks whether it is there already.
     """
 
     def __init__(self, url: str, *, token: str | None = None) -> None:
@@ -113,6 +80,7 @@ class Client:
         self._url = _base(url)
         self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         self.results = asyncio.Semaphore(RESULTS_MAX)
+        self.looks = asyncio.Semaphore(LOOKS_MAX)
         self._session: aiohttp.ClientSession | None = None
         self._was_reached = False
 

@@ -21,8 +21,7 @@ const MOVED_AT: usize = 96;
 /// The lock of who moves frames, `WAL_CKPT_LOCK`.
 const MOVERS_LOCK: c_int = 1;
 
-/// How long another checkpoint is waited for: so often, so long.
-const TRIES: u32 = 500;
+/// After so long it is asked again whether another checkpoint is over.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Makes the next checkpoint move the whole WAL once more.
@@ -31,8 +30,8 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// takes pages that it could not write for written, and another sync succeeds. That fewer frames count as
 /// moved than were is always right: SQLite itself begins so where it takes up a WAL.
 ///
-/// Errors where another checkpoint goes on for seconds, or the connection is not in WAL mode.
-pub fn forget_moves(connection: &Connection) -> rusqlite::Result<()> {
+/// Errors where another checkpoint goes on for longer than `patience`, or the connection is not in WAL mode.
+pub fn forget_moves(connection: &Connection, patience: Duration) -> rusqlite::Result<()> {
     let file = file(connection, ffi::SQLITE_FCNTL_FILE_POINTER)?;
     // SAFETY: the file lives as long as the connection, which is not used by another thread meanwhile, since
     // it is not `Sync`. A file without methods is not open.
@@ -53,11 +52,10 @@ pub fn forget_moves(connection: &Connection) -> rusqlite::Result<()> {
         unsafe { lock(file, MOVERS_LOCK, 1, what | ffi::SQLITE_SHM_EXCLUSIVE) }
     };
     let mut taken = ask(ffi::SQLITE_SHM_LOCK);
-    for _ in 0..TRIES {
-        if taken != ffi::SQLITE_BUSY {
-            break;
-        }
+    let mut waited = Duration::ZERO;
+    while taken == ffi::SQLITE_BUSY && waited < patience {
         sleep(PAUSE);
+        waited += PAUSE;
         taken = ask(ffi::SQLITE_SHM_LOCK);
     }
     done(taken)?;

@@ -5,6 +5,7 @@
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::time::Duration;
 
 use rusqlite::Connection;
 
@@ -62,7 +63,7 @@ fn what_is_forgotten_is_moved_once_more() {
     let path = dir.path().join("w.db");
     let writer = partly_moved(&path);
     lose_pages(&path);
-    outhaul_vfs::forget_moves(&writer).unwrap();
+    outhaul_vfs::forget_moves(&writer, Duration::ZERO).unwrap();
     assert!(is_whole_once_all_is_moved(&path, writer));
 }
 
@@ -86,8 +87,8 @@ fn others_go_on_reading_and_writing_while_it_is_forgotten() {
     };
     reader.execute_batch("BEGIN").unwrap();
     let before = count(&reader);
-    outhaul_vfs::forget_moves(&writer).unwrap();
-    outhaul_vfs::forget_moves(&reader).unwrap();
+    outhaul_vfs::forget_moves(&writer, Duration::ZERO).unwrap();
+    outhaul_vfs::forget_moves(&reader, Duration::ZERO).unwrap();
     writer.execute_batch("DELETE FROM t WHERE a > 900").unwrap();
     assert_eq!(count(&reader), before);
     reader.execute_batch("COMMIT").unwrap();
@@ -97,5 +98,5 @@ fn others_go_on_reading_and_writing_while_it_is_forgotten() {
 #[test]
 fn there_is_nothing_to_forget_without_a_wal() {
     let connection = Connection::open_in_memory().unwrap();
-    assert!(outhaul_vfs::forget_moves(&connection).is_err());
+    assert!(outhaul_vfs::forget_moves(&connection, Duration::ZERO).is_err());
 }

@@ -45,23 +45,31 @@ impl Engine {
 
     /// How many more tasks will wait: not what is kept, nor what takes the place of one that waits.
     fn additional(&self, arrivals: &[Arrival]) -> usize {
+        if let [new] = arrivals {
+            return usize::from(self.adds(new) == Some(true));
+        }
         let mut named = HashSet::new();
         let mut number = 0_usize;
         for new in arrivals {
-            let taken = new.taken_by.and_then(|key| self.table.get(key));
-            let is_another = match admission(&new.task, taken) {
-                Admission::Accept => true,
-                Admission::Keep(_) => continue,
-                Admission::Replace(_) => {
-                    taken.is_some_and(|live| live.status != TaskStatus::Pending)
-                }
-            };
+            let Some(is_another) = self.adds(new) else { continue };
             // Of two with the same id one goes, in the same call.
-            let is_named_again = arrivals.len() > 1
-                && new.task.task_id.as_ref().is_some_and(|task_id| !named.insert(task_id));
+            let id = new.task.task_id.as_ref();
+            let is_named_again = id.is_some_and(|task_id| !named.insert(task_id));
             number = number.saturating_add(usize::from(is_another && !is_named_again));
         }
         number
+    }
+
+    /// Whether one more task will wait by this one alone; `None` where nothing is stored.
+    fn adds(&self, new: &Arrival) -> Option<bool> {
+        let taken = new.taken_by.and_then(|key| self.table.get(key));
+        match admission(&new.task, taken) {
+            Admission::Accept => Some(true),
+            Admission::Keep(_) => None,
+            Admission::Replace(_) => {
+                Some(taken.is_some_and(|live| live.status != TaskStatus::Pending))
+            }
+        }
     }
 
     fn enqueue_one(&mut self, new: Arrival, now: Now, effects: &mut Vec<Effect>) -> Scheduled {

@@ -8,14 +8,14 @@ use crate::model::{Fault, FaultCode};
 
 /// Held by the runner of a store.
 #[derive(Debug)]
-pub(super) struct RunnerLock {
+struct RunnerLock {
     // Closing the descriptor is what drops the lock.
     _file: File,
 }
 
 impl RunnerLock {
     /// Tries to become the runner; `None` if another process is.
-    pub(super) fn try_take(store: &Path) -> Result<Option<Self>, Fault> {
+    fn try_take(store: &Path) -> Result<Option<Self>, Fault> {
         let path = lock_path(store);
         let mut options = OpenOptions::new();
         options.create(true).truncate(false).write(true);
@@ -52,9 +52,17 @@ impl LockSlot {
         Self(slot)
     }
 
-    /// Holds this from now on, and lets go of what it held.
-    pub(super) fn set(&self, lock: Option<RunnerLock>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = lock;
+    /// Tries to hold the lock of a store; says whether it does.
+    pub(super) fn take(&self, store: &Path) -> Result<bool, Fault> {
+        // Before it is taken, so that no fork comes in between.
+        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *slot = RunnerLock::try_take(store)?;
+        Ok(slot.is_some())
+    }
+
+    /// Lets go of it.
+    pub(super) fn free(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     #[cfg(test)]
@@ -66,7 +74,8 @@ impl LockSlot {
 /// In a forked child: lets go of every lock, which the parent keeps. The kernel counts a lock as held for
 /// as long as anybody has the descriptor, so that a child would keep others from running tasks.
 pub fn let_go_of_locks() {
-    // What a thread of the parent held at the fork is held for ever: the child exits or execs with it.
+    // What a thread of the parent was about to change at the fork cannot be reached any more: for those
+    // microseconds the child keeps it until it exits or execs.
     let slots = match SLOTS.try_lock() {
         Ok(slots) => slots,
         Err(TryLockError::Poisoned(slots)) => slots.into_inner(),

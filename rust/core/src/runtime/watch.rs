@@ -43,7 +43,7 @@ impl Watch {
         work: impl FnOnce() + Send + 'static,
     ) -> Result<JoinHandle<()>, Fault> {
         let lock = self.lock.clone();
-        let end = move || lock.set(None);
+        let end = move || lock.free();
         self.watched(name, work, end)
     }
 
@@ -73,7 +73,6 @@ impl Watch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::lock::RunnerLock;
 
     fn watch() -> Watch {
         Watch {
@@ -100,7 +99,7 @@ mod tests {
     fn only_the_loop_lets_go_of_the_lock() {
         let watch = watch();
         let store = tempfile::NamedTempFile::new().unwrap();
-        watch.lock.set(RunnerLock::try_take(store.path()).unwrap());
+        assert!(watch.lock.take(store.path()).unwrap());
         watch.spawn("test", || panic!("on purpose")).unwrap().join().unwrap();
         assert!(watch.lock.is_taken());
         watch.spawn_loop("test", || panic!("on purpose")).unwrap().join().unwrap();

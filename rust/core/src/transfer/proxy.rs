@@ -38,7 +38,11 @@ impl Proxies {
 
     /// What the environment says now.
     pub(crate) fn from_env() -> Self {
-        Self { env: ProxyEnv::read(|name| std::env::var(name).ok()) }
+        let unreadable = |_| char::REPLACEMENT_CHARACTER.to_string();
+        let variable = |name: &str| {
+            std::env::var_os(name).map(|value| value.into_string().unwrap_or_else(unreadable))
+        };
+        Self { env: ProxyEnv::read(variable) }
     }
 
     #[cfg(test)]
@@ -160,6 +164,7 @@ mod tests {
             "http://proxy.example:99999",
             "http://",
             "://",
+            "\u{fffd}",
         ] {
             let proxies = proxies(address, "other.example");
             let Err(Ended::Failed(failure)) = proxies.route(&target("https://files.example/"))
@@ -210,6 +215,7 @@ mod tests {
             ("example:443", "https://files.example/", true),
             (".example:443", "https://files.example/", true),
             ("les.example:443", "https://files.example/", false),
+            ("2.2:8080", "http://192.0.2.2:8080/", false),
             ("[2001:db8::1]:80", "http://[2001:db8::1]/", true),
             ("[2001:db8::1]:81", "http://[2001:db8::1]/", false),
         ] {

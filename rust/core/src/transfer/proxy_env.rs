@@ -39,11 +39,13 @@ impl ProxyEnv {
     }
 
     /// Whether a target is excepted by its port.
-    pub(super) fn is_direct(&self, host: &Host, port: u16) -> bool {
-        let host = host.to_string();
-        let means = |name: &str| {
-            let name = name.strip_prefix('.').unwrap_or(name);
-            host.strip_suffix(name).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    pub(super) fn is_direct(&self, host: &Host<String>, port: u16) -> bool {
+        let means = |name: &str| match host {
+            Host::Domain(host) => {
+                let above = host.strip_suffix(name.strip_prefix('.').unwrap_or(name));
+                above.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+            }
+            address => address.to_string() == name,
         };
         self.direct.iter().any(|(name, only)| *only == port && means(name))
     }

@@ -184,6 +184,36 @@ fn an_empty_file_becomes_a_store() {
 }
 
 #[test]
+fn what_others_did_before_a_store_was_opened_anew_is_told_after_that() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut ours, mut theirs) = (sqlite(dir.path()), sqlite(dir.path()));
+    txn(&mut ours, &[insert(live(1), named("ours")), enqueued(1)]);
+    txn(&mut theirs, &[insert(live(2), named("theirs")), enqueued(2)]);
+    ours.reopen().unwrap();
+    ours.begin().unwrap();
+    assert_eq!(ours.foreign_changes().unwrap(), [2]);
+    ours.commit().unwrap();
+    ours.begin().unwrap();
+    assert_eq!(ours.foreign_changes().unwrap(), [0; 0]);
+    ours.rollback();
+}
+
+#[test]
+fn a_store_whose_files_are_gone_takes_nothing_in_and_makes_no_new_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = sqlite(dir.path());
+    txn(&mut store, &[insert(live(1), named("before"))]);
+    let path = dir.path().join("work.db");
+    fs::rename(&path, dir.path().join("elsewhere")).unwrap();
+    for _ in 0..2 {
+        let refused = store.begin().unwrap_err();
+        assert!(refused.to_string().contains("removed or replaced"), "{refused}");
+        assert!(store.reopen().is_err());
+        assert!(!path.exists());
+    }
+}
+
+#[test]
 fn a_store_of_a_newer_outhaul_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     drop(sqlite(dir.path()));

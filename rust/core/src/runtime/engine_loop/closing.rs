@@ -63,7 +63,7 @@ impl EngineLoop {
         readers.stop();
         drop((launcher, checkpoints));
         drop(store);
-        lock.set(None);
+        lock.free();
         if let Some((ticket, _)) = self.closing {
             completions.reply(ticket, pack(&()));
         }

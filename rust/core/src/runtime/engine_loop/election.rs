@@ -8,7 +8,6 @@ use super::EngineLoop;
 use super::publish::{Action, Publication};
 use crate::engine::{Engine, Input, Live, StopReason};
 use crate::model::{Epoch, Fault, InterruptReason, TaskStatus};
-use crate::runtime::lock::RunnerLock;
 use crate::store::{Store, StoreError};
 
 /// How long the loop waits after a transaction that failed.
@@ -46,21 +45,20 @@ impl EngineLoop {
             return Ok(());
         }
         let is_opening = self.tried_lock.replace(Instant::now()).is_none();
-        let lock = match RunnerLock::try_take(&self.parts.path) {
-            Ok(Some(lock)) => lock,
-            Ok(None) => return Ok(()),
+        match self.parts.lock.take(&self.parts.path) {
+            Ok(true) => {}
+            Ok(false) => return Ok(()),
             Err(fault) if is_opening => return Err(fault),
             Err(fault) => {
                 // What is asked of a standby needs no lock.
                 self.parts.completions.push(|batch| batch.errors.push(fault.to_string()));
                 return Ok(());
             }
-        };
-        self.parts.lock.set(Some(lock));
+        }
         let elected = self.begin_epoch().and_then(|epoch| self.load(epoch));
         if let Err(error) = elected {
             self.parts.store.rollback();
-            self.parts.lock.set(None);
+            self.parts.lock.free();
             return Err(error.into());
         }
         Ok(())
@@ -83,7 +81,7 @@ impl EngineLoop {
         self.epoch = 0;
         self.is_stale = false;
         self.tried_lock = Some(Instant::now());
-        self.parts.lock.set(None);
+        self.parts.lock.free();
         let said = "another process runs the tasks of this store although this one did: the file of its \
                     lock was removed or replaced; this one looks on";
         self.parts.completions.push(|batch| batch.errors.push(said.to_owned()));

@@ -1,6 +1,7 @@
 //! The threads that transfers run on.
 
 use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
@@ -17,14 +18,17 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// As many threads as there are processors, up to a bound.
 ///
-/// Made elsewhere: where the host gives some of them and no more, tokio panics, and then waits for those
-/// that it has got, for ever.
+/// Where the host gives some of them and no more, tokio panics, and then waits for those that it has got, for
+/// ever. So it is tried first whether there are as many; and should they be gone a moment later, it is not us
+/// who wait.
 pub(super) fn of_transfers() -> Result<Runtime, Fault> {
+    let threads = std::thread::available_parallelism().map_or(2, usize::from).clamp(1, THREADS_MAX);
+    // One more than they are: for who makes them.
+    there_are(threads + 1).map_err(|error| no_thread(&error))?;
     let (tell, arrival) = sync_channel(1);
     let make = move || {
-        let threads = std::thread::available_parallelism().map_or(2, usize::from);
         let tokio = Builder::new_multi_thread()
-            .worker_threads(threads.clamp(1, THREADS_MAX))
+            .worker_threads(threads)
             .thread_name("outhaul-transfer")
             .enable_all()
             .build();
@@ -37,4 +41,28 @@ pub(super) fn of_transfers() -> Result<Runtime, Fault> {
         Err(std::io::Error::other("the host gives fewer than are needed; try again later"))
     });
     tokio.map_err(|error| no_thread(&error))
+}
+
+/// Whether the host gives so many threads. Keeps none.
+fn there_are(threads: usize) -> std::io::Result<()> {
+    let gate = Arc::new(Mutex::new(()));
+    let closed = gate.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut given = Vec::with_capacity(threads);
+    let mut refused = Ok(());
+    for _ in 0..threads {
+        let gate = Arc::clone(&gate);
+        let waits = move || drop(gate.lock());
+        match std::thread::Builder::new().name("outhaul-threads".to_owned()).spawn(waits) {
+            Ok(thread) => given.push(thread),
+            Err(error) => {
+                refused = Err(error);
+                break;
+            }
+        }
+    }
+    drop(closed);
+    for thread in given {
+        drop(thread.join()); // it does nothing that could panic
+    }
+    refused
 }

@@ -5,6 +5,7 @@
 //! so that the WAL grows, and a commit that makes a file longer waits longer for the disk. The writer itself
 //! writes nothing while it moves the rest.
 
+use std::cell::Cell;
 use std::path::Path;
 use std::time::Duration;
 
@@ -19,6 +20,9 @@ const DUE_PAGES: i32 = 1024;
 
 /// Every so many pages (64 MiB) that could not be moved, since somebody always reads, readers are waited for.
 const INSIST_PAGES: i32 = 16 * 1024;
+
+/// How long another checkpoint is waited for that goes on.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long they are waited for, while nobody writes.
 const INSIST_FOR: Duration = Duration::from_millis(100);
@@ -58,17 +62,18 @@ impl CheckpointsDue {
 /// A connection that does nothing but checkpoints.
 pub struct Checkpointer {
     connection: Connection,
+    is_doubtful: Cell<bool>,
 }
 
 impl Checkpointer {
     /// A second connection to an open store.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        Ok(Self { connection: open_checkpointer(path)? })
+        Ok(Self { connection: open_checkpointer(path)?, is_doubtful: Cell::new(false) })
     }
 
     /// Moves what is in the WAL now into the file, while others read and write.
     pub fn run(&self) -> Result<(), StoreError> {
-        wholly(&self.connection, || {
+        wholly(&self.connection, &self.is_doubtful, PATIENCE, || {
             checkpoint(&self.connection, "PASSIVE")?;
             // SQLite waits for the disk only where it has moved all, and then the writer would have to.
             Ok(outhaul_vfs::sync(&self.connection)?)
@@ -81,11 +86,14 @@ impl SqliteStore {
     /// unless somebody reads what is in it. Who insists waits a moment for readers, who may go on for longer.
     pub fn finish_checkpoint(&self, insists: bool) -> Result<(), StoreError> {
         let connection = self.connection();
+        let moved = |mode| {
+            wholly(connection, &self.is_doubtful, INSIST_FOR, || checkpoint(connection, mode))
+        };
         if !insists {
-            return wholly(connection, || checkpoint(connection, "PASSIVE"));
+            return moved("PASSIVE");
         }
         connection.busy_timeout(INSIST_FOR)?;
-        let done = wholly(connection, || checkpoint(connection, "RESTART"));
+        let done = moved("RESTART");
         connection.busy_timeout(BUSY_TIMEOUT)?;
         done
     }
@@ -93,13 +101,23 @@ impl SqliteStore {
 
 /// Moves and syncs. Where that fails nothing counts as moved any more: a sync that fails is told once, and
 /// what was written before may never reach the disk. SOURCE: "fsyncgate", 2018.
+///
+/// That others are in the way of this is waited for; where it takes longer it is doubtful, and done first
+/// the next time.
 fn wholly(
     connection: &Connection,
+    is_doubtful: &Cell<bool>,
+    patience: Duration,
     moves: impl FnOnce() -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
+    let forget = || outhaul_vfs::forget_moves(connection, patience);
+    if is_doubtful.get() {
+        forget()?;
+        is_doubtful.set(false);
+    }
     let done = moves();
     if done.is_err() {
-        outhaul_vfs::forget_moves(connection)?;
+        is_doubtful.set(forget().is_err());
     }
     done
 }
@@ -131,11 +149,21 @@ mod tests {
             checkpoint(&connection, "PASSIVE")?;
             Err(StoreError::Internal("the sync failed".to_owned()))
         };
-        assert!(wholly(&connection, fails).is_err());
+        let (is_doubtful, at_once) = (Cell::new(false), Duration::ZERO);
+        assert!(wholly(&connection, &is_doubtful, at_once, fails).is_err());
         let (frames, none) = moved(&connection);
-        assert_eq!(none, 0);
-        wholly(&connection, || checkpoint(&connection, "PASSIVE")).unwrap();
+        assert_eq!((none, is_doubtful.get()), (0, false));
+        let moves = || checkpoint(&connection, "PASSIVE");
+        wholly(&connection, &is_doubtful, at_once, moves).unwrap();
         assert_eq!(moved(&connection), (frames, frames));
+        // As if nothing could be done about it then: now that comes first.
+        is_doubtful.set(true);
+        let looks = || {
+            assert_eq!(moved(&connection), (frames, 0));
+            Ok(())
+        };
+        wholly(&connection, &is_doubtful, at_once, looks).unwrap();
+        assert!(!is_doubtful.get());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Rows are gathered while a transaction is open and written when it waits or ends, so a task that is
 //! stored, claimed and finished within one batch touches each table once.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -40,6 +41,8 @@ pub struct SqliteStore {
     last_seq: i64,
     /// The files of the store: whoever opens one and closes it takes SQLite's locks away.
     files: OffLimits,
+    /// Whether what was moved out of the WAL may be lost.
+    pub(super) is_doubtful: Cell<bool>,
 }
 
 impl SqliteStore {
@@ -62,6 +65,7 @@ impl SqliteStore {
             has_looked: false,
             last_seq: 0,
             files: OffLimits::new(files(path)),
+            is_doubtful: Cell::new(false),
         };
         store.seen_seq = store.max_seq()?;
         store.last_seq = store.seen_seq;
@@ -72,11 +76,24 @@ impl SqliteStore {
     /// written: only another connection reads what is there. SOURCE: "fsyncgate", 2018.
     pub fn reopen(&mut self) -> Result<(), StoreError> {
         self.rollback();
-        let mut anew = Self::open(&self.path, self.durability)?;
-        // If they were replaced, whoever reads still has the old ones.
-        std::mem::swap(&mut anew.files, &mut self.files);
-        *self = anew;
+        self.look_at_files()?;
+        // What others have done meanwhile is still to be told.
+        let seen_seq = self.seen_seq;
+        *self = Self { seen_seq, ..Self::open(&self.path, self.durability)? };
         Ok(())
+    }
+
+    /// Errors where the files are not those that were opened: what is written goes nowhere.
+    fn look_at_files(&self) -> Result<(), StoreError> {
+        if self.files.are_in_place() {
+            return Ok(());
+        }
+        Err(StoreError::Unavailable(format!(
+            "the files of the store {} were removed or replaced while it was in use, as another SQLite in \
+             this process does when it closes them; nothing is taken in any more: close the manager, and \
+             open it again",
+            self.path.display()
+        )))
     }
 
     pub(super) const fn connection(&self) -> &Connection {
@@ -184,6 +201,7 @@ fn files(path: &Path) -> impl Iterator<Item = PathBuf> {
 impl Store for SqliteStore {
     fn begin(&mut self) -> Result<(), StoreError> {
         self.gathered.clear();
+        self.look_at_files()?;
         self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         self.last_seq = self.max_seq()?;
         self.has_looked = self.last_seq == self.seen_seq;
@@ -193,14 +211,7 @@ impl Store for SqliteStore {
     fn commit(&mut self) -> Result<(), StoreError> {
         self.write_out()?;
         outhaul_vfs::commit(&self.connection)?;
-        if !self.files.are_in_place() {
-            return Err(StoreError::Unavailable(format!(
-                "the files of the store {} were removed or replaced while it was in use, as another \
-                 SQLite in this process does when it closes them; nothing is taken in any more: close \
-                 the manager, and open it again",
-                self.path.display()
-            )));
-        }
+        self.look_at_files()?;
         // What nobody has looked at is told by the next transaction that asks.
         if self.has_looked {
             self.seen_seq = self.last_seq;

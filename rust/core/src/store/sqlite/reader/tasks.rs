@@ -72,6 +72,8 @@ impl Reader {
             self.add_tasks(want, None, now, &mut found)?;
             return Ok(found);
         }
+        // One state of the store for all stretches.
+        let _transaction = self.connection.unchecked_transaction()?;
         let full = usize::try_from(want.limit).unwrap_or(usize::MAX);
         each_stretch(&self.connection, want.after.saturating_add(1), |stretch| {
             self.add_tasks(want, Some(stretch), now, &mut found)?;
@@ -132,6 +134,7 @@ impl Reader {
                 FROM tags WHERE tags.tag IS NOT NULL) \
              SELECT tag FROM tags WHERE tag IS NOT NULL",
         ))?;
+        let _transaction = self.connection.unchecked_transaction()?;
         let mut tags = BTreeSet::new();
         each_stretch(&self.connection, 0, |stretch| {
             for tag in query.query_map([stretch], |row| row.get(0))? {
