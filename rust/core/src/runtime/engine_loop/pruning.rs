@@ -12,14 +12,15 @@ const PIECE_EVENTS: usize = 2000;
 /// Under load a piece is done this often, so that retention never stands still …
 const PIECE_AT_LEAST: Duration = Duration::from_secs(1);
 
-/// … and after so many new events, so that it is faster than what it is to keep up with.
+/// … and, where the one before found something to forget, after so many new events: so it is faster than
+/// what it is to keep up with.
 const PIECE_AFTER_EVENTS: i64 = 1000;
 
 /// After a walk the next one waits so long, …
 const REST: Duration = Duration::from_mins(10);
 
 /// … or for so many new events.
-const REST_EVENTS: i64 = 100_000;
+const REST_EVENTS: i64 = 1_000_000;
 
 /// So many free pages are given back after a piece.
 const VACUUM_PAGES: u32 = 200;
@@ -30,11 +31,13 @@ pub(super) struct Pruning {
     walk: Option<PruneWalk>,
     /// When the last piece was done, or the last walk ended, and how long the log was then.
     at: Option<(Instant, i64)>,
+    /// Whether the last piece found something to forget.
+    was_useful: bool,
 }
 
 impl Pruning {
     pub(super) fn new(keep: Retention) -> Self {
-        Self { keep, walk: None, at: None }
+        Self { keep, walk: None, at: None, was_useful: false }
     }
 
     fn is_due(&self, is_idle: bool, last_seq: i64) -> bool {
@@ -42,7 +45,10 @@ impl Pruning {
         let (elapsed, grown) = (at.elapsed(), last_seq.saturating_sub(seq));
         match self.walk {
             None => elapsed >= REST || grown >= REST_EVENTS,
-            Some(_) => is_idle || elapsed >= PIECE_AT_LEAST || grown >= PIECE_AFTER_EVENTS,
+            Some(_) => {
+                let is_behind = self.was_useful && grown >= PIECE_AFTER_EVENTS;
+                is_idle || is_behind || elapsed >= PIECE_AT_LEAST
+            }
         }
     }
 }
@@ -70,6 +76,7 @@ impl EngineLoop {
         store.begin()?;
         let pruned = store.prune(&mut walk, PIECE_EVENTS)?;
         store.commit()?;
+        self.pruning.was_useful = pruned.tasks > 0;
         if pruned.tasks > 0 {
             store.vacuum(VACUUM_PAGES)?;
         }
@@ -91,12 +98,15 @@ mod tests {
             let mut pruning = Pruning::new(Retention::default());
             pruning.at = Some((Instant::now(), seq_at));
             pruning.walk = is_walking.then(PruneWalk::default);
+            pruning.was_useful = true;
             pruning
         };
         assert!(Pruning::new(Retention::default()).is_due(false, 0));
         assert!(!walk(50, true).is_due(false, 49 + PIECE_AFTER_EVENTS));
         assert!(walk(50, true).is_due(false, 50 + PIECE_AFTER_EVENTS));
         assert!(walk(50, true).is_due(true, 50));
+        let useless = Pruning { was_useful: false, ..walk(50, true) };
+        assert!(!useless.is_due(false, 50 + PIECE_AFTER_EVENTS));
         assert!(!walk(50, false).is_due(true, 49 + REST_EVENTS));
         assert!(walk(50, false).is_due(true, 50 + REST_EVENTS));
     }
