@@ -43,13 +43,11 @@ impl Pruning {
     fn is_due(&self, is_idle: bool, last_seq: i64) -> bool {
         let Some((at, seq)) = self.at else { return true };
         let (elapsed, grown) = (at.elapsed(), last_seq.saturating_sub(seq));
-        match self.walk {
-            None => elapsed >= REST || grown >= REST_EVENTS,
-            Some(_) => {
-                let is_behind = self.was_useful && grown >= PIECE_AFTER_EVENTS;
-                is_idle || is_behind || elapsed >= PIECE_AT_LEAST
-            }
+        if self.walk.is_none() {
+            return elapsed >= REST || grown >= REST_EVENTS;
         }
+        let is_behind = self.was_useful && grown >= PIECE_AFTER_EVENTS;
+        is_idle || is_behind || elapsed >= PIECE_AT_LEAST
     }
 }
 
