@@ -13,7 +13,7 @@ __all__ = [
     "MultipartEncoder",
     "ProgressMeter",
     "Schedule",
-    "let_go_of_locks",
+    "release_locks_after_fork",
     "serve_sink",
 ]
 
@@ -67,7 +67,7 @@ class Core:
             running_max: Attempts under way at once.
             per_host_max: Of these, transfers to one host.
             pending_max: Tasks that wait at once.
-            keep_completed_ms: How long completed tasks are kept; `None` is for ever here.
+            keep_completed_ms: How long completed tasks are kept; `None` is forever here.
             keep_completed_max: At most so many of them; the oldest go.
             keep_failed_ms: How long tasks are kept that ended otherwise.
             run: Whether to run tasks, as soon as no other process does.
@@ -162,7 +162,7 @@ class Core:
         Answer: `(events, seen)`, where `seen` is how far the log was looked through. At most
         `limit` events, or 1 MiB of them; there are no more once none is given.
         """
-    def ask_last_word(self, ticket: int, key: int) -> None:
+    def ask_terminal_event(self, ticket: int, key: int) -> None:
         """The event that ends a task, as soon as there is one. Answer: an event."""
     def ask_progress(
         self,
@@ -203,9 +203,9 @@ class Core:
     def poke(self) -> None:
         """Somebody has moved the clock."""
     def after_fork(self) -> None:
-        """In a forked child, after `let_go_of_locks`. No other method may follow."""
+        """In a forked child, after `release_locks_after_fork`. No other method may follow."""
 
-def let_go_of_locks() -> None:
+def release_locks_after_fork() -> None:
     """In a forked child: lets go of every runner's lock, which the parent keeps."""
 
 @final
@@ -278,7 +278,7 @@ class Schedule:
         """Takes a waiting task out, wherever it waits. False where it does not wait. O(log n)."""
 
     def reschedule(self, task_id: int, *, due_ms: int, now_ms: int = 0) -> bool:
-        """Gives a waiting task another due time; it counts as arriving anew. O(log n).
+        """Gives a waiting task another due time; it counts as arriving again. O(log n).
 
         Returns:
             False, and nothing changes, where it does not wait.

@@ -6,7 +6,7 @@ from outhaul._core import (
     MultipartEncoder,
     ProgressMeter,
     Schedule,
-    let_go_of_locks,
+    release_locks_after_fork,
     serve_sink,
 )
 
@@ -16,6 +16,6 @@ __all__ = [
     "MultipartEncoder",
     "ProgressMeter",
     "Schedule",
-    "let_go_of_locks",
+    "release_locks_after_fork",
     "serve_sink",
 ]

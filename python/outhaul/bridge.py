@@ -14,7 +14,7 @@ from asyncio import get_running_loop
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from outhaul._native import let_go_of_locks
+from outhaul._native import release_locks_after_fork
 from outhaul.errors import ForkedError, ManagerClosedError, OuthaulError, WrongLoopError, from_core
 from outhaul.wire import SecretSource
 
@@ -28,7 +28,7 @@ _LOG: Final = logging.getLogger("outhaul")
 # More wait for the next turn of the loop, so that no turn takes long.
 BATCH_MAX: Final = 64
 
-# So many enqueues of a turn cross before it ends, for the core to begin with.
+# This many enqueues cross before the turn of the loop ends, so that the core begins with them.
 CROSSING: Final = 32
 
 # An answer under this number is everybody's: a thread of the core has ended.
@@ -173,7 +173,7 @@ class Bridge:
         return self._issue(self._new_ticket(), verb, *args, **kwargs)
 
     async def wait(self, verb: Callable[..., None], *args: Any, **kwargs: Any) -> bytes:  # noqa: ANN401 — as `call`
-        """As `call`, for answers that may take for ever: a cancelled wait is taken back."""
+        """As `call`, for answers that may take forever: a cancelled wait is taken back."""
         ticket = self._new_ticket()
         try:
             return await self._issue(ticket, verb, *args, **kwargs)
@@ -196,7 +196,7 @@ class Bridge:
         return future
 
     async def close(self, *, grace_ms: int) -> None:
-        """Closes the core and ends reading. Whoever still waits learns that it is closed."""
+        """Closes the core and ends reading. Calls that still wait are told that it is closed."""
         if self.is_broken:
             return
         closed = self.call(self.core.close, grace_ms)
@@ -207,7 +207,7 @@ class Bridge:
             self._end(ManagerClosedError())
 
     def _break(self, error: OuthaulError) -> None:
-        """No call will be answered any more: whoever waits is told, and whoever calls."""
+        """No call will be answered any more: those that wait are told, and later ones."""
         self.is_broken = True
         self._refusal = error
         self._end(error)
@@ -257,7 +257,7 @@ class Bridge:
 
 
 def _after_fork() -> None:
-    let_go_of_locks()  # also those of managers that are just being opened or closed
+    release_locks_after_fork()  # also those of managers that are just being opened or closed
     for bridge in list(_OPEN):
         bridge.forked()
 

@@ -32,9 +32,9 @@ _DECODER: Final = msgspec.msgpack.Decoder()
 _ENCODER: Final = msgspec.msgpack.Encoder()
 RESULT_BYTES_MAX: Final = 64 * 1024
 MESSAGE_CHARS_MAX: Final = 500
-# Of so many tasks it is remembered that somebody has cancelled their attempt.
+# Remember at most this many tasks whose attempt was cancelled from outside.
 CANCELLED_MAX: Final = 1024
-# At the close, a callback that was stopped has so long to end.
+# How long, in seconds, a callback that was stopped at the close may take to end.
 GIVEN_UP_AFTER_S: Final = 1.0
 
 
@@ -125,7 +125,7 @@ class Callbacks:
             self._bridge.core.register(name)
 
     def open(self, bridge: Bridge, *, threads_max: int) -> None:
-        """From now on outcomes go to `bridge`; at most so many threads run plain functions.
+        """From now on outcomes go to `bridge`; at most that many threads run plain functions.
 
         As many more ask secret providers: one that hangs keeps its thread, and is to hold up
         neither callbacks nor whoever else uses the threads of the loop.

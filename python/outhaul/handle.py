@@ -78,7 +78,7 @@ class TaskHandle(msgspec.Struct, frozen=True, eq=False, gc=False):
             TaskNotFoundError: It ended so long ago that retention has removed it.
         """
         bridge = self._queries.bridge
-        return _EVENT.decode(await bridge.wait(bridge.core.ask_last_word, self.key))
+        return _EVENT.decode(await bridge.wait(bridge.core.ask_terminal_event, self.key))
 
     def events(self, after: int = 0) -> AsyncIterator[TaskEvent]:
         """What happened to the task, in order, from its enqueue (or after a cursor) to its end.

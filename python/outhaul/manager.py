@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     _Function = TypeVar("_Function", bound=Callback)
 
-# Of many tasks, so many are described or answered for before others have their turn on the loop.
+# `enqueue_all` yields to the event loop after this many tasks.
 SLICE: Final = 32
 
 _NOT_OPEN: Final = "the manager is not open: use `async with WorkManager(...)`"

@@ -28,7 +28,7 @@ policy says when the next one asks again.
 
 SECRET_BYTES_MAX: Final = 64 * 1024
 
-# All secrets of one attempt are there within so many seconds of the event loop's clock, or the
+# All secrets of one attempt are there within this many seconds of the event loop's clock, or the
 # attempt ends.
 RESOLVE_TIMEOUT_S: Final = 30.0
 
@@ -149,7 +149,7 @@ def _read(ref: SecretRef) -> str:
 
 
 class _NotAFileError(Exception):
-    """A directory, a pipe, a device: reading it might take for ever, or change something."""
+    """A directory, a pipe, a device: reading it might take forever, or change something."""
 
 
 def _open_regular(path: str, _: int) -> int:

@@ -32,7 +32,7 @@ RETRY_DEFAULT: Final = RetryPolicy()
 _KEEP: Final = ExistingTaskPolicy.KEEP  # a member of an enum is not quickly looked up
 _PRIORITY: Final = 0
 
-# How a task begins: an array of so many members, the first of them its id.
+# How a task begins: an array of this many members, the first of them its id.
 _TASK: Final = bytes([0x90 | len(TaskSpec.__struct_fields__)])
 _TASK_WITHOUT_ID: Final = _TASK + encode(None)
 

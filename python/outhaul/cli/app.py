@@ -74,7 +74,7 @@ def run() -> None:
     try:
         app()
     except BrokenPipeError:
-        # Whoever read our output has seen enough. Python must not flush into the void at exit.
+        # The reader of our output has seen enough. Python must not flush into the void at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(ExitStatus.FAILED)
     except KeyboardInterrupt:

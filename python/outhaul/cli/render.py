@@ -37,7 +37,7 @@ class Reporter(Protocol):
 
 
 def reporter(*, as_json: bool, total: int) -> Reporter:
-    """The reporter for whoever reads the output."""
+    """The reporter for a terminal, a program, or a file."""
     if as_json:
         return JsonReporter()
     return BarsReporter(total) if sys.stdout.isatty() else PlainReporter()

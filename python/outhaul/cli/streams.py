@@ -1,4 +1,4 @@
-"""The standard streams, whatever whoever starts us has made of them."""
+"""Makes stdin, stdout and stderr usable, even where the parent has closed them."""
 
 from __future__ import annotations
 

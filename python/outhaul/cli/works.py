@@ -1,4 +1,4 @@
-"""What the verbs need of whoever does the work: a manager here, or a client of a server."""
+"""What the verbs need of what does the work: a manager here, or a client of a server."""
 
 from __future__ import annotations
 

@@ -37,15 +37,15 @@ if TYPE_CHECKING:
 ANSWER_TIMEOUT_S: Final = 60.0
 CONNECT_TIMEOUT_S: Final = 10.0
 
-# A stream that says nothing for so long is dead: the server sends a heartbeat more often.
+# A stream that says nothing for this long is dead: the server sends a heartbeat more often.
 SILENCE_MAX_S: Final = 60.0
 
-# A broken stream is taken up again, unless so many tries in a row come to nothing.
+# A broken stream is taken up again, unless this many tries in a row come to nothing.
 RECONNECTS_MAX: Final = 10
 RECONNECT_AFTER_S: Final = 1.0
 
-# So many results are waited for at once, each with a stream; and so many of those who wait for that
-# look at once whether theirs is there already.
+# At most this many results are waited for at once, each with a stream; of the other waits at most
+# this many look at once whether their result is there already.
 RESULTS_MAX: Final = 256
 LOOKS_MAX: Final = 16
 

@@ -30,7 +30,7 @@ RING_BYTES_MAX: Final = 4 * 1024 * 1024
 # So much goes out in one write.
 CHUNK_BYTES: Final = 64 * 1024
 
-# Of many events, so many are encoded before others have their turn on the loop.
+# Encoding yields to the event loop after this many events.
 SLICE: Final = 64
 
 # A store that cannot be read now is asked again so much later.
@@ -90,7 +90,7 @@ class Feed:
         self._work = [asyncio.create_task(self._follow()), asyncio.create_task(self._beat())]
 
     async def close(self) -> None:
-        """Ends following. Streams are ended by whoever holds them."""
+        """Ends following. Streams are ended by their holders."""
         for task in self._work:
             task.cancel()
         await asyncio.gather(*self._work, return_exceptions=True)

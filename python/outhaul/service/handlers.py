@@ -34,7 +34,7 @@ READY_TIMEOUT_S: Final = 2.0
 # A client that takes longer to say what it wants does not mean to.
 BODY_TIMEOUT_S: Final = 30.0
 
-# Of many tasks, so many are checked before others have their turn on the loop.
+# Checking yields to the event loop after this many tasks.
 SLICE: Final = 128
 
 _ENCODER: Final = msgspec.json.Encoder()

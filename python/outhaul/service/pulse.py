@@ -7,7 +7,7 @@ import collections
 import contextlib
 from typing import Final
 
-# So many go on in one turn of the loop, which is about a millisecond. Others need it, too.
+# At most this many go on in one turn of the loop, which takes about a millisecond.
 WOKEN_MAX: Final = 32
 
 
@@ -20,7 +20,7 @@ class Pulse:
 
     def __init__(self) -> None:
         self._waiting: collections.deque[asyncio.Future[None]] = collections.deque()
-        # INVARIANT: while it is above 0, `_wake_some` is going to run, and wakes at least so many.
+        # INVARIANT: while it is above 0, `_wake_some` is going to run, and wakes at least that many.
         self._due = 0
 
     async def wait(self) -> None:

@@ -177,7 +177,7 @@ def _signals() -> Iterator[_Told]:
 
 
 async def _either(*ways: Coroutine[Any, Any, None], timeout_s: float) -> None:
-    """Waits for the first of these, or so long."""
+    """Waits for the first of these, for at most that long."""
     tasks = [asyncio.ensure_future(way) for way in ways]
     await asyncio.wait(tasks, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
     for task in tasks:

@@ -31,7 +31,7 @@ _ENCODER: Final = msgspec.json.Encoder()
 
 
 class Streams:
-    """The streams under way: few enough, none of which waits for ever for its reader."""
+    """The streams under way: a bounded number, none of which waits forever for its reader."""
 
     def __init__(
         self,

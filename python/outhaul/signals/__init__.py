@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BatterySignal", "Facts", "HostSignals", "NetworkSignal", "Signal", "SystemSignals"]
 
-# What is not known after so long is not waited for.
+# How long, in seconds, an opening waits for what is not known yet.
 FIRST_S: Final = 1.0
 
 

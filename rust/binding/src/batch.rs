@@ -2,16 +2,16 @@
 
 use outhaul_core::engine::StopReason;
 use outhaul_core::model::spec::{SecretRef, SecretSource};
+use outhaul_core::model::task_id::id_of;
 use outhaul_core::model::{Fault, InterruptReason, TaskKey};
-use outhaul_core::runtime::{Answer, Batch, CallbackRequest, Reply, Ticket};
-use outhaul_core::store::id_of;
+use outhaul_core::runtime::{Batch, CallbackRequest, Reply, ReplyValue, Ticket};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::error::name;
 
 /// `(ticket, answer, None)` or `(ticket, None, (code, argument, message))`.
-type PyReply = (Ticket, Option<PyAnswer>, Option<(&'static str, String, String)>);
+type PyReply = (Ticket, Option<PyReplyValue>, Option<(&'static str, String, String)>);
 /// `(key, attempt, callback_id, input, task_id)`.
 type PyCallback = (TaskKey, u32, String, Py<PyBytes>, String);
 /// `(key, attempt, [(source, name, prefix), ...])`.
@@ -21,7 +21,7 @@ type PyStop = (TaskKey, u32, &'static str);
 
 /// Encoded, or `(key, accepted, task_id)`.
 #[derive(IntoPyObject)]
-pub(crate) enum PyAnswer {
+pub(crate) enum PyReplyValue {
     Packed(Py<PyBytes>),
     Scheduled((TaskKey, bool, String)),
 }
@@ -34,10 +34,12 @@ pub(crate) fn to_python(py: Python<'_>, batch: Batch) -> PyBatch {
     let Batch { replies, callbacks, secrets, stops, errors } = batch;
     let bytes = |bytes: &[u8]| PyBytes::new(py, bytes).unbind();
     let reply = |(ticket, reply): (Ticket, Reply)| match reply {
-        Ok(Answer::Packed(answer)) => (ticket, Some(PyAnswer::Packed(bytes(&answer))), None),
-        Ok(Answer::Scheduled(key, accepted, chosen)) => {
+        Ok(ReplyValue::Packed(answer)) => {
+            (ticket, Some(PyReplyValue::Packed(bytes(&answer))), None)
+        }
+        Ok(ReplyValue::Scheduled(key, accepted, chosen)) => {
             let id = id_of(key, chosen.as_deref());
-            (ticket, Some(PyAnswer::Scheduled((key, accepted, id))), None)
+            (ticket, Some(PyReplyValue::Scheduled((key, accepted, id))), None)
         }
         Err(Fault { code, argument, message }) => {
             (ticket, None, Some((name(code), argument, message)))

@@ -200,8 +200,8 @@ impl PyCore {
         py.detach(|| self.0.ask(ticket, Query::Events { after, want, follow }));
     }
 
-    fn ask_last_word(&self, py: Python<'_>, ticket: Ticket, key: TaskKey) {
-        py.detach(|| self.0.ask(ticket, Query::LastWord(key)));
+    fn ask_terminal_event(&self, py: Python<'_>, ticket: Ticket, key: TaskKey) {
+        py.detach(|| self.0.ask(ticket, Query::TerminalEvent(key)));
     }
 
     #[pyo3(signature = (ticket, *, after, key, task_id, tag, follow))]
@@ -285,8 +285,8 @@ impl PyCore {
 
 /// See `_core.pyi`.
 #[pyfunction]
-pub(crate) fn let_go_of_locks() {
-    outhaul_core::runtime::let_go_of_locks();
+pub(crate) fn release_locks_after_fork() {
+    outhaul_core::runtime::release_locks_after_fork();
 }
 
 /// Longer strings (16 KiB) have a piece of their own, so that none is kept for long by a short neighbour.

@@ -19,7 +19,7 @@ mod _core {
     #[pymodule_export]
     use crate::core::PyCore;
     #[pymodule_export]
-    use crate::core::let_go_of_locks;
+    use crate::core::release_locks_after_fork;
     #[pymodule_export]
     use crate::multipart::PyMultipartEncoder;
     #[pymodule_export]

@@ -2,8 +2,9 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use outhaul_core::model::constraint::Needs;
 use outhaul_core::model::{TaskKey, UnixMillis};
-use outhaul_core::schedule::{Config, Entry, LaneId, Needs, Schedule, ScheduleError, Waiting};
+use outhaul_core::schedule::{Config, Entry, LaneId, Schedule, ScheduleError, Waiting};
 use pyo3::prelude::*;
 
 use crate::error;

@@ -24,7 +24,8 @@ mod tags;
 use kit::{completed, enqueued, insert, live, memory, named, tagged, txn};
 use outhaul_core::engine::Effect;
 use outhaul_core::model::TaskStatus;
-use outhaul_core::store::{RunnerInfo, Selection, Store, generated_id};
+use outhaul_core::model::task_id::generated_id;
+use outhaul_core::store::{RunnerInfo, Selection, Store};
 
 /// The same case over each store.
 macro_rules! over_every_store {

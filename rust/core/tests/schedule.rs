@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use naive::Naive;
 use outhaul_core::model::TaskKey;
-use outhaul_core::schedule::{Config, DelayHeap, Entry, LaneId, Needs, Schedule, Waiting};
+use outhaul_core::model::constraint::Needs;
+use outhaul_core::schedule::{Config, DelayHeap, Entry, LaneId, Schedule, Waiting};
 use proptest::prelude::*;
 
 #[path = "schedule/naive.rs"]

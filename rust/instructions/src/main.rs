@@ -15,12 +15,13 @@ use outhaul_core::model::event::EventDetail;
 use outhaul_core::model::spec::{
     ConstraintsSpec, ExistingPolicy, PythonSpec, RetrySpec, TaskSpec, TriggerSpec, WorkerSpec,
 };
+use outhaul_core::model::task_id::generated_id;
 use outhaul_core::model::{EventKind, Now, Outcome, Success, TaskKey, TaskStatus};
 use outhaul_core::multipart::{Boundary, Encoder, Escape, Part};
 use outhaul_core::progress::Meter;
 use outhaul_core::schedule::{Config, DelayHeap, Entry, Schedule, Slot};
+use outhaul_core::store::Store;
 use outhaul_core::store::sqlite::{Durability, SqliteStore};
-use outhaul_core::store::{Store, generated_id};
 use std::hint::black_box;
 
 const WAITING: Slot = 10_000;

@@ -23,7 +23,7 @@ pub(crate) fn length_of(head: &str) -> Length {
 }
 
 enum State {
-    /// So many bytes of the body, or of a chunk and its line end, are still to come.
+    /// This many bytes of the body, or of a chunk and its line end, are still to come.
     Data(u64),
     /// In the line before a chunk: its hexadecimal size so far.
     Size(u64),

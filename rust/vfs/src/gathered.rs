@@ -27,7 +27,7 @@ impl Gathered {
         Ok(())
     }
 
-    /// Hands on what there is. What could not be written is forgotten: whoever wrote it is told, and
+    /// Hands on what there is. What could not be written is forgotten: the writer is told, and
     /// knows best what to do about it.
     pub(crate) fn flush(
         &mut self,

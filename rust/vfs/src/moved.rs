@@ -11,7 +11,7 @@ use rusqlite::{Connection, ffi};
 use crate::connection::file;
 use crate::done;
 
-/// The wal-index is mapped in pieces of so many bytes.
+/// The wal-index is mapped in pieces of this many bytes.
 /// SOURCE for this and what follows: <https://sqlite.org/walformat.html>, section 2.
 const PIECE_BYTES: c_int = 32 * 1024;
 
@@ -21,7 +21,7 @@ const MOVED_AT: usize = 96;
 /// The lock of who moves frames, `WAL_CKPT_LOCK`.
 const MOVERS_LOCK: c_int = 1;
 
-/// After so long it is asked again whether another checkpoint is over.
+/// How often to look whether another checkpoint is over.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Makes the next checkpoint move the whole WAL once more.

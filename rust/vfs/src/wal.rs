@@ -9,7 +9,7 @@ use rusqlite::ffi;
 
 use crate::gathered::Gathered;
 
-/// So many bytes of a file's memory are ours; those of SQLite's own file follow.
+/// This many bytes of a file's memory are ours; those of SQLite's own file follow.
 pub(crate) const HEAD_BYTES: c_int = 16;
 const _: () = assert!(size_of::<Wal>() == 16 && align_of::<Wal>() == 8);
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::effect::{Arrival, Effect, NewTask, Scheduled};
 use super::live::Live;
-use super::{Answer, Engine, record};
+use super::{Decision, Engine, record};
 use crate::model::event::EventDetail;
 use crate::model::spec::ExistingPolicy;
 use crate::model::{EventKind, Now, TaskKey, TaskStatus};
@@ -16,13 +16,13 @@ impl Engine {
         arrivals: Vec<Arrival>,
         now: Now,
         effects: &mut Vec<Effect>,
-    ) -> Answer {
+    ) -> Decision {
         let waiting = self.schedule.len().saturating_add(self.waiting_elsewhere);
         let number = self.additional(&arrivals);
         if number > 0 && waiting.saturating_add(number) > self.limits.pending_max {
-            return Answer::Full(waiting);
+            return Decision::Full(waiting);
         }
-        if self.epoch == 0 {
+        if !self.is_runner() {
             self.waiting_elsewhere = waiting.saturating_add(number);
         }
         // Within one call an id may come more than once: who holds it by then is known only here.
@@ -40,10 +40,11 @@ impl Engine {
             }
             answers.push(scheduled);
         }
-        Answer::Scheduled(answers)
+        Decision::Scheduled(answers)
     }
 
-    /// How many more tasks will wait: not what is kept, nor what takes the place of one that waits.
+    /// By how much an enqueue makes the queue longer: a task that is kept does not, nor does one that
+    /// replaces a pending one.
     fn additional(&self, arrivals: &[Arrival]) -> usize {
         if let [new] = arrivals {
             return usize::from(self.adds(new) == Some(true));
@@ -60,7 +61,7 @@ impl Engine {
         number
     }
 
-    /// Whether one more task will wait by this one alone; `None` where nothing is stored.
+    /// Whether this one alone makes the queue longer; `None` where nothing is stored.
     fn adds(&self, new: &Arrival) -> Option<bool> {
         let taken = new.taken_by.and_then(|key| self.table.get(key));
         match admission(&new.task, taken) {
@@ -81,7 +82,7 @@ impl Engine {
             }
             Admission::Accept => {}
         }
-        let live = born(&new.task, new.key);
+        let live = new_row(&new.task, new.key);
         let key = live.key;
         self.wait(live.clone(), now);
         effects.push(Effect::Insert { live, task: new.task, at: now.wall_ms });
@@ -111,7 +112,7 @@ fn admission(task: &NewTask, taken: Option<&Live>) -> Admission {
 }
 
 /// The narrow row of a new task. Pure.
-fn born(task: &NewTask, key: TaskKey) -> Live {
+fn new_row(task: &NewTask, key: TaskKey) -> Live {
     Live {
         key,
         status: TaskStatus::Pending,

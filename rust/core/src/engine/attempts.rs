@@ -4,15 +4,14 @@ use std::sync::Arc;
 
 use super::effect::{Effect, End, StopReason};
 use super::live::Live;
-use super::outages::UNKNOWN;
 use super::retry::{Next, after_attempt};
 use super::{Engine, failed, record};
+use crate::model::constraint::{NETWORK, Needs, SIGNALS_KNOWN};
 use crate::model::event::EventDetail;
-use crate::model::spec::{CONNECTED, RetrySpec};
+use crate::model::spec::RetrySpec;
 use crate::model::{
     EventKind, Failure, InterruptReason, Now, Outcome, Step, Success, TaskKey, TaskStatus,
 };
-use crate::schedule::Needs;
 
 impl Engine {
     /// Begins every attempt that may begin now.
@@ -26,13 +25,13 @@ impl Engine {
             live.status = status;
             live.attempt = live.attempt.saturating_add(1);
             live.epoch = self.epoch;
-            let (attempt, native, mark_percent) = (live.attempt, live.native, live.mark_percent);
+            let (attempt, mark_percent) = (live.attempt, live.mark_percent);
             let live = live.clone();
             self.note_begin(&live);
             effects.push(Effect::Update(live));
             let detail = EventDetail { attempt, ..EventDetail::default() };
             record(effects, now, EventKind::Started, key, detail);
-            effects.push(Effect::Start { key, attempt, native, mark_percent });
+            effects.push(Effect::Start { key, attempt, mark_percent });
         }
     }
 
@@ -45,9 +44,9 @@ impl Engine {
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
-        let dice = self.dice.roll();
+        let jitter = self.jitter.next();
         let Some(live) = self.fenced(key, attempt) else { return };
-        match after_attempt(live, outcome, retry, dice, now.wall_ms) {
+        match after_attempt(live, outcome, retry, jitter, now.wall_ms) {
             Next::Complete(success) => self.complete(key, success, now, effects),
             Next::Fail(failure) => self.fail(key, failure, now, effects),
             Next::Retry { at, failure } => self.retry(key, at, &failure, now, effects),
@@ -86,12 +85,12 @@ impl Engine {
     pub(super) fn signals(&mut self, unmet: Needs, now: Now, effects: &mut Vec<Effect>) {
         let before = std::mem::replace(&mut self.unmet, unmet);
         self.judge_by_unmet();
-        let has_changed = |bit: Needs| before & UNKNOWN == 0 && (before ^ unmet) & bit != 0;
-        if self.epoch != 0 && has_changed(CONNECTED) {
-            if unmet & CONNECTED == 0 {
-                self.hurry(now, effects);
+        let has_changed = |bit: Needs| before & SIGNALS_KNOWN == 0 && (before ^ unmet) & bit != 0;
+        if self.is_runner() && has_changed(NETWORK) {
+            if unmet & NETWORK == 0 {
+                self.retry_waiting_now(now, effects);
             } else {
-                self.excuse(now, effects);
+                self.refund_recent_failures(now, effects);
             }
         }
         if unmet != 0 {
@@ -109,7 +108,7 @@ impl Engine {
         effects: &mut Vec<Effect>,
     ) {
         let runs_here = |live: &Live| {
-            live.status == TaskStatus::Running && live.epoch == self.epoch && self.epoch != 0
+            live.status == TaskStatus::Running && live.epoch == self.epoch && self.is_runner()
         };
         let under_way = self.table.iter().filter(|live| runs_here(live) && meant(live));
         let mut keys: Vec<(TaskKey, u32)> =

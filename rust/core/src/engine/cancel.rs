@@ -32,7 +32,7 @@ impl Engine {
         let Some(live) = self.table.remove(key) else { return };
         if live.status != TaskStatus::Running {
             self.schedule.cancel(key);
-        } else if live.epoch == self.epoch && self.epoch != 0 {
+        } else if live.epoch == self.epoch && self.is_runner() {
             self.give_back(&live);
             effects.push(Effect::Stop { key, attempt: live.attempt, why });
         }

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::live::Live;
+use crate::model::constraint::Needs;
 use crate::model::event::EventDetail;
 use crate::model::spec::{ExistingPolicy, RetrySpec};
 use crate::model::{
     EventKind, Failure, InterruptReason, Outcome, Success, TaskKey, TaskStatus, UnixMillis,
 };
-use crate::schedule::{LaneId, Needs};
+use crate::schedule::LaneId;
 
 /// A task that has passed admission: its meaning is checked and its file has a fingerprint.
 #[derive(Clone, Debug, PartialEq)]
@@ -140,8 +141,6 @@ pub enum Effect {
         key: TaskKey,
         /// Its number, from 1.
         attempt: u32,
-        /// Whether Rust does the work.
-        native: bool,
         /// The percentage that progress starts from.
         mark_percent: u8,
     },

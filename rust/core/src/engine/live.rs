@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use hashbrown::HashTable;
 
+use crate::model::constraint::Needs;
 use crate::model::{Epoch, Failure, TaskKey, TaskStatus, UnixMillis};
-use crate::schedule::{Entry, LaneId, Needs, spread};
+use crate::schedule::{Entry, LaneId, spread};
 
 /// What changes about a task while it lives. The body (what to do) is elsewhere and never changes.
 #[derive(Clone, Debug, PartialEq, Eq)]

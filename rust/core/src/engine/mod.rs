@@ -11,8 +11,8 @@
 mod admit;
 mod attempts;
 mod cancel;
-mod dice;
 mod effect;
+mod jitter;
 mod lanes;
 mod live;
 mod outages;
@@ -23,13 +23,15 @@ mod suspects;
 pub use effect::{Arrival, Effect, End, Input, NewTask, Scheduled, StopReason};
 pub use lanes::{lane_of_callback, lane_of_origin};
 pub use live::{Live, LiveTable};
-pub use outages::UNKNOWN;
 pub use retry::CRASHES_MAX;
 
+use crate::model::constraint::{Needs, SIGNALS_KNOWN};
 use crate::model::event::EventDetail;
 use crate::model::{Epoch, EventKind, Failure, Now, TaskKey, TaskStatus};
-use crate::schedule::{Config as ScheduleConfig, Counts, Needs, Schedule, Waiting};
-use dice::Dice;
+#[cfg(test)]
+use crate::schedule::Waiting;
+use crate::schedule::{Config as ScheduleConfig, Counts, Schedule};
+use jitter::Jitter;
 use lanes::Callbacks;
 use outages::Outages;
 
@@ -52,14 +54,14 @@ impl Default for Limits {
 
 /// What the caller of an input is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum Decision {
     /// Nothing.
     None,
     /// What became of each task of an enqueue, in order.
     Scheduled(Vec<Scheduled>),
     /// How many tasks a cancel ended.
     Cancelled(usize),
-    /// Nothing was stored: so many tasks wait already.
+    /// Nothing was stored: that many tasks wait already.
     Full(usize),
 }
 
@@ -69,7 +71,7 @@ pub struct Engine {
     schedule: Schedule,
     callbacks: Callbacks,
     limits: Limits,
-    dice: Dice,
+    jitter: Jitter,
     epoch: Epoch,
     claims: bool,
     /// The constraint bits that do not hold.
@@ -101,14 +103,19 @@ impl Engine {
             schedule: Schedule::new(config),
             callbacks: Callbacks::default(),
             limits,
-            dice: Dice::new(seed),
+            jitter: Jitter::new(seed),
             epoch: 0,
             claims: false,
-            unmet: UNKNOWN,
+            unmet: SIGNALS_KNOWN,
             outages: Outages::default(),
             suspects_running: 0,
             waiting_elsewhere: 0,
         }
+    }
+
+    /// Whether it runs tasks; an observer has no epoch.
+    fn is_runner(&self) -> bool {
+        self.epoch != 0
     }
 
     /// The rows of the tasks that live, as far as this engine knows them.
@@ -127,7 +134,8 @@ impl Engine {
     }
 
     /// What a pending task waits for.
-    pub fn waiting(&self, key: TaskKey) -> Option<Waiting> {
+    #[cfg(test)]
+    fn waiting(&self, key: TaskKey) -> Option<Waiting> {
         self.schedule.waiting(key)
     }
 
@@ -158,27 +166,27 @@ impl Engine {
     }
 
     /// Decides about one input. The effects stand in the order they must be stored in.
-    pub fn handle(&mut self, input: Input, now: Now, effects: &mut Vec<Effect>) -> Answer {
+    pub fn handle(&mut self, input: Input, now: Now, effects: &mut Vec<Effect>) -> Decision {
         let answer = match input {
             Input::Enqueue(arrivals) => self.enqueue(arrivals, now, effects),
             Input::Cancel(keys) => {
                 let cancelled =
                     |key: &TaskKey| self.cancel(*key, EventKind::Cancelled, now, effects);
-                Answer::Cancelled(keys.iter().copied().filter(cancelled).count())
+                Decision::Cancelled(keys.iter().copied().filter(cancelled).count())
             }
             Input::Outcome { key, attempt, outcome, retry } => {
                 self.outcome(key, attempt, outcome, &retry, now, effects);
-                Answer::None
+                Decision::None
             }
             Input::Progress { key, attempt, percent } => {
                 self.progress(key, attempt, percent, effects);
-                Answer::None
+                Decision::None
             }
             Input::Signals { unmet } => {
                 self.signals(unmet, now, effects);
-                Answer::None
+                Decision::None
             }
-            Input::Tick => Answer::None,
+            Input::Tick => Decision::None,
         };
         self.claim(now, effects);
         answer
@@ -186,7 +194,7 @@ impl Engine {
 
     /// Puts a pending row into the table and, where tasks are run, into the schedule.
     fn wait(&mut self, live: Live, now: Now) {
-        if self.epoch != 0 {
+        if self.is_runner() {
             if self.callbacks.lacks(live.lane) {
                 self.schedule.set_lane_limit(live.lane, 0);
             }

@@ -1,29 +1,26 @@
-//! A network that goes and comes back: who failed because of that does not pay for it.
+//! A network that is lost and comes back.
 //!
-//! That it is gone is known a moment after the first transfers have failed: those failures do not count.
-//! When it is back, whoever failed for want of it need not wait for a retry any more.
+//! The loss is noticed only after the first transfers have failed: those failures do not count. When the
+//! network is back, tasks that wait for a retry after a network error are due at once.
 
 use std::collections::VecDeque;
 
 use super::Engine;
 use super::effect::Effect;
 use super::live::Live;
-use crate::model::spec::CONNECTED;
+
+use crate::model::constraint::NETWORK;
 use crate::model::{ErrorCode, Failure, Now, TaskKey, TaskStatus};
-use crate::schedule::Needs;
 
-/// The constraint bit that stands for: nothing has been said yet of what holds.
-pub const UNKNOWN: Needs = 1 << 30;
-
-/// A signal comes at most so long after what it is about. SOURCE: where the host tells nothing by
-/// itself, it is asked every five seconds.
+/// A loss is noticed at most this long after it. SOURCE: a host that tells nothing by itself is asked
+/// every five seconds.
 const NOTICED_MS: i64 = 6_000;
 
-/// So many failures are remembered.
+/// At most this many failures are remembered.
 const REMEMBERED_MAX: usize = 4_096;
 
 /// An attempt that failed because there was no connection.
-struct Broken {
+struct RecentFailure {
     key: TaskKey,
     attempt: u32,
     mono_ms: i64,
@@ -32,13 +29,13 @@ struct Broken {
 /// The failures of the last moments that an outage would explain.
 #[derive(Default)]
 pub(super) struct Outages {
-    recent: VecDeque<Broken>,
+    recent: VecDeque<RecentFailure>,
 }
 
 impl Outages {
     /// An attempt is to be made again.
     pub(super) fn note(&mut self, live: &Live, failure: &Failure, now: Now) {
-        if failure.code != ErrorCode::NetworkError || live.needs & CONNECTED == 0 {
+        if failure.code != ErrorCode::NetworkError || live.needs & NETWORK == 0 {
             return;
         }
         self.forget_old(now);
@@ -46,12 +43,12 @@ impl Outages {
             self.recent.pop_front();
         }
         let (key, attempt) = (live.key, live.attempt);
-        self.recent.push_back(Broken { key, attempt, mono_ms: now.mono_ms });
+        self.recent.push_back(RecentFailure { key, attempt, mono_ms: now.mono_ms });
     }
 
     fn forget_old(&mut self, now: Now) {
         let oldest = now.mono_ms.saturating_sub(NOTICED_MS);
-        while self.recent.front().is_some_and(|broken| broken.mono_ms < oldest) {
+        while self.recent.front().is_some_and(|failed| failed.mono_ms < oldest) {
             self.recent.pop_front();
         }
     }
@@ -59,9 +56,9 @@ impl Outages {
 
 impl Engine {
     /// The network is gone: what failed just before is due again, and has its attempt back.
-    pub(super) fn excuse(&mut self, now: Now, effects: &mut Vec<Effect>) {
+    pub(super) fn refund_recent_failures(&mut self, now: Now, effects: &mut Vec<Effect>) {
         self.outages.forget_old(now);
-        for Broken { key, attempt, .. } in std::mem::take(&mut self.outages.recent) {
+        for RecentFailure { key, attempt, .. } in std::mem::take(&mut self.outages.recent) {
             let Some(live) = self.table.get_mut(key) else { continue };
             if live.status == TaskStatus::Pending && live.attempt == attempt {
                 live.attempts_max = live.attempts_max.saturating_add(1);
@@ -70,11 +67,11 @@ impl Engine {
         }
     }
 
-    /// The network is back: whoever failed for want of it is due, the longest waiting first.
-    pub(super) fn hurry(&mut self, now: Now, effects: &mut Vec<Effect>) {
+    /// The network is back: what failed for want of it is due, the longest waiting first.
+    pub(super) fn retry_waiting_now(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let waits = |live: &&Live| {
             live.status == TaskStatus::Pending
-                && live.needs & CONNECTED != 0
+                && live.needs & NETWORK != 0
                 && live.run_at > now.wall_ms
                 && live.failure.as_ref().is_some_and(|f| f.code == ErrorCode::NetworkError)
         };

@@ -24,12 +24,12 @@ pub(super) enum Next {
     Release(InterruptReason),
 }
 
-/// What becomes of a task whose attempt has just ended. Pure; `dice` is in `0.0..1.0`.
+/// What becomes of a task whose attempt has just ended. Pure; `jitter` is in `0.0..1.0`, the part of the longest jitter that is added.
 pub(super) fn after_attempt(
     task: &Live,
     outcome: Outcome,
     retry: &RetrySpec,
-    dice: f64,
+    jitter: f64,
     now_ms: UnixMillis,
 ) -> Next {
     match outcome {
@@ -37,7 +37,7 @@ pub(super) fn after_attempt(
         Outcome::Retry(failure) if task.attempt < task.attempts_max => {
             let uncounted = task.attempts_max.saturating_sub(retry.max_retries.saturating_add(1));
             let counted = task.attempt.saturating_sub(uncounted).max(1);
-            let wait = wait_ms(retry, counted, failure.retry_after_ms, dice);
+            let wait = wait_ms(retry, counted, failure.retry_after_ms, jitter);
             Next::Retry { at: now_ms.saturating_add(wait), failure }
         }
         Outcome::Retry(failure) | Outcome::Failed(failure) => Next::Fail(failure),
@@ -52,16 +52,16 @@ pub(super) fn wait_ms(
     retry: &RetrySpec,
     attempt: u32,
     retry_after_ms: Option<i64>,
-    dice: f64,
+    jitter: f64,
 ) -> i64 {
-    let doublings = i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX);
+    let exponent = i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX);
     // Kept finite, since nothing times infinity is no number.
-    let factor = retry.multiplier.powi(doublings).min(f64::MAX);
+    let factor = retry.multiplier.powi(exponent).min(f64::MAX);
     let planned = to_float(retry.initial_delay_ms) * factor;
     let planned = planned.min(to_float(retry.max_delay_ms));
     let asked = to_float(retry_after_ms.unwrap_or(0).clamp(0, RETRY_AFTER_MS_MAX));
     let wait = planned.max(asked);
-    to_millis(wait + wait * JITTER_SHARE * dice)
+    to_millis(wait + wait * JITTER_SHARE * jitter)
 }
 
 #[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "days fit in 53 bits")]

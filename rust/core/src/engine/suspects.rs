@@ -1,17 +1,14 @@
-//! Who runs alone: a task under which the process has died more than once may be what kills it.
+//! A task under which the process has died more than once may be what kills it: a suspect.
 //!
-//! Of such tasks one runs at a time. So the one that does kill the process is given up in the end, and
-//! those that only stood beside it are not.
+//! Suspects run one at a time, so that the one that does kill the process is given up in the end, and
+//! those that only ran beside it are not.
 
 use super::Engine;
 use super::live::Live;
-use crate::schedule::Needs;
+use crate::model::constraint::{NO_SUSPECT_RUNNING, Needs};
 
-/// From so many deaths on a task is suspected. A native transfer never is: it runs no foreign code.
+/// From this many deaths on a task is a suspect. A native transfer never is: it runs no foreign code.
 const DEATHS: u32 = 2;
-
-/// The constraint of suspects that none of them runs. No task is stored with it.
-const ALONE: Needs = 1 << 31;
 
 impl Live {
     fn is_suspect(&self) -> bool {
@@ -20,7 +17,7 @@ impl Live {
 
     /// The constraints it has for the schedule.
     pub(super) fn needs_now(&self) -> Needs {
-        self.needs | if self.is_suspect() { ALONE } else { 0 }
+        self.needs | if self.is_suspect() { NO_SUSPECT_RUNNING } else { 0 }
     }
 }
 
@@ -44,7 +41,7 @@ impl Engine {
 
     /// Tells the schedule which constraints do not hold.
     pub(super) fn judge_by_unmet(&mut self) {
-        let alone = if self.suspects_running == 0 { 0 } else { ALONE };
+        let alone = if self.suspects_running == 0 { 0 } else { NO_SUSPECT_RUNNING };
         self.schedule.set_unmet(self.unmet | alone);
     }
 }

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::ErrorCode;
 use super::clock::UnixMillis;
-use super::{ErrorCode, TaskKey};
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -78,23 +78,4 @@ pub struct EventDetail {
     /// When the next attempt is due.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_at_ms: Option<UnixMillis>,
-}
-
-/// One event.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
-    /// Its number in the log: ascending, never reused; 0 until the store has given one.
-    pub seq: u64,
-    /// When, by the wall clock.
-    pub at: UnixMillis,
-    /// What.
-    pub kind: EventKind,
-    /// To which task.
-    pub key: TaskKey,
-    /// The user's id of that task, or the generated one.
-    pub task_id: String,
-    /// The task's tag.
-    pub tag: Option<String>,
-    /// The rest.
-    pub detail: EventDetail,
 }

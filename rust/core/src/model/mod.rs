@@ -1,16 +1,18 @@
 //! The words of outhaul: tasks, states, outcomes, events, errors. Values only, no behaviour but theirs.
 
 pub mod clock;
+pub mod constraint;
 pub mod error;
 pub mod event;
 pub mod outcome;
 pub mod spec;
 pub mod state;
 mod tagged;
+pub mod task_id;
 
 pub use clock::{Clock, Now, UnixMillis};
 pub use error::{ErrorCode, Fault, FaultCode};
-pub use event::{Event, EventKind};
+pub use event::EventKind;
 pub use outcome::{Failure, InterruptReason, Outcome, Success};
 pub use state::{Step, TaskStatus};
 

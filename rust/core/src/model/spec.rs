@@ -13,6 +13,7 @@ use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::clock::UnixMillis;
+use super::constraint::{BATTERY_NOT_LOW, NETWORK, Needs};
 use super::tagged::{self, Tagged};
 
 /// One task as the user described it.
@@ -250,17 +251,11 @@ pub struct ConstraintsSpec {
 
 impl ConstraintsSpec {
     /// The constraint bits of a task whose worker needs a network, or could do without one.
-    pub fn needs(&self, network: bool) -> u32 {
-        let network = if network { CONNECTED } else { 0 };
+    pub fn needs(&self, network: bool) -> Needs {
+        let network = if network { NETWORK } else { 0 };
         network | if self.battery_not_low { BATTERY_NOT_LOW } else { 0 }
     }
 }
-
-/// The constraint bit of [`NetworkType::Connected`].
-pub const CONNECTED: u32 = 1;
-
-/// The constraint bit of [`ConstraintsSpec::battery_not_low`].
-pub const BATTERY_NOT_LOW: u32 = 2;
 
 /// A kind of network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,10 +1,10 @@
 //! The one place that reads a clock.
 
 use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::model::{Clock, Now};
+use crate::sync;
 
 /// The host's clocks.
 #[derive(Debug)]
@@ -49,20 +49,20 @@ impl ManualClock {
 
     /// Both go forward.
     pub fn advance(&self, ms: i64) {
-        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut now = sync::lock(&self.now);
         now.wall_ms = now.wall_ms.saturating_add(ms);
         now.mono_ms = now.mono_ms.saturating_add(ms.max(0));
     }
 
     /// Only the wall clock jumps, as when somebody sets it.
     pub fn jump(&self, ms: i64) {
-        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut now = sync::lock(&self.now);
         now.wall_ms = now.wall_ms.saturating_add(ms);
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> Now {
-        *self.now.lock().unwrap_or_else(PoisonError::into_inner)
+        *sync::lock(&self.now)
     }
 }

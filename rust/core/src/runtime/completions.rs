@@ -5,20 +5,21 @@
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use rustc_hash::FxHashSet;
 
 use crate::engine::StopReason;
 use crate::model::spec::SecretRef;
 use crate::model::{Fault, FaultCode, TaskKey};
+use crate::sync;
 
 /// The number of a call that waits for its answer. Given by the caller, ascending.
 pub type Ticket = u64;
 
 /// What a call is answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum ReplyValue {
     /// An encoded value.
     Packed(Vec<u8>),
     /// What became of the only task of an enqueue: its key, whether it was accepted, and its id, where
@@ -27,7 +28,7 @@ pub enum Answer {
 }
 
 /// The answer to a call, or why there is none.
-pub type Reply = Result<Answer, Fault>;
+pub type Reply = Result<ReplyValue, Fault>;
 
 /// A registered callback is to be run.
 #[derive(Clone, Debug)]
@@ -147,6 +148,11 @@ impl Completions {
         self.push(|batch| batch.replies.push_back((ticket, reply)));
     }
 
+    /// Tells of an error that no call is answered with.
+    pub(super) fn report(&self, error: impl ToString) {
+        self.push(|batch| batch.errors.push(error.to_string()));
+    }
+
     /// Takes what has gathered, of each kind at most `max`. The descriptor is quiet until the next
     /// push, unless something is left.
     pub fn drain(&self, max: usize) -> Batch {
@@ -167,7 +173,7 @@ impl Completions {
 
     // LOCKING: held for a push or a swap, never across a call.
     fn lock(&self) -> MutexGuard<'_, Batch> {
-        self.batch.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.batch)
     }
 }
 
@@ -234,7 +240,7 @@ mod tests {
     fn many_pushes_are_one_batch_in_order() {
         let completions = Completions::new().unwrap();
         for ticket in 0..5 {
-            completions.reply(ticket, Ok(Answer::Packed(Vec::new())));
+            completions.reply(ticket, Ok(ReplyValue::Packed(Vec::new())));
         }
         assert_eq!(tickets(&completions.drain(3)), [0, 1, 2]);
         assert_eq!(tickets(&completions.drain(3)), [3, 4]);

@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use super::completions::Ticket;
 use crate::engine::NewTask;
+use crate::model::constraint::Needs;
 use crate::model::{Outcome, TaskKey};
-use crate::schedule::Needs;
+use crate::sync;
+
 use crate::store::Selection;
 
 /// How many tasks the first half of a cancel has ended, for the second to tell.
@@ -40,11 +42,11 @@ pub(super) enum Op {
     /// Stop everything within the grace period and answer.
     Close { ticket: Ticket, grace: Duration },
     /// Look at the clock: somebody moved it.
-    Poke,
+    Wake,
 }
 
 impl Op {
-    /// What it costs: as much as so many tasks.
+    /// How many tasks it counts for.
     pub(super) fn weight(&self) -> usize {
         self.tasks().max(1)
     }
@@ -79,7 +81,7 @@ pub(super) struct Inbox {
 }
 
 impl Inbox {
-    /// Makes room for so many tasks. Errors with how many wait, where there is none.
+    /// Makes room for that many tasks. Errors with how many wait, where there is none.
     pub(super) fn reserve(&self, tasks: usize) -> Result<(), usize> {
         let waiting = self.backlog.fetch_add(tasks, Ordering::Relaxed);
         if waiting.saturating_add(tasks) > BACKLOG_MAX {
@@ -144,7 +146,7 @@ impl Inbox {
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.queue)
     }
 }
 

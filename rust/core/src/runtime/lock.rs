@@ -2,9 +2,10 @@
 
 use std::fs::{File, OpenOptions, TryLockError as TryFileLockError};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, TryLockError, Weak};
+use std::sync::{Arc, Mutex, TryLockError, Weak};
 
 use crate::model::{Fault, FaultCode};
+use crate::sync;
 
 /// Held by the runner of a store.
 #[derive(Debug)]
@@ -46,7 +47,7 @@ impl LockSlot {
     /// One that holds none.
     pub(super) fn new() -> Self {
         let slot = Arc::default();
-        let mut slots = SLOTS.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slots = sync::lock(&SLOTS);
         slots.retain(|slot| slot.strong_count() > 0);
         slots.push(Arc::downgrade(&slot));
         Self(slot)
@@ -55,14 +56,14 @@ impl LockSlot {
     /// Tries to hold the lock of a store; says whether it does.
     pub(super) fn take(&self, store: &Path) -> Result<bool, Fault> {
         // Before it is taken, so that no fork comes in between.
-        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = sync::lock(&self.0);
         *slot = RunnerLock::try_take(store)?;
         Ok(slot.is_some())
     }
 
     /// Lets go of it.
     pub(super) fn free(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *sync::lock(&self.0) = None;
     }
 
     #[cfg(test)]
@@ -73,7 +74,7 @@ impl LockSlot {
 
 /// In a forked child: lets go of every lock, which the parent keeps. The kernel counts a lock as held for
 /// as long as anybody has the descriptor, so that a child would keep others from running tasks.
-pub fn let_go_of_locks() {
+pub fn release_locks_after_fork() {
     // What a thread of the parent was about to change at the fork cannot be reached any more: for those
     // microseconds the child keeps it until it exits or execs.
     let slots = match SLOTS.try_lock() {

@@ -1,7 +1,7 @@
 //! The threads, the clock, the queues: where decisions meet the world.
 //!
 //! ```text
-//! calls ──▶ gate, desk (admission) ──▶ inbox ──▶ engine loop ──▶ store (one fsync a batch)
+//! calls ──▶ ingress, admissions (admission) ──▶ inbox ──▶ engine loop ──▶ store (one fsync a batch)
 //!                                  ▲             │
 //!                    launcher ─────┘◀────────────┤ starts, stops
 //!                    (tokio)                     ▼
@@ -9,13 +9,13 @@
 //! ```
 
 mod admission;
+mod admission_queue;
 mod checkpoints;
 mod clock;
 mod completions;
-mod desk;
 mod engine_loop;
-mod gate;
 mod inbox;
+mod ingress;
 mod launcher;
 mod lock;
 mod progress_board;
@@ -23,7 +23,7 @@ mod readers;
 mod replies;
 mod reporter;
 mod situation;
-mod watch;
+mod supervisor;
 
 use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
@@ -33,30 +33,33 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::engine::{Limits, UNKNOWN};
-use crate::model::spec::CONNECTED;
+use crate::engine::Limits;
+use crate::model::constraint::{NETWORK, Needs, SIGNALS_KNOWN};
+
 use crate::model::{Clock, Fault, FaultCode, Outcome, TaskKey};
-use crate::schedule::Needs;
+
 use crate::source::PathPolicy;
-use crate::store::sqlite::{Durability, Reader, Retention, SqliteStore};
+use crate::store::sqlite::{Durability, Retention, SqliteStore};
 use crate::store::{RunnerInfo, Selection};
 use crate::transfer::{AddressPolicy, Config, Targets, Transfers};
 use admission::Admission;
 use checkpoints::Checkpoints;
-use engine_loop::{EngineLoop, Parts};
-use gate::Gate;
+use engine_loop::{EngineLoop, LoopParts};
 use inbox::{Inbox, Op};
+use ingress::Ingress;
 use launcher::{Launcher, TransferOptions};
 use lock::LockSlot;
 use readers::Readers;
 use situation::SharedSituation;
-use watch::Watch;
+use supervisor::Supervisor;
 
 pub use admission::KnownCallbacks;
 pub use clock::{ManualClock, SystemClock};
-pub use completions::{Answer, Batch, CallbackRequest, Completions, Reply, SecretRequest, Ticket};
+pub use completions::{
+    Batch, CallbackRequest, Completions, Reply, ReplyValue, SecretRequest, Ticket,
+};
 pub use launcher::Withheld;
-pub use lock::let_go_of_locks;
+pub use lock::release_locks_after_fork;
 pub use progress_board::{ProgressBoard, ProgressFilter};
 pub use readers::Query;
 
@@ -94,7 +97,7 @@ pub struct Options {
 
 /// An open manager, as its binding sees it. Every method returns at once; answers are completions.
 pub struct Runtime {
-    gate: Gate,
+    ingress: Ingress,
     inbox: Arc<Inbox>,
     readers: Arc<Readers>,
     /// The engine loop's: gone with it, and with it the threads and connections of transfers.
@@ -111,20 +114,21 @@ impl Runtime {
         let store = SqliteStore::open(&options.path, options.durability)?;
         // As SQLite names its files: two spellings of one store must not be two locks.
         let path = canonical(&options.path)?;
-        let reader = Reader::open(&path)?;
         let completions = Completions::new()?;
         let inbox = Arc::new(Inbox::default());
         let board = Arc::new(ProgressBoard::new(completions.clone()));
-        let situation =
-            Arc::new(SharedSituation::new(Arc::clone(&options.clock), options.unmet | UNKNOWN));
+        let situation = Arc::new(SharedSituation::new(
+            Arc::clone(&options.clock),
+            options.unmet | SIGNALS_KNOWN,
+        ));
         let paths = Arc::new(path_policy(options.allowed_roots)?);
         let lock = LockSlot::new();
-        let watch = Watch {
+        let supervisor = Supervisor {
             completions: completions.clone(),
             inbox: Arc::clone(&inbox),
             lock: lock.clone(),
         };
-        let readers = Readers::start(reader, Arc::clone(&situation), &watch)?;
+        let readers = Readers::start(&path, Arc::clone(&situation), supervisor.clone())?;
         let readers = Arc::new(readers);
         let targets = Arc::new(Targets::new(options.addresses.clone()));
         let config = Config {
@@ -154,8 +158,8 @@ impl Runtime {
             callbacks: options.callbacks,
             situation: Arc::clone(&situation),
         };
-        let gate = Gate::new(admission, watch.clone());
-        let engine_loop = EngineLoop::open(Parts {
+        let ingress = Ingress::new(admission, supervisor.clone());
+        let engine_loop = EngineLoop::open(LoopParts {
             store,
             checkpoints: Checkpoints::new(path.clone()),
             path,
@@ -172,13 +176,13 @@ impl Runtime {
             board: Arc::clone(&board),
             situation: Arc::clone(&situation),
             lock,
-            desk: gate.desk(),
+            admissions: ingress.admissions(),
         })?;
-        gate.desk().open()?;
+        ingress.admissions().start()?;
         let launcher = weak_launcher;
-        watch.spawn_loop("outhaul-engine", move || engine_loop.run())?;
+        supervisor.spawn_loop("outhaul-engine", move || engine_loop.run())?;
         let is_forked = AtomicBool::new(false);
-        Ok(Self { gate, inbox, readers, launcher, board, situation, completions, is_forked })
+        Ok(Self { ingress, inbox, readers, launcher, board, situation, completions, is_forked })
     }
 
     /// Readable while there are completions.
@@ -193,22 +197,22 @@ impl Runtime {
 
     /// Stores a task for each ticket.
     pub fn enqueue(&self, enqueues: Vec<(Ticket, Bytes)>) {
-        self.gate.enqueue(enqueues);
+        self.ingress.enqueue(enqueues);
     }
 
     /// Some tasks of an enqueue of several, which are admitted as they come.
     pub fn enqueue_part(&self, ticket: Ticket, specs: Vec<Bytes>) {
-        self.gate.enqueue_part(ticket, specs);
+        self.ingress.enqueue_part(ticket, specs);
     }
 
     /// Stores the tasks of the parts before, all or none. Answer: encoded pages of (key, accepted, id).
     pub fn enqueue_all(&self, ticket: Ticket) {
-        self.gate.enqueue_all(ticket);
+        self.ingress.enqueue_all(ticket);
     }
 
     /// Ends tasks. Answer: how many.
     pub fn cancel(&self, ticket: Ticket, selection: Selection) {
-        self.gate.cancel(ticket, selection);
+        self.ingress.cancel(ticket, selection);
     }
 
     /// Asks the store.
@@ -225,7 +229,7 @@ impl Runtime {
     pub fn abandon(&self, ticket: Ticket) {
         self.board.abandon(ticket);
         self.readers.abandon(ticket);
-        self.gate.abandon(ticket);
+        self.ingress.abandon(ticket);
         self.inbox.push(Op::Abandon { ticket });
     }
 
@@ -245,7 +249,7 @@ impl Runtime {
     /// These constraint bits do not hold now; all others do.
     pub fn set_unmet(&self, unmet: Needs) {
         let before = self.situation.set_unmet(unmet);
-        if (before ^ unmet) & CONNECTED != 0
+        if (before ^ unmet) & NETWORK != 0
             && let Some(launcher) = self.launcher.upgrade()
         {
             launcher.forget_idle();
@@ -255,32 +259,32 @@ impl Runtime {
 
     /// A callback is registered now.
     pub fn register(&self, callback_id: &str) {
-        self.gate.register(callback_id);
+        self.ingress.register(callback_id);
         self.inbox.push(Op::Register { callback_id: callback_id.to_owned() });
     }
 
     /// Claims no more; answers when nothing runs.
     pub fn drain(&self, ticket: Ticket) {
-        self.gate.pass(Op::Drain { ticket });
+        self.ingress.pass(Op::Drain { ticket });
     }
 
     /// Answers when nothing runs and nothing is due.
     pub fn wait_idle(&self, ticket: Ticket) {
-        self.gate.pass(Op::WaitIdle { ticket });
+        self.ingress.pass(Op::WaitIdle { ticket });
     }
 
     /// Stops everything within the grace period; the answer is the last one.
     pub fn close(&self, ticket: Ticket, grace: Duration) {
-        // Past the gate, which a file on a dead mount may hold up: what waits there is refused.
+        // Past the ingress, which a file on a dead mount may hold up: what waits there is refused.
         self.inbox.push(Op::Close { ticket, grace });
     }
 
     /// Somebody has moved the clock.
     pub fn poke(&self) {
-        self.inbox.push(Op::Poke);
+        self.inbox.push(Op::Wake);
     }
 
-    /// In a forked child, after [`let_go_of_locks`]. No other method may follow.
+    /// In a forked child, after [`release_locks_after_fork`]. No other method may follow.
     pub fn after_fork(&self) {
         self.is_forked.store(true, Ordering::Relaxed);
     }
@@ -293,7 +297,7 @@ impl Drop for Runtime {
         if self.is_forked.load(Ordering::Relaxed) {
             return;
         }
-        self.inbox.push(Op::Close { ticket: watch::EVERYBODY, grace: Duration::ZERO });
+        self.inbox.push(Op::Close { ticket: supervisor::EVERYBODY, grace: Duration::ZERO });
     }
 }
 

@@ -4,7 +4,7 @@
 //! until [`DONE_KEPT`] later ones have finished, so that a reader who comes late sees its 100 %.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use serde::Serialize;
 
@@ -12,6 +12,7 @@ use super::completions::{Completions, Reply, Ticket};
 use super::replies::pack;
 use crate::model::TaskKey;
 use crate::progress::{Mark, Update};
+use crate::sync;
 
 /// How many finished transfers stay on the board.
 const DONE_KEPT: usize = 1024;
@@ -48,21 +49,21 @@ impl Line {
 }
 
 #[derive(Debug)]
-struct Parked {
+struct WaitingCall {
     ticket: Ticket,
     after: u64,
     want: ProgressFilter,
 }
 
 /// Progress that the store is to remember: of which task, which attempt, how many percent.
-pub(super) type Held = (TaskKey, u32, u8);
+pub(super) type AttemptPercent = (TaskKey, u32, u8);
 
 #[derive(Debug, Default)]
 struct Board {
     version: u64,
     lines: HashMap<TaskKey, Line>,
     done: VecDeque<TaskKey>,
-    parked: Vec<Parked>,
+    waiting: Vec<WaitingCall>,
     /// What waits to be remembered by the store before it is shown, with the number of its attempt.
     held: Lines,
     /// What the store is remembering just now. What is held meanwhile is newer.
@@ -123,13 +124,12 @@ impl ProgressBoard {
         self.lock().held.insert(key, (attempt, Line::new(task_id, tag, update)));
     }
 
-    /// What is held for the store to remember: key, attempt, percent. What an attempt has left that
-    /// is not under way any more is dropped. What was given before and not released is given again,
-    /// where nothing newer is held.
+    /// Progress that waits to be stored. Drops that of attempts that are not under way any more. What was
+    /// given before and not released is given again, unless something newer is held.
     ///
     /// 100 % is not among it: that is shown with the completion of its task, and only then, since a
     /// crash in between would take it back.
-    pub(super) fn held(&self, is_under_way: impl Fn(TaskKey, u32) -> bool) -> Vec<Held> {
+    pub(super) fn held(&self, is_under_way: impl Fn(TaskKey, u32) -> bool) -> Vec<AttemptPercent> {
         let board = &mut *self.lock();
         for (key, line) in board.storing.drain() {
             board.held.entry(key).or_insert(line);
@@ -143,7 +143,7 @@ impl ProgressBoard {
     }
 
     /// The store remembers these: shows what was held up to there.
-    pub(super) fn release(&self, remembered: &[Held]) {
+    pub(super) fn release(&self, remembered: &[AttemptPercent]) {
         if remembered.is_empty() {
             return;
         }
@@ -185,10 +185,10 @@ impl ProgressBoard {
     /// Answers with everything newer than `after` that matches: with `follow` as soon as there is
     /// any, otherwise now.
     pub fn ask(&self, ticket: Ticket, after: u64, want: ProgressFilter, follow: bool) {
-        let call = Parked { ticket, after, want };
+        let call = WaitingCall { ticket, after, want };
         let mut board = self.lock();
         let Some(reply) = board.news(&call, follow) else {
-            board.parked.push(call);
+            board.waiting.push(call);
             return;
         };
         drop(board);
@@ -197,7 +197,7 @@ impl ProgressBoard {
 
     /// Takes back a call that nobody waits for any more.
     pub fn abandon(&self, ticket: Ticket) {
-        self.lock().parked.retain(|parked| parked.ticket != ticket);
+        self.lock().waiting.retain(|waiting| waiting.ticket != ticket);
     }
 
     /// Answers the calls that can be answered now.
@@ -211,7 +211,7 @@ impl ProgressBoard {
 
     // LOCKING: held for look-ups in memory, never across a call.
     fn lock(&self) -> MutexGuard<'_, Board> {
-        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.board)
     }
 }
 
@@ -224,17 +224,17 @@ impl Board {
     /// The calls that can be answered, with their answers.
     fn take_ready(&mut self) -> Vec<(Ticket, Reply)> {
         let mut ready = Vec::new();
-        let parked = std::mem::take(&mut self.parked);
-        for call in parked {
+        let waiting = std::mem::take(&mut self.waiting);
+        for call in waiting {
             match self.news(&call, true) {
                 Some(reply) => ready.push((call.ticket, reply)),
-                None => self.parked.push(call),
+                None => self.waiting.push(call),
             }
         }
         ready
     }
 
-    fn news(&self, call: &Parked, follow: bool) -> Option<Reply> {
+    fn news(&self, call: &WaitingCall, follow: bool) -> Option<Reply> {
         let newer = |(key, line): (&TaskKey, &Line)| {
             line.version > call.after && line.matches(*key, &call.want)
         };
@@ -253,7 +253,7 @@ impl Board {
 }
 
 /// Takes a line out that says no more than the store remembers.
-fn take_known(lines: &mut Lines, (key, number, percent): &Held) -> Option<Line> {
+fn take_known(lines: &mut Lines, (key, number, percent): &AttemptPercent) -> Option<Line> {
     let (attempt, line) = lines.get(key)?;
     if attempt != number || line.update.percent > *percent {
         return None;

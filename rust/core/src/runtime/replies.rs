@@ -2,13 +2,13 @@
 
 use serde::Serialize;
 
-use super::completions::{Answer, Reply};
+use super::completions::{Reply, ReplyValue};
 use crate::model::{Fault, FaultCode};
 
 /// A value as it goes to Python: `MessagePack`, Structs as maps.
 pub(super) fn pack<T: Serialize>(value: &T) -> Reply {
     rmp_serde::to_vec_named(value)
-        .map(Answer::Packed)
+        .map(ReplyValue::Packed)
         .map_err(|error| Fault::new(FaultCode::Internal, "", error.to_string()))
 }
 

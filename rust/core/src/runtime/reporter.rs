@@ -1,13 +1,14 @@
 //! Carries a transfer's byte counts to the progress board, at about one update a percent.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::inbox::{Inbox, Op};
 use super::progress_board::ProgressBoard;
 use super::situation::SharedSituation;
 use crate::model::TaskKey;
 use crate::progress::{INTERVAL_MIN_MS_DEFAULT, Meter, Update};
+use crate::sync;
 use crate::transfer::Observer;
 
 /// Whose progress it is.
@@ -57,7 +58,7 @@ impl Reporter {
     /// The server has accepted the whole body.
     pub(super) fn answered(&self) {
         let now_ms = self.situation.now().mono_ms;
-        let last = self.meter.lock().unwrap_or_else(PoisonError::into_inner).answered(now_ms);
+        let last = sync::lock(&self.meter).answered(now_ms);
         self.hold(last);
     }
 
@@ -65,7 +66,7 @@ impl Reporter {
     fn hold(&self, update: Update) {
         let ReportOf { key, attempt, ref task_id, ref tag } = self.of;
         self.board.hold(key, attempt, task_id, tag.as_deref(), update);
-        self.inbox.push(Op::Poke);
+        self.inbox.push(Op::Wake);
     }
 }
 
@@ -75,7 +76,7 @@ impl Observer for Reporter {
             return;
         }
         let now_ms = self.situation.now().mono_ms;
-        let mut meter = self.meter.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut meter = sync::lock(&self.meter);
         let update = meter.sent(body_bytes_so_far, now_ms);
         self.gate.store(meter.next_gate(), Ordering::Relaxed);
         drop(meter);

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::model::constraint::Needs;
 use crate::model::{Clock, Now};
-use crate::schedule::Needs;
+
 use crate::store::sqlite::Situation;
 
 /// The clock and the constraint bits that do not hold.

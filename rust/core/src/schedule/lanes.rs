@@ -3,9 +3,9 @@
 use hashbrown::HashTable;
 
 use super::heap::{Heap, Node, Positions, Slot, index};
-use super::parked::Needs;
 use super::ring::Ring;
 use super::spread::spread;
+use crate::model::constraint::Needs;
 
 /// A lane: tasks that share a limit and take turns with the other lanes as one.
 pub type LaneId = u32;
@@ -55,7 +55,7 @@ impl Lane {
         free.then(|| self.best(unmet)).flatten().map(|(_, node)| node)
     }
 
-    /// Whether a lane that is made anew, with that limit, would be the same.
+    /// Whether a lane that is made again, with that limit, would be the same.
     fn is_as_new(&self, running_max: usize) -> bool {
         self.running == 0 && self.running_max == running_max && self.groups.is_empty()
     }

@@ -19,8 +19,8 @@ mod tasks;
 pub use delay::DelayHeap;
 pub use heap::Slot;
 pub use lanes::LaneId;
-pub use parked::Needs;
 
+use crate::model::constraint::Needs;
 use crate::model::{TaskKey, UnixMillis};
 use heap::Node;
 use lanes::{Lanes, Stand};
@@ -183,7 +183,7 @@ impl Schedule {
         true
     }
 
-    /// Gives a waiting task another due time; it counts as arriving anew. False where it does not
+    /// Gives a waiting task another due time; it counts as arriving again. False where it does not
     /// wait. O(log n).
     pub fn reschedule(&mut self, key: TaskKey, due_ms: UnixMillis, now_ms: UnixMillis) -> bool {
         let Some((slot, task)) = self.tasks.find(key) else { return false };

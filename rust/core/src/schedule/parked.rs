@@ -5,8 +5,7 @@
 
 use std::collections::BTreeMap;
 
-/// Constraint bits. What each means is the engine's business.
-pub type Needs = u32;
+use crate::model::constraint::Needs;
 
 /// The unmet bits, and how many due tasks there are by mask.
 #[derive(Debug, Default)]

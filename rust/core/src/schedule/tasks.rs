@@ -1,11 +1,11 @@
 //! What is known of each waiting task, found by key or by slot.
 
+use crate::model::constraint::Needs;
 use hashbrown::HashTable;
 
 use super::Place;
 use super::heap::{Slot, index};
 use super::lanes::LaneId;
-use super::parked::Needs;
 use super::spread::spread;
 use crate::model::{TaskKey, UnixMillis};
 

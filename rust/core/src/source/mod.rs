@@ -21,7 +21,7 @@ pub struct Fingerprint {
     /// The device it lives on. That of a file system may be another with each start of the host, so
     /// it is not compared.
     pub dev: u64,
-    /// Its number there; 0 where it may be another once the file system is mounted anew.
+    /// Its number there; 0 where it may be another once the file system is mounted again.
     pub ino: u64,
     /// Its length in bytes.
     pub size: u64,
@@ -91,7 +91,8 @@ impl Source {
         &self.opened
     }
 
-    /// What it was when it was opened, as far as that is true of it for as long as nobody writes it.
+    /// The fingerprint at opening, with `ino` 0 where the file system does not keep inode numbers across
+    /// mounts.
     pub fn lasting(&self) -> Fingerprint {
         let ino = if numbers_last(&self.file) { self.opened.ino } else { 0 };
         Fingerprint { ino, ..self.opened }

@@ -10,7 +10,9 @@ use std::ffi::OsString;
 use std::fs::{File, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{PoisonError, RwLock};
+use std::sync::RwLock;
+
+use crate::sync;
 
 /// Files are off limits while this lives, to the whole process.
 #[derive(Debug)]
@@ -51,7 +53,7 @@ impl OffLimits {
                 Some((path, identity))
             })
             .collect();
-        let mut register = REGISTER.write().unwrap_or_else(PoisonError::into_inner);
+        let mut register = sync::write(&REGISTER);
         register.last += 1;
         let number = register.last;
         register.held.extend(files.iter().filter_map(|(path, identity)| {
@@ -68,30 +70,31 @@ impl OffLimits {
 
 impl Drop for OffLimits {
     fn drop(&mut self) {
-        let mut register = REGISTER.write().unwrap_or_else(PoisonError::into_inner);
+        let mut register = sync::write(&REGISTER);
         let Register { held, opened, .. } = &mut *register;
         held.retain(|held| held.by != self.number);
         opened.retain(|(identity, _)| held.iter().any(|held| held.identity == *identity));
     }
 }
 
-/// Whether it has to be looked at, without opening it, what is at `path`.
+/// Whether `path` must be looked at before it is opened: its name is that of a store's file, or one was
+/// opened before by another name.
 pub(super) fn may_be_at(path: &Path) -> bool {
-    let register = REGISTER.read().unwrap_or_else(PoisonError::into_inner);
+    let register = sync::read(&REGISTER);
     let by_name = |name| register.held.iter().any(|held| held.name == name);
     !register.opened.is_empty() || path.file_name().is_some_and(by_name)
 }
 
 /// Whether a file is off limits.
 pub(super) fn has(found: &Metadata) -> bool {
-    let register = REGISTER.read().unwrap_or_else(PoisonError::into_inner);
+    let register = sync::read(&REGISTER);
     let identity = identity(found);
     register.held.iter().any(|held| held.identity == identity)
 }
 
 /// One was opened all the same: it is not closed while it is off limits.
 pub(super) fn keep_open(file: File, found: &Metadata) {
-    let mut register = REGISTER.write().unwrap_or_else(PoisonError::into_inner);
+    let mut register = sync::write(&REGISTER);
     register.opened.push((identity(found), file));
 }
 

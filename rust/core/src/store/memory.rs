@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Body, RunnerInfo, Selection, Store, StoreError, key_of_generated_id};
+use super::{Body, RunnerInfo, Selection, Store, StoreError};
 use crate::engine::{Effect, End, Live, NewTask};
+use crate::model::task_id::key_of_generated_id;
 use crate::model::{Epoch, EventKind, TaskKey, TaskStatus, UnixMillis};
 
 /// What is on the imaginary disk.

@@ -9,15 +9,15 @@ use http_body::{Body, SizeHint};
 use tokio::task::JoinHandle;
 
 use super::buffer::{Frame, Pool};
-use super::meter::Meter;
+use super::counter::BodyCounter;
 use crate::multipart::{Encoder, Span};
 use crate::source::{Fingerprint, Source, SourceError};
 
-/// After so many frames the connection has a turn to look for an answer. A socket that takes
+/// After this many frames the connection has a turn to look for an answer. A socket that takes
 /// everything at once would else be written to until the body ends, whatever the server has said.
 const FRAMES_PER_TURN: u32 = 4;
 
-/// The body could not be sent as it was declared; [`Meter::failure`] says why.
+/// The body could not be sent as it was declared; [`BodyCounter::failure`] says why.
 #[derive(Debug)]
 pub(crate) struct BodyBroken;
 
@@ -41,7 +41,7 @@ pub(crate) struct Material {
 pub(crate) struct UploadBody {
     material: Material,
     pool: Arc<Pool>,
-    meter: Arc<Meter>,
+    counter: Arc<BodyCounter>,
     /// Where the next frame begins.
     offset: u64,
     /// Frames since the connection had its turn.
@@ -58,10 +58,10 @@ struct Filled {
 
 impl UploadBody {
     /// A body in frames of at most `frame_bytes`; a smaller body is one frame of its own size.
-    pub(crate) fn new(material: Material, frame_bytes: usize, meter: Arc<Meter>) -> Self {
+    pub(crate) fn new(material: Material, frame_bytes: usize, counter: Arc<BodyCounter>) -> Self {
         let total = usize::try_from(material.encoder.content_length()).unwrap_or(usize::MAX);
         let pool = Arc::new(Pool::new(frame_bytes.min(total)));
-        Self { material, pool, meter, offset: 0, frames: 0, reading: None }
+        Self { material, pool, counter, offset: 0, frames: 0, reading: None }
     }
 
     fn poll_filled(&mut self, cx: &mut Context<'_>) -> Poll<Result<Filled, SourceError>> {
@@ -92,7 +92,7 @@ impl Body for UploadBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<http_body::Frame<Frame>, BodyBroken>>> {
-        if self.meter.is_paused() {
+        if self.counter.is_paused() {
             return Poll::Pending; // the answer is being read; the connection ends with it
         }
         if self.is_end_stream() {
@@ -112,12 +112,12 @@ impl Body for UploadBody {
             Ok(Filled { bytes, len }) => {
                 self.offset += u64::try_from(len).unwrap_or(u64::MAX);
                 self.frames += 1;
-                let (pool, meter) = (Arc::clone(&self.pool), Arc::clone(&self.meter));
-                let frame = Frame::new(bytes, len, pool, meter);
+                let (pool, counter) = (Arc::clone(&self.pool), Arc::clone(&self.counter));
+                let frame = Frame::new(bytes, len, pool, counter);
                 Poll::Ready(Some(Ok(http_body::Frame::data(frame))))
             }
             Err(error) => {
-                self.meter.fail(error);
+                self.counter.fail(error);
                 Poll::Ready(Some(Err(BodyBroken)))
             }
         }
@@ -249,13 +249,13 @@ mod tests {
 
     const FRAME: usize = 4096;
 
-    fn body(file: &NamedTempFile) -> (UploadBody, Arc<Meter>) {
+    fn body(file: &NamedTempFile) -> (UploadBody, Arc<BodyCounter>) {
         let source = Source::open(file.path(), &PathPolicy::anywhere()).unwrap();
         let fingerprint = source.fingerprint().unwrap();
         let encoder = Arc::new(Encoder::raw(fingerprint.size));
-        let meter = Arc::new(Meter::new(fingerprint.size, Arc::new(Nobody)));
+        let counter = Arc::new(BodyCounter::new(fingerprint.size, Arc::new(Nobody)));
         let material = Material { encoder, source: Arc::new(source), fingerprint };
-        (UploadBody::new(material, FRAME, Arc::clone(&meter)), meter)
+        (UploadBody::new(material, FRAME, Arc::clone(&counter)), counter)
     }
 
     fn file(len: usize) -> NamedTempFile {
@@ -272,7 +272,7 @@ mod tests {
     #[tokio::test]
     async fn a_body_of_any_size_lives_in_two_buffers() {
         let file = file(FRAME * 10 + 1);
-        let (mut body, meter) = body(&file);
+        let (mut body, counter) = body(&file);
         let first = next(&mut body).await.unwrap().unwrap();
         let mut held = next(&mut body).await.unwrap().unwrap();
         let mut cx = Context::from_waker(Waker::noop());
@@ -283,7 +283,7 @@ mod tests {
             held = frame.unwrap();
         }
         assert_eq!(held.remaining(), 1);
-        assert_eq!(meter.sent(), u64::try_from(FRAME * 9).unwrap()); // the first was not taken
+        assert_eq!(counter.sent(), u64::try_from(FRAME * 9).unwrap()); // the first was not taken
         assert_eq!(body.pool.made(), 2);
     }
 
@@ -300,14 +300,14 @@ mod tests {
     async fn the_last_frame_is_held_back_from_a_file_that_changed() {
         for len in [10, FRAME, FRAME + 1, FRAME * 2] {
             let mut file = file(len);
-            let (mut body, meter) = body(&file);
+            let (mut body, counter) = body(&file);
             file.write_all(b"more").unwrap();
             let mut got = 0;
             while let Some(Ok(frame)) = next(&mut body).await {
                 got += frame.remaining();
             }
             assert!(got < len, "{got} of {len} bytes were let go");
-            assert!(matches!(meter.failure(), Some(SourceError::Changed { .. })));
+            assert!(matches!(counter.failure(), Some(SourceError::Changed { .. })));
         }
     }
 
@@ -342,8 +342,8 @@ mod tests {
     #[tokio::test]
     async fn a_paused_body_makes_no_frame() {
         let file = file(10);
-        let (mut body, meter) = body(&file);
-        meter.pause();
+        let (mut body, counter) = body(&file);
+        counter.pause();
         let mut cx = Context::from_waker(Waker::noop());
         assert!(Pin::new(&mut body).poll_frame(&mut cx).is_pending());
     }

@@ -1,11 +1,12 @@
 //! The buffers a body travels in: few, reused, counted out as the socket takes them.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Buf;
 
-use super::meter::Meter;
+use super::counter::BodyCounter;
+use crate::sync;
 
 /// At most this many buffers per transfer: one being written, one ready behind it.
 pub(crate) const BUFFERS_MAX: usize = 2;
@@ -31,7 +32,7 @@ impl Pool {
 
     /// A buffer of `frame_bytes` initialised bytes; pending while all are under way.
     pub(crate) fn poll_take(&self, cx: &Context<'_>) -> Poll<Vec<u8>> {
-        let mut buffers = self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut buffers = sync::lock(&self.buffers);
         if let Some(bytes) = buffers.idle.pop() {
             return Poll::Ready(bytes);
         }
@@ -44,7 +45,7 @@ impl Pool {
     }
 
     fn put_back(&self, bytes: Vec<u8>) {
-        let mut buffers = self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut buffers = sync::lock(&self.buffers);
         buffers.idle.push(bytes);
         let waker = buffers.waker.take();
         drop(buffers);
@@ -55,7 +56,7 @@ impl Pool {
 
     #[cfg(test)]
     pub(crate) fn made(&self) -> usize {
-        self.buffers.lock().unwrap_or_else(PoisonError::into_inner).made
+        sync::lock(&self.buffers).made
     }
 }
 
@@ -65,7 +66,7 @@ pub(crate) struct Frame {
     start: usize,
     end: usize,
     pool: Arc<Pool>,
-    meter: Arc<Meter>,
+    counter: Arc<BodyCounter>,
 }
 
 impl Frame {
@@ -74,9 +75,9 @@ impl Frame {
         bytes: Vec<u8>,
         len: usize,
         pool: Arc<Pool>,
-        meter: Arc<Meter>,
+        counter: Arc<BodyCounter>,
     ) -> Self {
-        Self { bytes, start: 0, end: len, pool, meter }
+        Self { bytes, start: 0, end: len, pool, counter }
     }
 }
 
@@ -100,7 +101,7 @@ impl Buf for Frame {
     fn advance(&mut self, count: usize) {
         let count = count.min(self.remaining());
         self.start += count;
-        self.meter.add(count);
+        self.counter.add(count);
     }
 }
 

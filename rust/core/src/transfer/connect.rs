@@ -8,13 +8,12 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use url::Host;
 
+use super::attempt_error::AttemptError;
 use super::guard::AddressPolicy;
 use super::io::{AnswerFirst, Stream};
-use super::outcome::Ended;
 use super::proxy::{Proxies, Proxy};
 use super::target::{Target, known_addresses};
 use super::tls::Tls;
-use super::watch::timeout;
 use crate::model::ErrorCode;
 
 /// The next address is tried beside one that has not answered for this long (SOURCE: RFC 8305 §5).
@@ -34,12 +33,12 @@ impl Connector {
         target: &Target,
         proxy: Option<&Proxy>,
         most: Duration,
-    ) -> Result<Stream, Ended> {
+    ) -> Result<Stream, AttemptError> {
         let stream = tokio::time::timeout(most, self.open(target, proxy)).await;
-        stream.unwrap_or_else(|_| Err(timeout("timeout while connecting")))
+        stream.unwrap_or_else(|_| Err(AttemptError::timeout("timeout while connecting")))
     }
 
-    async fn open(&self, target: &Target, proxy: Option<&Proxy>) -> Result<Stream, Ended> {
+    async fn open(&self, target: &Target, proxy: Option<&Proxy>) -> Result<Stream, AttemptError> {
         let stream = match proxy {
             None => self.reach(target).await?,
             Some(proxy) => self.reach_through(proxy, target).await?,
@@ -47,12 +46,12 @@ impl Connector {
         if target.is_secure() { self.tls.wrap(stream, target.host()).await } else { Ok(stream) }
     }
 
-    async fn reach(&self, target: &Target) -> Result<Stream, Ended> {
+    async fn reach(&self, target: &Target) -> Result<Stream, AttemptError> {
         let found = resolve(target.host(), target.port()).await?;
         connect_any(self.permitted(found)?).await
     }
 
-    async fn reach_through(&self, proxy: &Proxy, target: &Target) -> Result<Stream, Ended> {
+    async fn reach_through(&self, proxy: &Proxy, target: &Target) -> Result<Stream, AttemptError> {
         // The operator named the proxy: the policy is about targets.
         let mut stream = connect_any(resolve(&proxy.host, proxy.port).await?).await?;
         if proxy.is_secure {
@@ -63,7 +62,7 @@ impl Connector {
 
     /// The addresses that may be connected to; a name is not asked for again, so what was judged
     /// is what is connected to.
-    fn permitted(&self, found: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, Ended> {
+    fn permitted(&self, found: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, AttemptError> {
         let mut refusal = None;
         let mut permitted = Vec::with_capacity(found.len());
         for address in found {
@@ -74,29 +73,29 @@ impl Connector {
         }
         match refusal {
             Some(refused) if permitted.is_empty() => {
-                Err(Ended::failed(ErrorCode::SecurityViolation, refused.to_string()))
+                Err(AttemptError::failed(ErrorCode::SecurityViolation, refused.to_string()))
             }
             _ => Ok(permitted),
         }
     }
 }
 
-async fn resolve(host: &Host, port: u16) -> Result<Vec<SocketAddr>, Ended> {
+async fn resolve(host: &Host, port: u16) -> Result<Vec<SocketAddr>, AttemptError> {
     let known = known_addresses(host);
     if !known.is_empty() {
         return Ok(known.into_iter().map(|ip| SocketAddr::new(ip, port)).collect());
     }
     let name = host.to_string();
     let found = tokio::net::lookup_host((name.as_str(), port)).await;
-    let unknown = |error| Ended::network(format!("{name} does not resolve: {error}"));
+    let unknown = |error| AttemptError::network(format!("{name} does not resolve: {error}"));
     Ok(found.map_err(unknown)?.collect())
 }
 
 /// The first connection that comes about, in order, each next address with a short head start.
-async fn connect_any(addresses: Vec<SocketAddr>) -> Result<Stream, Ended> {
+async fn connect_any(addresses: Vec<SocketAddr>) -> Result<Stream, AttemptError> {
     let mut waiting = addresses.into_iter();
     let mut attempts = JoinSet::new();
-    let mut last = Ended::network("the name has no address");
+    let mut last = AttemptError::network("the name has no address");
     loop {
         match waiting.next() {
             Some(address) => drop(attempts.spawn(connect_one(address))),
@@ -108,15 +107,16 @@ async fn connect_any(addresses: Vec<SocketAddr>) -> Result<Stream, Ended> {
             Some(result) = attempts.join_next() => match result {
                 Ok(Ok(stream)) => return Ok(Box::new(AnswerFirst::new(stream))),
                 Ok(Err(ended)) => last = ended,
-                Err(_) => last = Ended::network("connecting was abandoned"),
+                Err(_) => last = AttemptError::network("connecting was abandoned"),
             },
             () = tokio::time::sleep(NEXT_ADDRESS_AFTER), if has_more => {}
         }
     }
 }
 
-async fn connect_one(address: SocketAddr) -> Result<TcpStream, Ended> {
-    let failed = |error: io::Error| Ended::network(format!("cannot connect to {address}: {error}"));
+async fn connect_one(address: SocketAddr) -> Result<TcpStream, AttemptError> {
+    let failed =
+        |error: io::Error| AttemptError::network(format!("cannot connect to {address}: {error}"));
     let stream = TcpStream::connect(address).await.map_err(failed)?;
     stream.set_nodelay(true).map_err(failed)?;
     Ok(stream)

@@ -13,12 +13,13 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 
+use super::attempt_error::AttemptError;
 use super::body::UploadBody;
+use super::counter::BodyCounter;
 use super::flushed::{Flushed, IsFlushed};
 use super::io::Stream;
-use super::meter::Meter;
-use super::outcome::{Answer, Ended};
-use super::watch::Watch;
+use super::outcome::HttpAnswer;
+use super::timer::RequestTimer;
 use crate::model::outcome::RESPONSE_BYTES_MAX;
 
 type Driver = http1::Connection<TokioIo<Flushed>, UploadBody>;
@@ -26,7 +27,7 @@ type Driver = http1::Connection<TokioIo<Flushed>, UploadBody>;
 /// The HTTP layer buffers at least this much.
 const BUFFER_BYTES_MIN: usize = 16 * 1024;
 
-/// An answer has at most so many headers.
+/// An answer has at most this many headers.
 const HEADERS_MAX: usize = 512;
 
 /// A connection on which no request is under way.
@@ -42,18 +43,18 @@ pub(crate) enum Broken {
     /// The server had closed an idle connection before it took a byte of the body.
     Stale,
     /// Anything else.
-    Ended(Ended),
+    Ended(AttemptError),
 }
 
-impl From<Ended> for Broken {
-    fn from(ended: Ended) -> Self {
+impl From<AttemptError> for Broken {
+    fn from(ended: AttemptError) -> Self {
         Self::Ended(ended)
     }
 }
 
 impl Connection {
     /// A connection over `stream` that asks for a frame when less than `frame_bytes` are queued.
-    pub(crate) async fn open(stream: Stream, frame_bytes: usize) -> Result<Self, Ended> {
+    pub(crate) async fn open(stream: Stream, frame_bytes: usize) -> Result<Self, AttemptError> {
         let (stream, is_flushed) = Flushed::new(stream);
         let (sender, driver) = http1::Builder::new()
             .writev(true) // frames are queued and written in place, never copied
@@ -65,7 +66,7 @@ impl Connection {
             .max_headers(HEADERS_MAX)
             .handshake(TokioIo::new(stream))
             .await
-            .map_err(|error| Ended::network(describe(&error)))?;
+            .map_err(|error| AttemptError::network(describe(&error)))?;
         Ok(Self { sender, driver, is_flushed, is_reused: false })
     }
 
@@ -79,19 +80,19 @@ impl Connection {
     pub(crate) async fn send(
         self,
         request: Request<UploadBody>,
-        meter: &Arc<Meter>,
-        watch: Watch,
-    ) -> Result<(Answer, Option<Self>), Broken> {
+        counter: &Arc<BodyCounter>,
+        timer: RequestTimer,
+    ) -> Result<(HttpAnswer, Option<Self>), Broken> {
         let Self { mut sender, driver, is_flushed, is_reused } = self;
-        let meter = Arc::clone(meter);
-        let mut line = Line { driver: Some(driver), meter, is_flushed, watch };
+        let counter = Arc::clone(counter);
+        let mut line = Line { driver: Some(driver), counter, is_flushed, timer };
         let sending = pin!(sender.try_send_request(request));
         let response = match line.until(sending).await? {
             Ok(response) => response,
             Err(mut error) => {
                 let was_taken = error.take_message().is_none();
-                let was_begun = was_taken && (line.meter.is_empty() || line.meter.sent() > 0);
-                if is_reused && !was_begun && line.meter.failure().is_none() {
+                let was_begun = was_taken && (line.counter.is_empty() || line.counter.sent() > 0);
+                if is_reused && !was_begun && line.counter.failure().is_none() {
                     return Err(Broken::Stale);
                 }
                 return Err(line.lost(describe(error.error())).into());
@@ -109,9 +110,9 @@ impl Connection {
 struct Line {
     /// Gone once the connection has ended.
     driver: Option<Driver>,
-    meter: Arc<Meter>,
+    counter: Arc<BodyCounter>,
     is_flushed: IsFlushed,
-    watch: Watch,
+    timer: RequestTimer,
 }
 
 impl Line {
@@ -123,12 +124,12 @@ impl Line {
     }
 
     /// Moves bytes until `future` is ready or a time-out has passed.
-    async fn until<F: Future + Unpin>(&mut self, mut future: F) -> Result<F::Output, Ended> {
+    async fn until<F: Future + Unpin>(&mut self, mut future: F) -> Result<F::Output, AttemptError> {
         poll_fn(|cx| {
             self.poll_driver(cx);
             match Pin::new(&mut future).poll(cx) {
                 Poll::Ready(output) => Poll::Ready(Ok(output)),
-                Poll::Pending => self.watch.poll(cx).map(Err),
+                Poll::Pending => self.timer.poll(cx).map(Err),
             }
         })
         .await
@@ -136,11 +137,14 @@ impl Line {
 
     /// The rest of an answer, and whether it is whole. What came of a refusal is good enough; a
     /// success counts when it is whole and the server has the whole body.
-    async fn read(&mut self, response: Response<Incoming>) -> Result<(Answer, bool), Ended> {
+    async fn read(
+        &mut self,
+        response: Response<Incoming>,
+    ) -> Result<(HttpAnswer, bool), AttemptError> {
         let (head, mut incoming) = response.into_parts();
-        if !head.status.is_success() && !self.meter.is_complete() {
-            self.meter.pause();
-            self.watch.hurry();
+        if !head.status.is_success() && !self.counter.is_complete() {
+            self.counter.pause();
+            self.timer.hurry();
         }
         let mut body = Vec::new();
         let end = self.collect(&mut incoming, &mut body).await;
@@ -150,13 +154,13 @@ impl Line {
         }
         let is_body_cut = body.len() > RESPONSE_BYTES_MAX;
         body.truncate(RESPONSE_BYTES_MAX);
-        let (status, headers, bytes_sent) = (head.status, head.headers, self.meter.sent());
-        let answer = Answer { status, headers, body, is_body_cut, bytes_sent };
+        let (status, headers, bytes_sent) = (head.status, head.headers, self.counter.sent());
+        let answer = HttpAnswer { status, headers, body, is_body_cut, bytes_sent };
         Ok((answer, end.is_ok() && !is_body_cut))
     }
 
     /// Reads up to one byte more than is kept.
-    async fn collect(&mut self, from: &mut Incoming, to: &mut Vec<u8>) -> Result<(), Ended> {
+    async fn collect(&mut self, from: &mut Incoming, to: &mut Vec<u8>) -> Result<(), AttemptError> {
         while to.len() <= RESPONSE_BYTES_MAX {
             let next = pin!(poll_fn(|cx| Pin::new(&mut *from).poll_frame(cx)));
             match self.until(next).await? {
@@ -173,7 +177,7 @@ impl Line {
     }
 
     /// A server may say yes before it has everything; then it must still take everything.
-    async fn finish_sending(&mut self) -> Result<(), Ended> {
+    async fn finish_sending(&mut self) -> Result<(), AttemptError> {
         poll_fn(|cx| {
             self.poll_driver(cx);
             if self.has_sent_all() {
@@ -181,7 +185,7 @@ impl Line {
             } else if self.driver.is_none() {
                 Poll::Ready(Err(self.lost("the server closed before it had the whole body")))
             } else {
-                self.watch.poll(cx).map(Err)
+                self.timer.poll(cx).map(Err)
             }
         })
         .await
@@ -189,7 +193,7 @@ impl Line {
 
     /// Whether the whole body has left this process.
     fn has_sent_all(&self) -> bool {
-        self.meter.is_complete() && self.is_flushed.get()
+        self.counter.is_complete() && self.is_flushed.get()
     }
 
     /// Whether the connection waits for another request.
@@ -202,8 +206,8 @@ impl Line {
     }
 
     /// Why the connection ended: the source, if it was that, else `otherwise`.
-    fn lost(&self, otherwise: impl Into<String>) -> Ended {
-        self.meter.failure().map_or_else(|| Ended::network(otherwise), Ended::from)
+    fn lost(&self, otherwise: impl Into<String>) -> AttemptError {
+        self.counter.failure().map_or_else(|| AttemptError::network(otherwise), AttemptError::from)
     }
 }
 
@@ -288,27 +292,29 @@ mod tests {
     }
 
     /// A request with a body of five bytes.
-    fn hello() -> (Request<UploadBody>, Arc<Meter>, Watch) {
+    fn hello() -> (Request<UploadBody>, Arc<BodyCounter>, RequestTimer) {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), b"hello").unwrap();
         let source = Source::open(file.path(), &PathPolicy::anywhere()).unwrap();
         let (encoder, fingerprint) = (Arc::new(Encoder::raw(5)), *source.opened());
         let material = Material { encoder, source: Arc::new(source), fingerprint };
-        let meter = Arc::new(Meter::new(5, Arc::new(Deaf)));
-        let watch =
-            Watch::new(Arc::clone(&meter), Timeouts { connect: LONG, stall: LONG, response: LONG });
-        let body = UploadBody::new(material, 1 << 16, Arc::clone(&meter));
-        (Request::post("/").body(body).unwrap(), meter, watch)
+        let counter = Arc::new(BodyCounter::new(5, Arc::new(Deaf)));
+        let timer = RequestTimer::new(
+            Arc::clone(&counter),
+            Timeouts { connect: LONG, stall: LONG, response: LONG },
+        );
+        let body = UploadBody::new(material, 1 << 16, Arc::clone(&counter));
+        (Request::post("/").body(body).unwrap(), counter, timer)
     }
 
     #[tokio::test]
     async fn an_answer_that_is_there_before_the_request_is_its_answer() {
-        let (request, meter, watch) = hello();
+        let (request, counter, timer) = hello();
         let (stream, mut server) = tokio::io::duplex(1024);
         let early = b"HTTP/1.1 503 Busy\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n";
         server.write_all(early).await.unwrap();
         let connection = Connection::open(Box::new(stream), 1 << 16).await.unwrap();
-        let Ok((answer, _)) = connection.send(request, &meter, watch).await else {
+        let Ok((answer, _)) = connection.send(request, &counter, timer).await else {
             panic!("no answer")
         };
         assert_eq!(
@@ -319,7 +325,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_server_that_says_yes_early_gets_what_is_kept_back_before_that_counts() {
-        let (request, meter, watch) = hello();
+        let (request, counter, timer) = hello();
         let (answers, mut server) = tokio::io::duplex(1024);
         let (has_taken, may_flush) = (Arc::new(AtomicBool::new(false)), Arc::default());
         let stream =
@@ -332,10 +338,10 @@ mod tests {
             std::future::pending::<()>().await;
         });
         let connection = Connection::open(Box::new(stream), 1 << 16).await.unwrap();
-        let sending = connection.send(request, &meter, watch);
+        let sending = connection.send(request, &counter, timer);
         let mut sending = pin!(sending);
         let early = tokio::time::timeout(Duration::from_millis(100), &mut sending).await;
-        assert!(early.is_err() && meter.is_complete());
+        assert!(early.is_err() && counter.is_complete());
         may_flush.store(true, Ordering::Relaxed);
         let Ok((answer, kept)) = sending.await else { panic!("no answer") };
         assert_eq!((answer.status.as_u16(), answer.bytes_sent, kept.is_some()), (200, 5, true));

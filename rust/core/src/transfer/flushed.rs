@@ -1,8 +1,6 @@
-//! The stream under the HTTP layer: whether what was written has left the process, since encryption keeps
-//! some of it until it is flushed; and that the other end is heard only once we have spoken.
-//!
-//! A server may refuse a connection as it is made, with an answer that nobody has asked for yet: the HTTP
-//! layer would take it for a stranger's, and never read it.
+//! Wraps the stream under the HTTP layer, for two things. It knows whether all that was written has been
+//! flushed, since TLS may buffer some. And it holds reads back until the first write: a server may refuse a
+//! connection as it is made, and the HTTP layer drops an answer that comes before the request.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;

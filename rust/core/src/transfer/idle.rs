@@ -1,11 +1,12 @@
 //! Connections kept open between uploads, by origin.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::exchange::Connection;
 use crate::model::{Clock, UnixMillis};
+use crate::sync;
 
 /// An idle connection is closed after one to two of these.
 const SWEEP_EVERY: Duration = Duration::from_secs(15);
@@ -45,7 +46,7 @@ impl Idle {
     pub(crate) fn take(&self, origin: &str) -> Option<Connection> {
         let now_ms = self.clock.now().wall_ms;
         loop {
-            let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut shelves = sync::lock(&self.shelves);
             let Kept { mut connection, at_ms, .. } = shelves.by_origin.get_mut(origin)?.pop()?;
             drop(shelves);
             if now_ms.saturating_sub(at_ms) <= AGE_MAX_MS && connection.is_open() {
@@ -56,7 +57,7 @@ impl Idle {
 
     /// Closes all of them.
     pub(crate) fn clear(&self) {
-        let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shelves = sync::lock(&self.shelves);
         let closed = std::mem::take(&mut shelves.by_origin);
         drop(shelves);
         drop(closed);
@@ -65,7 +66,7 @@ impl Idle {
     /// Keeps `connection` for the next upload to `origin`, or closes it when there are enough.
     pub(crate) fn put(self: &Arc<Self>, origin: &str, connection: Connection) {
         let at_ms = self.clock.now().wall_ms;
-        let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shelves = sync::lock(&self.shelves);
         let sweep = shelves.sweep;
         let kept = shelves.by_origin.entry(origin.to_owned()).or_default();
         if kept.len() >= self.per_host {
@@ -79,7 +80,7 @@ impl Idle {
 
     /// Closes what was idle for a whole sweep; says whether anything is left.
     fn sweep(&self) -> bool {
-        let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shelves = sync::lock(&self.shelves);
         let sweep = shelves.sweep;
         for kept in shelves.by_origin.values_mut() {
             kept.retain(|kept| kept.sweep == sweep);

@@ -4,26 +4,28 @@
 //! ```text
 //! mod         Transfers::upload: idle or new connection, redirects, verdict
 //! exchange    one request on one connection, driven by the caller; idle: those kept open
-//! connect     resolve → guard (judge) → socket → proxy → tls
-//! body        frames by offset · buffer: reused, counted · meter: what was sent · watch: time-outs
+//! connect     resolve → guard (judge) → socket → proxy (proxy_env) → tls
+//! body        frames by offset · buffer: reused, counted · counter: what was sent · timer: time-outs
 //! target · headers · redirect · retry_after · outcome · redact      pure; targets: the last one read
-//! io          a socket on which an answer wins over a broken pipe
+//! io          a socket on which an answer wins over a broken pipe · flushed: what of it has left us
+//! attempt_error: how an attempt ends that did not succeed
 //! ```
 //!
 //! **Architecture invariants.** An attempt is one future and owns its connection: dropping it
 //! closes the socket, and nothing is left running. A body that was begun is never sent again within
 //! an attempt, but from its first byte where the server redirects.
 
+mod attempt_error;
 mod body;
 mod buffer;
 mod connect;
+mod counter;
 mod exchange;
 mod flushed;
 mod guard;
 pub mod headers;
 mod idle;
 mod io;
-mod meter;
 mod outcome;
 mod proxy;
 mod proxy_env;
@@ -32,8 +34,8 @@ mod redirect;
 mod retry_after;
 mod target;
 mod targets;
+mod timer;
 mod tls;
-mod watch;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -49,17 +51,17 @@ use crate::source::{Fingerprint, Source};
 
 use body::{Material, UploadBody};
 use connect::Connector;
+use counter::BodyCounter;
 use exchange::{Broken, Connection};
 use headers::BodyFacts;
 use idle::Idle;
-use meter::Meter;
-use outcome::Answer;
+use outcome::HttpAnswer;
 use proxy::{Proxies, Proxy};
 use redact::Redactor;
+use timer::RequestTimer;
 use tls::Tls;
-use watch::Watch;
 
-pub(crate) use outcome::Ended;
+pub(crate) use attempt_error::AttemptError;
 
 pub use guard::{AddressPolicy, Refusal};
 pub use headers::ResolvedHeader;
@@ -175,25 +177,27 @@ impl Transfers {
         }
     }
 
-    async fn attempt(&self, job: &Upload) -> Result<Success, Ended> {
-        // By what it was a moment ago: to ask again might take for ever here. The end asks.
+    async fn attempt(&self, job: &Upload) -> Result<Success, AttemptError> {
+        // As it was a moment ago: to look again might block here. The end of the body looks.
         job.source.verify_opened(&job.fingerprint)?;
         let material = job.material();
         let mut target = Arc::clone(&job.target);
-        for hop in 0.. {
+        let mut hops = 0;
+        loop {
             let proxy = self.connector.proxies.route(&target)?;
             // A server that redirects may close, which is not known yet: only the first asks over a
             // connection that was kept.
-            let kept = if hop == 0 { self.idle.take(target.origin()) } else { None };
+            let kept = if hops == 0 { self.idle.take(target.origin()) } else { None };
             let answer = self.ask(kept, job, &material, &target, proxy.as_ref()).await?;
-            let redactor = Redactor::new(&job.headers, [&job.target, &target], proxy.as_ref());
+            let at_proxy = proxy.as_ref().and_then(|proxy| proxy.authorization.as_ref());
+            let redactor = Redactor::new(&job.headers, [&job.target, &target], at_proxy);
             match redirect::next(&target, &answer, &self.connector.addresses, &redactor)? {
-                Some(_) if hop == REDIRECTS_MAX => return Err(redirect::too_many(&answer)),
+                Some(_) if hops == REDIRECTS_MAX => return Err(redirect::too_many(&answer)),
                 Some(next) => target = Arc::new(next),
                 None => return outcome::judge(answer, self.clock.now().wall_ms, &redactor),
             }
+            hops += 1;
         }
-        Err(Ended::network("unreachable: redirects are counted"))
     }
 
     /// One answer, over a connection that was kept or, where that was stale, a new one.
@@ -204,7 +208,7 @@ impl Transfers {
         from: &Material,
         to: &Target,
         proxy: Option<&Proxy>,
-    ) -> Result<Answer, Ended> {
+    ) -> Result<HttpAnswer, AttemptError> {
         if let Some(kept) = kept {
             match self.ask_over(kept, job, from, to, proxy).await {
                 Err(Broken::Stale) => {}
@@ -215,7 +219,7 @@ impl Transfers {
         let stream = self.connector.connect(to, proxy, job.timeouts.connect).await?;
         let new = Connection::open(stream, self.frame_bytes).await?;
         match self.ask_over(new, job, from, to, proxy).await {
-            Err(Broken::Stale) => Err(Ended::network("the connection was closed at once")),
+            Err(Broken::Stale) => Err(AttemptError::network("the connection was closed at once")),
             Err(Broken::Ended(ended)) => Err(ended),
             Ok(answer) => Ok(answer),
         }
@@ -228,13 +232,13 @@ impl Transfers {
         from: &Material,
         to: &Target,
         proxy: Option<&Proxy>,
-    ) -> Result<Answer, Broken> {
+    ) -> Result<HttpAnswer, Broken> {
         let total = job.encoder.content_length();
-        let meter = Arc::new(Meter::new(total, Arc::clone(&job.observer)));
-        let body = UploadBody::new(from.clone(), self.frame_bytes, Arc::clone(&meter));
+        let counter = Arc::new(BodyCounter::new(total, Arc::clone(&job.observer)));
+        let body = UploadBody::new(from.clone(), self.frame_bytes, Arc::clone(&counter));
         let request = job.request(body, to, proxy)?;
-        let watch = Watch::new(Arc::clone(&meter), job.timeouts);
-        let (answer, connection) = connection.send(request, &meter, watch).await?;
+        let timer = RequestTimer::new(Arc::clone(&counter), job.timeouts);
+        let (answer, connection) = connection.send(request, &counter, timer).await?;
         if let Some(connection) = connection {
             self.idle.put(to.origin(), connection);
         }
@@ -262,7 +266,7 @@ impl Upload {
         body: UploadBody,
         to: &Target,
         proxy: Option<&Proxy>,
-    ) -> Result<Request<UploadBody>, Ended> {
+    ) -> Result<Request<UploadBody>, AttemptError> {
         let media_type = self.media_type.as_deref().unwrap_or("application/octet-stream");
         let facts = BodyFacts {
             content_length: self.encoder.content_length(),
@@ -271,11 +275,11 @@ impl Upload {
         };
         let mut headers =
             headers::build(to.authority(), &self.headers, &facts, &self.idempotency_key)
-                .map_err(Ended::Failed)?;
+                .map_err(AttemptError::Failed)?;
         let mut uri = Uri::from(to.path().clone());
         // A proxy that forwards in the clear is told where to; a tunnel knows already.
         if let Some(proxy) = proxy.filter(|_| !to.is_secure()) {
-            uri = to.absolute().map_err(Ended::network)?;
+            uri = to.absolute().map_err(AttemptError::network)?;
             if let Some(value) = &proxy.authorization {
                 headers.insert(http::header::PROXY_AUTHORIZATION, value.clone());
             }
@@ -325,8 +329,8 @@ mod tests {
         let proxies = Proxies::of("http://bob:hunter22@proxy.example:3128");
         let proxy = proxies.route(&job.target).unwrap();
         let request = |proxy: Option<&Proxy>| {
-            let meter = Arc::new(Meter::new(0, Arc::new(Nobody)));
-            job.request(UploadBody::new(job.material(), 1, meter), &job.target, proxy).unwrap()
+            let counter = Arc::new(BodyCounter::new(0, Arc::new(Nobody)));
+            job.request(UploadBody::new(job.material(), 1, counter), &job.target, proxy).unwrap()
         };
         let (direct, forwarded) = (request(None), request(proxy.as_ref()));
         assert_eq!(direct.uri(), "/up?a=b");

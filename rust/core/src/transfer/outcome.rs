@@ -3,54 +3,14 @@
 use http::StatusCode;
 use http::header::{self, HeaderMap};
 
+use super::attempt_error::AttemptError;
 use super::redact::Redactor;
 use super::retry_after;
-use crate::model::{ErrorCode, Failure, Outcome, Success, UnixMillis};
-use crate::source::SourceError;
-
-/// How an attempt ends that did not succeed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Ended {
-    /// Another attempt might work.
-    Retry(Failure),
-    /// No attempt will.
-    Failed(Failure),
-}
-
-impl Ended {
-    /// The connection failed, which another attempt may not meet.
-    pub(crate) fn network(message: impl Into<String>) -> Self {
-        Self::Retry(Failure::new(ErrorCode::NetworkError, message))
-    }
-
-    /// Something that stays as it is.
-    pub(crate) fn failed(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self::Failed(Failure::new(code, message))
-    }
-}
-
-impl From<Ended> for Outcome {
-    fn from(ended: Ended) -> Self {
-        match ended {
-            Ended::Retry(failure) => Self::Retry(failure),
-            Ended::Failed(failure) => Self::Failed(failure),
-        }
-    }
-}
-
-impl From<SourceError> for Ended {
-    fn from(error: SourceError) -> Self {
-        let failure = Failure::new(error.code(), error.to_string());
-        match error {
-            SourceError::Io { .. } => Self::Retry(failure),
-            _ => Self::Failed(failure),
-        }
-    }
-}
+use crate::model::{ErrorCode, Failure, Success, UnixMillis};
 
 /// A server's answer, its body cut to what is kept.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct HttpAnswer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Vec<u8>,
@@ -62,10 +22,10 @@ pub(crate) struct Answer {
 ///
 /// An upload carries an idempotency key, so a 500 is tried again too.
 pub(crate) fn judge(
-    answer: Answer,
+    answer: HttpAnswer,
     now: UnixMillis,
     redactor: &Redactor,
-) -> Result<Success, Ended> {
+) -> Result<Success, AttemptError> {
     if answer.status.is_success() {
         return Ok(success(answer, redactor));
     }
@@ -81,15 +41,15 @@ pub(crate) fn judge(
     let is_short_of_room = answer.status == StatusCode::PAYLOAD_TOO_LARGE;
     let is_for_now = is_short_of_room && failure.retry_after_ms.is_some();
     if is_transient(answer.status) || is_for_now {
-        return Err(Ended::Retry(failure));
+        return Err(AttemptError::Retry(failure));
     }
     failure.retry_after_ms = None;
-    Err(Ended::Failed(failure))
+    Err(AttemptError::Failed(failure))
 }
 
 /// What is kept of a success: without our credentials, should the server repeat them.
-fn success(mut answer: Answer, redactor: &Redactor) -> Success {
-    redactor.blot(&mut answer.body);
+fn success(mut answer: HttpAnswer, redactor: &Redactor) -> Success {
+    redactor.mask_credentials(&mut answer.body);
     Success {
         http_status: Some(answer.status.as_u16()),
         content_type: content_type(&answer.headers).map(|kind| redactor.clean(kind)),
@@ -113,7 +73,7 @@ fn content_type(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// `HTTP 422 Unprocessable Entity: …`, the rest being what the server says in plain text or JSON.
-fn message(answer: &Answer, redactor: &Redactor) -> String {
+fn message(answer: &HttpAnswer, redactor: &Redactor) -> String {
     let mut message = status_text(answer.status);
     // What refuses a credential is what repeats it, perhaps in a form we cannot recognise.
     let about_credentials = matches!(answer.status.as_u16(), 401 | 403 | 407);
@@ -139,13 +99,13 @@ mod tests {
     use super::*;
     use crate::transfer::{AddressPolicy, ResolvedHeader, Target};
 
-    fn answer(status: u16, headers: &[(header::HeaderName, &str)], body: &str) -> Answer {
+    fn answer(status: u16, headers: &[(header::HeaderName, &str)], body: &str) -> HttpAnswer {
         let status = StatusCode::from_u16(status).unwrap();
         let headers = headers.iter().map(|(n, v)| (n.clone(), v.parse().unwrap())).collect();
-        Answer { status, headers, body: body.into(), is_body_cut: false, bytes_sent: 5 }
+        HttpAnswer { status, headers, body: body.into(), is_body_cut: false, bytes_sent: 5 }
     }
 
-    fn judged(answer: Answer) -> Result<Success, Ended> {
+    fn judged(answer: HttpAnswer) -> Result<Success, AttemptError> {
         let target = Target::parse("https://example.com", false, &AddressPolicy::strict()).unwrap();
         let secret = [ResolvedHeader::secret("Authorization", "Bearer ", "hunter22")];
         judge(answer, 0, &Redactor::new(&secret, [&target, &target], None))
@@ -157,14 +117,14 @@ mod tests {
             assert!(judged(answer(status, &[], "")).is_ok(), "{status}");
         }
         for status in [408, 421, 423, 425, 429, 500, 502, 503, 504, 507, 520, 599] {
-            let Err(Ended::Retry(failure)) = judged(answer(status, &[], "")) else {
+            let Err(AttemptError::Retry(failure)) = judged(answer(status, &[], "")) else {
                 panic!("{status} is not retried")
             };
             assert!(failure.message.starts_with(&format!("HTTP {status}")), "{failure:?}");
         }
         let permanent = [300, 304, 400, 401, 403, 404, 409, 410, 411, 413, 415, 422, 501, 505, 600];
         for status in permanent {
-            let Err(Ended::Failed(failure)) = judged(answer(status, &[], "")) else {
+            let Err(AttemptError::Failed(failure)) = judged(answer(status, &[], "")) else {
                 panic!("{status} is retried")
             };
             assert_eq!(failure.http_status, Some(status));
@@ -194,12 +154,14 @@ mod tests {
     #[test]
     fn a_retry_carries_what_the_server_asked_for() {
         let headers = [(header::RETRY_AFTER, "7")];
-        let Err(Ended::Retry(failure)) = judged(answer(503, &headers, "")) else { panic!() };
+        let Err(AttemptError::Retry(failure)) = judged(answer(503, &headers, "")) else { panic!() };
         assert_eq!(failure.retry_after_ms, Some(7_000));
         assert_eq!(failure.message, "HTTP 503 Service Unavailable");
-        let Err(Ended::Retry(failure)) = judged(answer(413, &headers, "")) else { panic!() };
+        let Err(AttemptError::Retry(failure)) = judged(answer(413, &headers, "")) else { panic!() };
         assert_eq!(failure.retry_after_ms, Some(7_000));
-        let Err(Ended::Failed(failure)) = judged(answer(404, &headers, "")) else { panic!() };
+        let Err(AttemptError::Failed(failure)) = judged(answer(404, &headers, "")) else {
+            panic!()
+        };
         assert_eq!(failure.retry_after_ms, None);
     }
 
@@ -214,7 +176,7 @@ mod tests {
             (answer(499, &[], ""), "HTTP 499"),
         ];
         for (answer, message) in cases {
-            let Err(Ended::Failed(failure)) = judged(answer) else { panic!("{message}") };
+            let Err(AttemptError::Failed(failure)) = judged(answer) else { panic!("{message}") };
             assert_eq!(failure.message, message);
         }
     }

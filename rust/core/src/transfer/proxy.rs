@@ -9,8 +9,8 @@ use hyper_util::rt::TokioIo;
 use tower_service::Service;
 use url::Host;
 
+use super::attempt_error::AttemptError;
 use super::io::Stream;
-use super::outcome::Ended;
 use super::proxy_env::ProxyEnv;
 use super::target::Target;
 use crate::model::ErrorCode;
@@ -51,7 +51,7 @@ impl Proxies {
     }
 
     /// The proxy for `target`; never one for a loopback target.
-    pub(crate) fn route(&self, target: &Target) -> Result<Option<Proxy>, Ended> {
+    pub(crate) fn route(&self, target: &Target) -> Result<Option<Proxy>, AttemptError> {
         let Some(env) = self.env.as_ref().filter(|_| !target.is_loopback()) else {
             return Ok(None);
         };
@@ -66,7 +66,7 @@ impl Proxies {
         let (true, Some(host)) = (is_secure || uri.scheme_str() == Some("http"), host) else {
             let message = "the environment names a proxy that is neither http:// nor https://, or \
                            whose address cannot be read: look at HTTP_PROXY, HTTPS_PROXY, ALL_PROXY";
-            return Err(Ended::failed(ErrorCode::NetworkError, message));
+            return Err(AttemptError::failed(ErrorCode::NetworkError, message));
         };
         let port = uri.port_u16().unwrap_or(if is_secure { 443 } else { 80 });
         Ok(Some(Proxy { host, port, is_secure, authorization: found.basic_auth().cloned(), uri }))
@@ -75,15 +75,22 @@ impl Proxies {
 
 impl Proxy {
     /// Asks the proxy at the other end of `stream` for a way to `target`.
-    pub(crate) async fn tunnel(&self, stream: Stream, target: &Target) -> Result<Stream, Ended> {
-        let target: Uri =
-            target.origin().parse().map_err(|_| Ended::network("the target is not a URI"))?;
+    pub(crate) async fn tunnel(
+        &self,
+        stream: Stream,
+        target: &Target,
+    ) -> Result<Stream, AttemptError> {
+        let target: Uri = target
+            .origin()
+            .parse()
+            .map_err(|_| AttemptError::network("the target is not a URI"))?;
         let mut tunnel = Tunnel::new(self.uri.clone(), Connected(Some(stream)));
         if let Some(authorization) = &self.authorization {
             tunnel = tunnel.with_auth(authorization.clone());
         }
         let tunnelled = tunnel.call(target).await;
-        let failed = |error| Ended::network(format!("the proxy gave no way through: {error}"));
+        let failed =
+            |error| AttemptError::network(format!("the proxy gave no way through: {error}"));
         Ok(tunnelled.map_err(failed)?.into_inner())
     }
 }
@@ -167,7 +174,8 @@ mod tests {
             "\u{fffd}",
         ] {
             let proxies = proxies(address, "other.example");
-            let Err(Ended::Failed(failure)) = proxies.route(&target("https://files.example/"))
+            let Err(AttemptError::Failed(failure)) =
+                proxies.route(&target("https://files.example/"))
             else {
                 panic!("{address}")
             };
@@ -225,7 +233,7 @@ mod tests {
     }
 
     /// What a proxy hears from a client that connects to `url`, when it answers `answer`.
-    async fn heard(url: &str, answer: &'static str) -> (String, Result<Stream, Ended>) {
+    async fn heard(url: &str, answer: &'static str) -> (String, Result<Stream, AttemptError>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let hearing = tokio::spawn(async move {
@@ -251,7 +259,9 @@ mod tests {
         let (text, connected) = heard("https://files.example/up", refusal).await;
         assert!(text.starts_with("CONNECT files.example:443 HTTP/1.1\r\n"), "{text}");
         assert!(text.contains("Basic Ym9iOmh1bnRlcjIy"), "{text}");
-        let Err(Ended::Retry(failure)) = connected else { panic!("a way through a closed door") };
+        let Err(AttemptError::Retry(failure)) = connected else {
+            panic!("a way through a closed door")
+        };
         assert!(failure.message.contains("proxy authorization required"), "{}", failure.message);
         assert!(!failure.message.contains("hunter22") && !failure.message.contains("Ym9i"));
     }

@@ -1,5 +1,5 @@
-//! What the environment says of proxies. What cannot be read is told, never passed by: bytes that were to
-//! go through a proxy must not go another way.
+//! Proxy settings from the environment. One that cannot be read is an error, never ignored: bytes meant for
+//! a proxy must not go another way.
 
 use hyper_util::client::proxy::matcher::Matcher;
 use url::{Host, Url};

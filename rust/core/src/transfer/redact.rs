@@ -1,7 +1,8 @@
 //! What a server says, made fit for a message: short, one line, without our secrets.
 
+use http::HeaderValue;
+
 use super::headers::ResolvedHeader;
-use super::proxy::Proxy;
 use super::target::Target;
 
 /// At most this many characters of a server's text are repeated.
@@ -19,19 +20,19 @@ pub(crate) struct Redactor {
 }
 
 impl Redactor {
-    /// The secrets are the values resolved for `headers`, the proxy's credentials, and what the queries
-    /// of the `targets` hold: the first, and where that has led.
+    /// The secrets are the values resolved for `headers`, what authorizes us at the proxy, and what the
+    /// queries of the `targets` hold: the first, and where that has led.
     pub(crate) fn new(
         headers: &[ResolvedHeader],
         targets: [&Target; 2],
-        proxy: Option<&Proxy>,
+        proxy_authorization: Option<&HeaderValue>,
     ) -> Self {
         let mut credentials = Vec::new();
         for [secret, value] in headers.iter().filter_map(ResolvedHeader::secret_values) {
             credentials.extend([secret.to_owned(), value.to_owned()]);
             credentials.extend(pieces(secret));
         }
-        let at_proxy = proxy.and_then(|proxy| proxy.authorization.as_ref()?.to_str().ok());
+        let at_proxy = proxy_authorization.and_then(|value| value.to_str().ok());
         credentials.extend(at_proxy.into_iter().flat_map(pieces));
         credentials.retain(|secret| !secret.is_empty());
         let mut secrets = credentials.clone();
@@ -62,7 +63,7 @@ impl Redactor {
 
     /// Overwrites every credential in an answer that is kept, with as many asterisks; also one of
     /// which only the beginning is there, where the answer was cut.
-    pub(crate) fn blot(&self, body: &mut [u8]) {
+    pub(crate) fn mask_credentials(&self, body: &mut [u8]) {
         for credential in self.credentials.iter().map(String::as_bytes) {
             let begun = (PIECE_CHARS_MIN..credential.len()).rev();
             let cut =
@@ -85,8 +86,8 @@ impl Redactor {
     }
 }
 
-/// The parts of a secret that a server may repeat by themselves: of `Bearer abc…`, `abc…`. Also those
-/// between which is what may be escaped, in an address, in JSON or in HTML.
+/// The parts of a secret that a server may repeat by themselves: the words of `Bearer abc`, and the runs
+/// between characters that an address, JSON or HTML may escape.
 fn pieces(value: &str) -> Vec<String> {
     let words = value.split([' ', ';', ',', '=', '&', ':', '"']);
     let is_escaped = |c: char| !(c.is_alphanumeric() || "-._~".contains(c));
@@ -122,8 +123,8 @@ mod tests {
         let first = target("https://example.com/up?sig=hunter22");
         let next = target("https://example.com/next?token=also-hidden");
         let proxies = Proxies::of("http://bob:hunter22@192.0.2.1:3128");
-        let proxy = proxies.route(&next).unwrap();
-        let redactor = Redactor::new(&[], [&first, &next], proxy.as_ref());
+        let proxy = proxies.route(&next).unwrap().unwrap();
+        let redactor = Redactor::new(&[], [&first, &next], proxy.authorization.as_ref());
         let said = "no hunter22, no also-hidden, no Basic Ym9iOmh1bnRlcjIy";
         let hidden = "no [redacted], no [redacted], no [redacted] [redacted]";
         assert_eq!(redactor.clean(said), hidden);
@@ -147,7 +148,7 @@ mod tests {
             let headers = [ResolvedHeader::secret("X", prefix, secret)];
             let redactor = Redactor::new(&headers, [&target, &target], None);
             let mut body = said.as_bytes().to_vec();
-            redactor.blot(&mut body);
+            redactor.mask_credentials(&mut body);
             let kept = String::from_utf8(body).unwrap();
             assert!(!kept.contains("hunter"), "{prefix}{secret}: {kept}");
             assert_eq!(kept.len(), said.len());

@@ -2,7 +2,8 @@
 
 use http::header;
 
-use super::outcome::{Answer, Ended, status_text};
+use super::attempt_error::AttemptError;
+use super::outcome::{HttpAnswer, status_text};
 use super::redact::Redactor;
 use super::target::{self, Target};
 use crate::model::{ErrorCode, Failure};
@@ -17,10 +18,10 @@ pub const REDIRECTS_MAX: u32 = 5;
 /// Errors for every other 3xx. `None` where the answer is final.
 pub(crate) fn next(
     from: &Target,
-    answer: &Answer,
+    answer: &HttpAnswer,
     addresses: &AddressPolicy,
     redactor: &Redactor,
-) -> Result<Option<Target>, Ended> {
+) -> Result<Option<Target>, AttemptError> {
     if !answer.status.is_redirection() {
         return Ok(None);
     }
@@ -47,15 +48,15 @@ pub(crate) fn next(
 }
 
 /// The end of a chain of redirects that is too long.
-pub(crate) fn too_many(answer: &Answer) -> Ended {
+pub(crate) fn too_many(answer: &HttpAnswer) -> AttemptError {
     refuse(answer, &format!("more than {REDIRECTS_MAX} redirects"))
 }
 
-fn refuse(answer: &Answer, why: &str) -> Ended {
+fn refuse(answer: &HttpAnswer, why: &str) -> AttemptError {
     let message = format!("{}: {why}", status_text(answer.status));
     let mut failure = Failure::new(ErrorCode::HttpClientError, message);
     failure.http_status = Some(answer.status.as_u16());
-    Ended::Failed(failure)
+    AttemptError::Failed(failure)
 }
 
 #[cfg(test)]
@@ -74,11 +75,11 @@ mod tests {
         }
         let status = StatusCode::from_u16(status).unwrap();
         let answer =
-            Answer { status, headers, body: Vec::new(), is_body_cut: false, bytes_sent: 0 };
+            HttpAnswer { status, headers, body: Vec::new(), is_body_cut: false, bytes_sent: 0 };
         let secret = [ResolvedHeader::secret("X", "", "in-the-path")];
         match next(&from, &answer, &policy, &Redactor::new(&secret, [&from, &from], None)) {
             Ok(target) => Ok(target.map(|target| target.url().to_string())),
-            Err(Ended::Failed(failure)) => Err(failure.message),
+            Err(AttemptError::Failed(failure)) => Err(failure.message),
             Err(other) => panic!("{other:?}"),
         }
     }

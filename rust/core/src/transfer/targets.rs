@@ -1,10 +1,11 @@
 //! Most uploads of a manager go to one address: it is read once for all that follow each other.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::guard::AddressPolicy;
 use super::target::Target;
 use crate::model::Fault;
+use crate::sync;
 
 /// Reads targets under one policy, and remembers the last.
 pub struct Targets {
@@ -33,12 +34,12 @@ impl Targets {
         }
         let target = Arc::new(Target::parse(url, allow_http, &self.addresses)?);
         let known = Known { url: url.to_owned(), allow_http, target: Arc::clone(&target) };
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(known);
+        *sync::lock(&self.last) = Some(known);
         Ok(target)
     }
 
     fn known(&self, url: &str, allow_http: bool) -> Option<Arc<Target>> {
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = sync::lock(&self.last);
         let known = last.as_ref()?;
         let is_same = known.allow_http == allow_http && known.url == url;
         is_same.then(|| Arc::clone(&known.target))

@@ -10,8 +10,8 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use tokio_rustls::TlsConnector;
 use url::Host;
 
+use super::attempt_error::AttemptError;
 use super::io::Stream;
-use super::outcome::Ended;
 use crate::model::{ErrorCode, Fault};
 
 /// As much is encrypted before the socket takes it: six records, with one system call. rustls has 64 KiB. With
@@ -34,8 +34,8 @@ impl Tls {
     }
 
     /// A handshake with `host` over `stream`.
-    pub(crate) async fn wrap(&self, stream: Stream, host: &Host) -> Result<Stream, Ended> {
-        let failed = |message: String| Ended::failed(ErrorCode::TlsError, message);
+    pub(crate) async fn wrap(&self, stream: Stream, host: &Host) -> Result<Stream, AttemptError> {
+        let failed = |message: String| AttemptError::failed(ErrorCode::TlsError, message);
         let config = self.config()?;
         let name = match host {
             Host::Domain(name) => ServerName::try_from(name.clone())
@@ -50,12 +50,12 @@ impl Tls {
         Ok(Box::new(stream.map_err(|error| refused(&error, host))?))
     }
 
-    fn config(&self) -> Result<Arc<ClientConfig>, Ended> {
+    fn config(&self) -> Result<Arc<ClientConfig>, AttemptError> {
         if let Some(known) = self.given.as_ref().or_else(|| self.system.get()) {
             return Ok(Arc::clone(known));
         }
         let made = config(system_roots()?);
-        let made = made.map_err(|message| Ended::failed(ErrorCode::TlsError, message))?;
+        let made = made.map_err(|message| AttemptError::failed(ErrorCode::TlsError, message))?;
         Ok(Arc::clone(self.system.get_or_init(|| made)))
     }
 }
@@ -83,14 +83,14 @@ fn roots_of(file: &Path) -> Result<RootCertStore, Fault> {
 
 /// What the host trusts; where it has nothing to say, what browsers trust. That it could not be asked now
 /// is no answer: another attempt asks again.
-fn system_roots() -> Result<RootCertStore, Ended> {
+fn system_roots() -> Result<RootCertStore, AttemptError> {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(found.certs);
     match found.errors.first() {
-        Some(error) if roots.is_empty() => {
-            Err(Ended::network(format!("TLS: the host's certificates cannot be read: {error}")))
-        }
+        Some(error) if roots.is_empty() => Err(AttemptError::network(format!(
+            "TLS: the host's certificates cannot be read: {error}"
+        ))),
         _ => {
             if roots.is_empty() {
                 roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
@@ -101,18 +101,18 @@ fn system_roots() -> Result<RootCertStore, Ended> {
 }
 
 /// What a failed handshake means: a certificate that is not trusted stays so, a lost record not.
-fn refused(error: &io::Error, host: &Host) -> Ended {
+fn refused(error: &io::Error, host: &Host) -> AttemptError {
     use rustls::Error as Tls;
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Tls>());
     match inner {
         Some(reason @ (Tls::InvalidCertificate(_) | Tls::NoCertificatesPresented)) => {
             let message = format!("TLS: the certificate of {host} is not trusted: {reason}");
-            Ended::failed(ErrorCode::TlsError, message)
+            AttemptError::failed(ErrorCode::TlsError, message)
         }
         Some(reason @ (Tls::PeerIncompatible(_) | Tls::NoApplicationProtocol)) => {
             let message = format!("TLS: {host} and outhaul have no protocol in common: {reason}");
-            Ended::failed(ErrorCode::TlsError, message)
+            AttemptError::failed(ErrorCode::TlsError, message)
         }
-        _ => Ended::network(format!("TLS: the handshake with {host} failed: {error}")),
+        _ => AttemptError::network(format!("TLS: the handshake with {host} failed: {error}")),
     }
 }

@@ -72,10 +72,10 @@ fn a_row_of_many_events_is_read_from_and_to_any_place_in_it() {
     assert_eq!(events(&reader, 0, filter.clone()), [(6, 6), (303, 6)]);
     assert_eq!(events(&reader, 6, filter.clone()), [(303, 6)]);
     assert_eq!(events(&reader, 303, filter), []);
-    let last = reader.last_word(6).unwrap().unwrap();
+    let last = reader.terminal_event(6).unwrap().unwrap();
     assert_eq!((last.seq, last.key, last.kind), (303, 6, EventKind::Completed));
     assert!(last.result.is_some());
-    assert!(reader.last_word(8).unwrap().is_none());
+    assert!(reader.terminal_event(8).unwrap().is_none());
 }
 
 #[test]

@@ -4,9 +4,10 @@ use std::path::Path;
 
 use outhaul_core::engine::{Effect, End};
 use outhaul_core::model::event::EventDetail;
+use outhaul_core::model::task_id::generated_id;
 use outhaul_core::model::{ErrorCode, EventKind, Failure, TaskKey, TaskStatus};
+use outhaul_core::store::StoreError;
 use outhaul_core::store::sqlite::{EventFilter, Reader, Situation, SqliteStore, TaskFilter};
-use outhaul_core::store::{StoreError, generated_id};
 
 use super::kit::{
     completed, enqueued, insert, live, named, new_task, record, running, sqlite, tagged, txn,
@@ -216,11 +217,11 @@ fn an_event_says_what_happened() {
 }
 
 #[test]
-fn the_last_word_is_the_event_that_ended_the_task() {
+fn the_terminal_event_is_the_one_that_ended_the_task() {
     let dir = tempfile::tempdir().unwrap();
     let (_store, reader) = filled(dir.path());
     let words: Vec<_> =
-        (1..=7).map(|key| reader.last_word(key).unwrap().map(|event| event.kind)).collect();
+        (1..=7).map(|key| reader.terminal_event(key).unwrap().map(|event| event.kind)).collect();
     let (completed, failed) = (Some(EventKind::Completed), Some(EventKind::Failed));
     assert_eq!(words, [None, None, completed, failed, Some(EventKind::Cancelled), None, None]);
 }

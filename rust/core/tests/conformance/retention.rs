@@ -95,7 +95,7 @@ fn a_task_is_gone_with_all_its_events_or_whole_however_small_the_pieces_are() {
         let reader = Reader::open(&dir.path().join("work.db")).unwrap();
         assert_eq!(reader.key_of("t3").unwrap(), None);
         assert_eq!(reader.key_of("t1").unwrap(), Some(1));
-        assert!(reader.last_word(1).unwrap().is_some());
+        assert!(reader.terminal_event(1).unwrap().is_some());
     }
 }
 

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use outhaul_core::model::TaskKey;
-use outhaul_core::schedule::{Config, Counts, Entry, LaneId, Needs, ScheduleError, Waiting};
+use outhaul_core::model::constraint::Needs;
+use outhaul_core::schedule::{Config, Counts, Entry, LaneId, ScheduleError, Waiting};
 
 struct Waiter {
     entry: Entry,

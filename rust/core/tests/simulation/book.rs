@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use outhaul_core::engine::{CRASHES_MAX, Effect, End, Live};
+use outhaul_core::model::constraint::NETWORK;
 use outhaul_core::model::outcome::RETRY_AFTER_MS_MAX;
-use outhaul_core::model::spec::{CONNECTED, RetrySpec};
+use outhaul_core::model::spec::RetrySpec;
 use outhaul_core::model::{ErrorCode, EventKind, Failure, Outcome, TaskKey, TaskStatus};
 
 /// One task that was committed.
@@ -13,7 +14,7 @@ pub struct Known {
     pub native: bool,
     pub retry: RetrySpec,
     pub ended: Option<TaskStatus>,
-    last_words: u32,
+    terminal_events: u32,
     attempt: u32,
     retries: u32,
     crashes: u32,
@@ -44,7 +45,7 @@ impl Book {
                         native: live.native,
                         retry: retries[&live.key],
                         ended: None,
-                        last_words: 0,
+                        terminal_events: 0,
                         attempt: 0,
                         retries: 0,
                         crashes: 0,
@@ -58,7 +59,7 @@ impl Book {
                     let known = self.living(live.key);
                     assert!(live.attempt >= known.attempt, "an attempt number fell: {live:?}");
                     assert!(!live.status.is_terminal(), "{live:?}");
-                    let is_cut_off = live.needs & CONNECTED != 0
+                    let is_cut_off = live.needs & NETWORK != 0
                         && live.failure.as_ref().is_some_and(|f| f.code == ErrorCode::NetworkError);
                     known.check_bound(live, is_cut_off);
                     if live.run_at < known.not_before.0 {
@@ -89,7 +90,7 @@ impl Book {
         }
         for effect in effects {
             if let Effect::Finish { key, .. } = effect {
-                assert_eq!(self.tasks[key].last_words, 1, "one last word of task {key}");
+                assert_eq!(self.tasks[key].terminal_events, 1, "one last word of task {key}");
             }
         }
     }
@@ -104,7 +105,7 @@ impl Book {
         let read = self.times.len() - 1;
         let known = self.tasks.get_mut(&key).expect("a task that was stored");
         if kind.is_terminal() {
-            known.last_words += 1;
+            known.terminal_events += 1;
             let said = match known.ended.expect("a last word follows the end") {
                 TaskStatus::Completed => kind == EventKind::Completed,
                 TaskStatus::Failed => kind == EventKind::Failed,

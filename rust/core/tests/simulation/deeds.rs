@@ -6,13 +6,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use outhaul_core::engine::{
-    Answer, Arrival, Effect, Engine, Input, NewTask, Scheduled, lane_of_callback, lane_of_origin,
+    Arrival, Decision, Effect, Engine, Input, NewTask, Scheduled, lane_of_callback, lane_of_origin,
 };
 use outhaul_core::model::spec::{ExistingPolicy, RetrySpec};
+use outhaul_core::model::task_id::next_key;
 use outhaul_core::model::{
     ErrorCode, Failure, InterruptReason, Outcome, Success, TaskKey, TaskStatus,
 };
-use outhaul_core::store::{Selection, Store, next_key};
+use outhaul_core::store::{Selection, Store};
 
 use super::world::{Batch, CALLBACKS, World};
 
@@ -28,7 +29,7 @@ impl World {
                 let selection = self.selection();
                 let keys = self.store.select(&selection).unwrap();
                 let answer = self.hand(batch, Input::Cancel(keys.clone()));
-                assert_eq!(answer, Answer::Cancelled(keys.len()), "{selection:?}");
+                assert_eq!(answer, Decision::Cancelled(keys.len()), "{selection:?}");
                 assert!(keys.iter().all(|key| self.engine.table().get(*key).is_none()));
             }
             90..=94 => {
@@ -49,7 +50,7 @@ impl World {
         let arrivals = self.arrivals();
         let before = batch.effects.len();
         match self.hand(batch, Input::Enqueue(arrivals.clone())) {
-            Answer::Scheduled(scheduled) => {
+            Decision::Scheduled(scheduled) => {
                 assert_eq!(scheduled.len(), arrivals.len());
                 check_scheduled(&arrivals, &scheduled);
                 for answer in scheduled {
@@ -58,7 +59,7 @@ impl World {
                     }
                 }
             }
-            Answer::Full(waiting) => {
+            Decision::Full(waiting) => {
                 assert!(waiting + arrivals.len() > self.limits.pending_max);
                 let stored =
                     batch.effects[before..].iter().any(|e| matches!(e, Effect::Insert { .. }));

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use outhaul_core::engine::{Answer, Effect, Engine, Input, Limits, Live};
+use outhaul_core::engine::{Decision, Effect, Engine, Input, Limits, Live};
 use outhaul_core::model::spec::RetrySpec;
 use outhaul_core::model::{
     ErrorCode, EventKind, Failure, InterruptReason, Now, Outcome, Success, TaskKey, TaskStatus,
@@ -216,7 +216,7 @@ impl World {
     }
 
     /// Lets the engine decide about one input, and stores what it says.
-    pub fn hand(&mut self, batch: &mut Batch, input: Input) -> Answer {
+    pub fn hand(&mut self, batch: &mut Batch, input: Input) -> Decision {
         let before = batch.effects.len();
         let answer = self.engine.handle(input, self.time(), &mut batch.effects);
         self.store.apply(&batch.effects[before..]).unwrap();

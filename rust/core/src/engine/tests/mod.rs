@@ -86,13 +86,13 @@ fn broken() -> Outcome {
 
 /// What an engine said.
 struct Heard {
-    answer: Answer,
+    answer: Decision,
     effects: Vec<Effect>,
 }
 
 impl Heard {
     fn of(effects: Vec<Effect>) -> Self {
-        Self { answer: Answer::None, effects }
+        Self { answer: Decision::None, effects }
     }
 
     fn starts(&self) -> Vec<(TaskKey, u32)> {
@@ -133,7 +133,7 @@ impl Heard {
 #[test]
 fn a_new_task_is_stored_and_begins_in_the_same_batch() {
     let heard = add(&mut runner(1), task(), 1, None);
-    assert_eq!(heard.answer, Answer::Scheduled(vec![Scheduled::Accepted(1)]));
+    assert_eq!(heard.answer, Decision::Scheduled(vec![Scheduled::Accepted(1)]));
     assert_eq!(heard.kinds(), [EventKind::Enqueued, EventKind::Started]);
     assert_eq!(heard.starts(), [(1, 1)]);
 }
@@ -143,7 +143,7 @@ fn keep_leaves_the_stored_task_exactly_as_it_is() {
     let mut engine = runner(1);
     add(&mut engine, task(), 1, None);
     let heard = add(&mut engine, NewTask { priority: 9, ..task() }, 2, Some(1));
-    assert_eq!(heard.answer, Answer::Scheduled(vec![Scheduled::Kept(1)]));
+    assert_eq!(heard.answer, Decision::Scheduled(vec![Scheduled::Kept(1)]));
     assert_eq!(heard.effects, []);
 }
 
@@ -163,7 +163,7 @@ fn replace_ends_the_stored_task_and_stops_its_attempt() {
 #[test]
 fn an_id_whose_task_has_ended_is_free() {
     let heard = add(&mut runner(1), task(), 2, Some(1));
-    assert_eq!(heard.answer, Answer::Scheduled(vec![Scheduled::Accepted(2)]));
+    assert_eq!(heard.answer, Decision::Scheduled(vec![Scheduled::Accepted(2)]));
 }
 
 #[test]
@@ -171,8 +171,8 @@ fn what_is_kept_needs_no_room() {
     let mut engine = Engine::runner(limits(0, 1), EPOCH, 1);
     add(&mut engine, task(), 1, None);
     let kept = add(&mut engine, task(), 2, Some(1));
-    assert_eq!(kept.answer, Answer::Scheduled(vec![Scheduled::Kept(1)]));
-    assert_eq!(add(&mut engine, task(), 3, None).answer, Answer::Full(1));
+    assert_eq!(kept.answer, Decision::Scheduled(vec![Scheduled::Kept(1)]));
+    assert_eq!(add(&mut engine, task(), 3, None).answer, Decision::Full(1));
 }
 
 #[test]
@@ -181,9 +181,9 @@ fn a_call_is_stored_wholly_or_not_at_all() {
     add(&mut engine, task(), 1, None);
     let two = [2, 3].map(|key| Arrival { task: task(), key, taken_by: None });
     let heard = tell(&mut engine, Input::Enqueue(two.to_vec()), NOW);
-    assert_eq!((heard.answer, heard.effects), (Answer::Full(1), Vec::new()));
+    assert_eq!((heard.answer, heard.effects), (Decision::Full(1), Vec::new()));
     let heard = add(&mut engine, task(), 2, None);
-    assert_eq!(heard.answer, Answer::Scheduled(vec![Scheduled::Accepted(2)]));
+    assert_eq!(heard.answer, Decision::Scheduled(vec![Scheduled::Accepted(2)]));
 }
 
 #[test]
@@ -268,7 +268,7 @@ fn a_cancelled_task_is_gone_whether_it_waits_or_runs() {
     add(&mut engine, task(), 1, None);
     add(&mut engine, task(), 2, None);
     let heard = tell(&mut engine, Input::Cancel(vec![2, 1, 1, 9]), NOW);
-    assert_eq!(heard.answer, Answer::Cancelled(2));
+    assert_eq!(heard.answer, Decision::Cancelled(2));
     let cancelled = |key| (key, TaskStatus::Cancelled, ErrorCode::Cancelled);
     assert_eq!(heard.ends(), [cancelled(2), cancelled(1)]);
     assert_eq!(heard.stops(), [(1, 1, StopReason::Cancelled)]);
@@ -323,7 +323,7 @@ fn the_mark_of_progress_only_rises() {
     }
     tell(&mut engine, ended(1, 1, broken()), NOW);
     let later = tell(&mut engine, Input::Tick, Now::at(NOW.wall_ms + 33_000));
-    let start = Effect::Start { key: 1, attempt: 2, native: true, mark_percent: 41 };
+    let start = Effect::Start { key: 1, attempt: 2, mark_percent: 41 };
     assert!(later.effects.contains(&start));
 }
 

@@ -1,10 +1,10 @@
 //! The network goes, and comes back (S-047, C-20).
 
 use super::*;
-use crate::model::spec::{BATTERY_NOT_LOW, CONNECTED};
+use crate::model::constraint::{BATTERY_NOT_LOW, NETWORK, SIGNALS_KNOWN};
 
 fn needs_network() -> NewTask {
-    NewTask { needs: CONNECTED, ..task() }
+    NewTask { needs: NETWORK, ..task() }
 }
 
 fn cut_off() -> Outcome {
@@ -33,7 +33,7 @@ fn attempts_max(engine: &Engine) -> u32 {
 fn who_failed_for_want_of_a_network_is_tried_again_when_it_is_back() {
     let mut engine = failed_once(needs_network(), cut_off());
     // Long after, so that the failure counts.
-    assert_eq!(signals(&mut engine, CONNECTED, 20_000).effects, []);
+    assert_eq!(signals(&mut engine, NETWORK, 20_000).effects, []);
     let back = signals(&mut engine, 0, 25_000);
     assert_eq!(back.starts(), [(1, 2)]);
     let woken = Live { run_at: NOW.wall_ms + 25_000, ..row(1, TaskStatus::Pending, 0) };
@@ -49,7 +49,7 @@ fn who_failed_for_want_of_a_network_is_tried_again_when_it_is_back() {
 fn whoever_else_waits_for_a_retry_waits_on_when_the_network_is_back() {
     for (new, outcome) in [(needs_network(), broken()), (task(), cut_off())] {
         let mut engine = failed_once(new, outcome);
-        signals(&mut engine, CONNECTED, 20_000);
+        signals(&mut engine, NETWORK, 20_000);
         assert_eq!(signals(&mut engine, 0, 25_000).effects, []);
     }
 }
@@ -57,9 +57,9 @@ fn whoever_else_waits_for_a_retry_waits_on_when_the_network_is_back() {
 #[test]
 fn what_fails_just_before_the_network_is_known_to_be_gone_has_its_attempt_back() {
     let mut engine = failed_once(needs_network(), cut_off());
-    let lost = signals(&mut engine, CONNECTED, 5_000);
+    let lost = signals(&mut engine, NETWORK, 5_000);
     assert_eq!((lost.starts(), attempts_max(&engine)), (vec![], 5));
-    assert_eq!(engine.waiting(1), Some(Waiting::Constraint(CONNECTED)));
+    assert_eq!(engine.waiting(1), Some(Waiting::Constraint(NETWORK)));
     assert_eq!(signals(&mut engine, 0, 60_000).starts(), [(1, 2)]);
     // The first attempt that counts: its retry comes after the first wait.
     let mut effects = Vec::new();
@@ -71,16 +71,16 @@ fn what_fails_just_before_the_network_is_known_to_be_gone_has_its_attempt_back()
 #[test]
 fn a_failure_is_excused_once_and_only_if_nothing_came_of_it_since() {
     let mut engine = failed_once(needs_network(), cut_off());
-    signals(&mut engine, CONNECTED, 1_000);
+    signals(&mut engine, NETWORK, 1_000);
     assert_eq!(signals(&mut engine, 0, 1_500).starts(), [(1, 2)]);
-    signals(&mut engine, CONNECTED, 2_000); // which interrupts the second attempt
+    signals(&mut engine, NETWORK, 2_000); // which interrupts the second attempt
     assert_eq!(attempts_max(&engine), 6);
 }
 
 #[test]
 fn a_failure_of_long_ago_counts() {
     let mut engine = failed_once(needs_network(), cut_off());
-    signals(&mut engine, CONNECTED, 10_000);
+    signals(&mut engine, NETWORK, 10_000);
     assert_eq!(attempts_max(&engine), 4);
 }
 
@@ -88,14 +88,14 @@ fn a_failure_of_long_ago_counts() {
 fn what_is_first_known_of_the_host_is_no_change() {
     let failure = Failure::new(ErrorCode::NetworkError, "no route to host");
     let waits = Live {
-        needs: CONNECTED,
+        needs: NETWORK,
         run_at: NOW.wall_ms + 30_000,
         attempt: 1,
         failure: Some(failure.into()),
         ..row(1, TaskStatus::Pending, 0)
     };
     let mut engine = runner(4);
-    signals(&mut engine, CONNECTED | BATTERY_NOT_LOW | UNKNOWN, 0);
+    signals(&mut engine, NETWORK | BATTERY_NOT_LOW | SIGNALS_KNOWN, 0);
     engine.recover([waits], NOW);
     assert_eq!(signals(&mut engine, 0, 0).effects, []);
 }

@@ -3,9 +3,9 @@
 //! Opening a file may take long, and must hold up neither the event loop nor the engine loop: that
 //! happens in a thread of its own. What opens none is checked where it is called.
 
-mod alike;
+mod callbacks;
 mod checks;
-mod known;
+mod template;
 mod upload;
 
 use std::path::Path;
@@ -15,16 +15,17 @@ use bytes::Bytes;
 
 use super::situation::SharedSituation;
 use crate::engine::{NewTask, lane_of_callback, lane_of_origin};
+use crate::model::constraint::Needs;
 use crate::model::spec::{
     ConstraintsSpec, HttpUploadSpec, NetworkType, PythonSpec, TaskSpec, WorkerSpec,
 };
 use crate::model::{Fault, FaultCode, UnixMillis};
-use crate::schedule::{LaneId, Needs};
+use crate::schedule::LaneId;
 use crate::source::{PathPolicy, Source, SourceError};
 use crate::transfer::{Targets, headers};
 
-pub(super) use alike::Pattern;
-pub use known::KnownCallbacks;
+pub use callbacks::KnownCallbacks;
+pub(super) use template::Template;
 pub(super) use upload::{AdmittedUpload, encoder, file_name, media_type};
 
 /// A specification is at most this long, encoded (1 MiB): big bodies are files, never rows.
@@ -48,7 +49,7 @@ pub(super) struct Admission {
 }
 
 impl Admission {
-    /// Checks one encoded specification. Opens the file of an upload, which may take for ever.
+    /// Checks one encoded specification. Opens the file of an upload, which may take forever.
     pub(super) fn admit(&self, encoded: &Bytes) -> Result<NewTask, Fault> {
         self.judge(encoded, read(encoded)?, self.now_ms())
     }
@@ -60,12 +61,12 @@ impl Admission {
         &self,
         encoded: &Bytes,
         now_ms: UnixMillis,
-        before: &mut Option<Pattern>,
+        before: &mut Option<Template>,
     ) -> Option<Result<NewTask, Fault>> {
         if encoded.len() > AT_ONCE_BYTES_MAX {
             return None;
         }
-        if let Some(task) = before.as_ref().and_then(|pattern| pattern.admit(encoded)) {
+        if let Some(task) = before.as_ref().and_then(|template| template.admit(encoded)) {
             return Some(Ok(task));
         }
         let judged = match read(encoded) {
@@ -73,7 +74,7 @@ impl Admission {
             Ok(spec) => self.judge(encoded, spec, now_ms),
             Err(fault) => Err(fault),
         };
-        *before = judged.as_ref().ok().and_then(Pattern::of);
+        *before = judged.as_ref().ok().and_then(Template::of);
         Some(judged)
     }
 

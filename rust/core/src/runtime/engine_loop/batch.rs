@@ -9,21 +9,27 @@ use serde_bytes::ByteBuf;
 
 use super::EngineLoop;
 use super::publish::{Action, Claim, Publication};
-use crate::engine::{Answer, Arrival, Effect, Input, NewTask, Scheduled};
+use crate::engine::{Arrival, Decision, Effect, Input, NewTask, Scheduled};
+use crate::model::task_id::{id_of, next_key};
 use crate::model::{Fault, FaultCode, Now, TaskKey, TaskStatus};
 use crate::runtime::completions::{self, Reply};
 use crate::runtime::inbox::Op;
-use crate::runtime::progress_board::Held;
+use crate::runtime::progress_board::AttemptPercent;
 use crate::runtime::replies::pack;
-use crate::store::{Selection, Store, StoreError, id_of, next_key};
+use crate::store::{Selection, Store, StoreError};
 
 impl EngineLoop {
     /// One transaction. What it leads to happens only once it is on disk.
-    pub(super) fn batch(&mut self, ops: &[Op], held: &[Held], now: Now) -> Result<(), StoreError> {
+    pub(super) fn batch(
+        &mut self,
+        ops: &[Op],
+        held: &[AttemptPercent],
+        now: Now,
+    ) -> Result<(), StoreError> {
         self.parts.store.begin()?;
         self.has_begun = true;
         if self.is_superseded()? {
-            self.step_down();
+            self.give_way();
         }
         let mut publication = Publication::default();
         self.transact(ops, held, now, &mut publication)?;
@@ -36,7 +42,7 @@ impl EngineLoop {
     fn transact(
         &mut self,
         ops: &[Op],
-        held: &[Held],
+        held: &[AttemptPercent],
         now: Now,
         publication: &mut Publication,
     ) -> Result<(), StoreError> {
@@ -67,7 +73,7 @@ impl EngineLoop {
     ) -> Result<Vec<Effect>, StoreError> {
         let mut effects = Vec::new();
         for key in self.parts.store.foreign_changes()? {
-            if self.epoch != 0 {
+            if self.is_runner() {
                 let row = self.parts.store.live(key)?;
                 if row.is_none() {
                     publication.ended.push(key);
@@ -104,12 +110,12 @@ impl EngineLoop {
                 count.store(self.cancel(selection, now, effects)?, Ordering::Relaxed);
             }
             Op::Outcome { key, attempt, outcome } => {
-                let Some(underway) = self.underway.get(key).filter(|u| u.number == *attempt) else {
+                let Some(running) = self.running.get(key).filter(|u| u.number == *attempt) else {
                     return Ok(());
                 };
                 publication.outcomes.push(*key);
                 let (key, attempt, outcome) = (*key, *attempt, outcome.clone());
-                let input = Input::Outcome { key, attempt, outcome, retry: underway.retry };
+                let input = Input::Outcome { key, attempt, outcome, retry: running.retry };
                 self.engine.handle(input, now, effects);
             }
             Op::Signals { unmet } => {
@@ -120,7 +126,7 @@ impl EngineLoop {
             | Op::WaitIdle { .. }
             | Op::Abandon { .. }
             | Op::Close { .. }
-            | Op::Poke => {}
+            | Op::Wake => {}
         }
         Ok(())
     }
@@ -134,7 +140,7 @@ impl EngineLoop {
     ) -> Result<usize, StoreError> {
         let keys = self.meant(selection)?;
         match self.engine.handle(Input::Cancel(keys), now, effects) {
-            Answer::Cancelled(number) => Ok(number),
+            Decision::Cancelled(number) => Ok(number),
             _ => Ok(0),
         }
     }
@@ -153,7 +159,7 @@ impl EngineLoop {
 
     /// A process that does not run tasks has none in memory: it asks the store how many there are.
     fn look_how_many_wait(&mut self) -> Result<(), StoreError> {
-        if self.epoch != 0 || self.counted.is_some_and(|at| at.elapsed() < COUNT_AGAIN) {
+        if self.is_runner() || self.counted.is_some_and(|at| at.elapsed() < COUNT_AGAIN) {
             return Ok(());
         }
         self.counted = Some(Instant::now());
@@ -192,7 +198,7 @@ impl EngineLoop {
 
     /// Shows an observer's engine the row that a rule touches. A runner's engine has them all.
     fn show(&mut self, key: Option<TaskKey>) -> Result<(), StoreError> {
-        if self.epoch == 0
+        if !self.is_runner()
             && let Some(key) = key
             && self.engine.table().get(key).is_none()
             && let Some(live) = self.parts.store.live(key)?
@@ -254,15 +260,15 @@ impl EngineLoop {
 /// How old the number of tasks may be that a process judges by which has none in memory.
 const COUNT_AGAIN: Duration = Duration::from_secs(1);
 
-/// So many tasks are answered for in one piece, which whoever reads it can take in between.
+/// The answer to an enqueue of many is cut into pieces of this many tasks, so that its reader can pause.
 const PAGE: usize = 256;
 
 /// What is told of a new task: its key, whether it was accepted, and its id, where one was chosen.
 type Row = (TaskKey, bool, Option<Arc<str>>);
 
-fn rows(answer: Answer, tasks: &[NewTask]) -> Result<Vec<Row>, Fault> {
-    match answer {
-        Answer::Scheduled(scheduled) => {
+fn rows(decision: Decision, tasks: &[NewTask]) -> Result<Vec<Row>, Fault> {
+    match decision {
+        Decision::Scheduled(scheduled) => {
             let row = |(scheduled, task): (Scheduled, &NewTask)| {
                 let (key, accepted) = match scheduled {
                     Scheduled::Accepted(key) => (key, true),
@@ -272,19 +278,19 @@ fn rows(answer: Answer, tasks: &[NewTask]) -> Result<Vec<Row>, Fault> {
             };
             Ok(scheduled.into_iter().zip(tasks).map(row).collect())
         }
-        Answer::Full(waiting) => Err(Fault::new(
+        Decision::Full(waiting) => Err(Fault::new(
             FaultCode::QueueFull,
             "",
             format!("{waiting} tasks wait already; enqueue fewer, or later"),
         )),
-        Answer::None | Answer::Cancelled(_) => Err(unanswered()),
+        Decision::None | Decision::Cancelled(_) => Err(unanswered()),
     }
 }
 
 /// The answer to an enqueue of one task.
 fn only(rows: Vec<Row>) -> Reply {
     let (key, accepted, id) = rows.into_iter().next().ok_or_else(unanswered)?;
-    Ok(completions::Answer::Scheduled(key, accepted, id))
+    Ok(completions::ReplyValue::Scheduled(key, accepted, id))
 }
 
 /// The answer to an enqueue of several: encoded pages.

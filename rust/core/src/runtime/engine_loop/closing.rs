@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::publish::Publication;
-use super::{EngineLoop, Parts};
+use super::{EngineLoop, LoopParts};
 use crate::engine::StopReason;
 use crate::model::{Fault, InterruptReason, Outcome};
 use crate::runtime::completions::Ticket;
@@ -23,17 +23,17 @@ impl EngineLoop {
         self.stop_claiming();
         self.closing = Some((ticket, Instant::now() + grace));
         let why = StopReason::Interrupted(InterruptReason::Shutdown);
-        for (key, underway) in &self.underway {
-            self.parts.launcher.stop(*key, underway.number, underway.native, why);
-            if underway.native {
+        for (key, running) in &self.running {
+            self.parts.launcher.stop(*key, running.number, running.native, why);
+            if running.native {
                 let outcome = Outcome::Interrupted(InterruptReason::Shutdown);
-                self.parts.inbox.push(Op::Outcome { key: *key, attempt: underway.number, outcome });
+                self.parts.inbox.push(Op::Outcome { key: *key, attempt: running.number, outcome });
             }
         }
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        // An engine that has to be built anew may believe in ends that are not on disk.
+        // An engine that has to be built again may believe in ends that are not on disk.
         let is_over = self.engine.counts().running == 0 && !self.is_stale;
         self.closing.as_ref().is_some_and(|(_, deadline)| is_over || Instant::now() >= *deadline)
     }
@@ -43,7 +43,7 @@ impl EngineLoop {
         if let Err(fault) = self.sign_off() {
             // What still ran is rescued by the next runner, as after a crash.
             self.parts.store.rollback();
-            self.parts.completions.push(|batch| batch.errors.push(fault.to_string()));
+            self.parts.completions.report(fault);
         }
         for op in self.parts.inbox.take(usize::MAX, Duration::ZERO) {
             if let Op::Enqueue { ticket, .. }
@@ -59,7 +59,7 @@ impl EngineLoop {
             self.parts.completions.reply(ticket, Err(closed()));
         }
         // The write connection goes last: it moves what is left of the WAL into the file.
-        let Parts { store, completions, readers, launcher, checkpoints, lock, .. } = self.parts;
+        let LoopParts { store, completions, readers, launcher, checkpoints, lock, .. } = self.parts;
         readers.stop();
         drop((launcher, checkpoints));
         drop(store);
@@ -75,7 +75,7 @@ impl EngineLoop {
             let ops = self.parts.inbox.take(usize::MAX, Duration::ZERO);
             self.turn(ops)?;
         }
-        if self.epoch == 0 {
+        if !self.is_runner() {
             return Ok(());
         }
         let now = self.parts.situation.now();

@@ -7,7 +7,7 @@ use rustc_hash::FxHashMap;
 use super::EngineLoop;
 use super::publish::{Action, Publication};
 use crate::engine::{Engine, Input, Live, StopReason};
-use crate::model::{Epoch, Fault, InterruptReason, TaskStatus};
+use crate::model::{Epoch, Fault, FaultCode, InterruptReason, TaskStatus};
 use crate::store::{Store, StoreError};
 
 /// How long the loop waits after a transaction that failed.
@@ -21,18 +21,24 @@ const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 impl EngineLoop {
     /// A transaction failed. Where it had begun, the engine may know what the store does not: before the
-    /// next one it is built anew from disk.
-    pub(super) fn stumble(&mut self, fault: &Fault) {
-        self.parts.completions.push(|batch| batch.errors.push(fault.to_string()));
-        self.is_stale |= self.epoch != 0 && self.has_begun;
-        if self.epoch == 0 {
+    /// next one it is built again from disk.
+    pub(super) fn after_failure(&mut self, fault: &Fault) {
+        self.parts.completions.report(fault);
+        if fault.code == FaultCode::StoreTooNew {
+            self.stop_claiming(); // and so never runs again
+            if self.is_runner() {
+                self.step_down();
+            }
+        }
+        self.is_stale |= self.is_runner() && self.has_begun;
+        if !self.is_runner() {
             self.engine.forget();
         }
         std::thread::sleep(AFTER_FAILURE);
         if let Err(error) = self.parts.store.reopen() {
-            self.parts.completions.push(|batch| batch.errors.push(error.to_string()));
+            self.parts.completions.report(error);
         }
-        // Of another connection, which counts anew.
+        // Of another connection, which counts again.
         self.data_version = NO_VERSION;
     }
 
@@ -41,7 +47,7 @@ impl EngineLoop {
         let tried = self.tried_lock.is_some_and(|at| at.elapsed() < TRY_AGAIN);
         // Who has drained would hold the lock, and keep everybody from running anything.
         let is_meant = self.parts.run && self.claims && self.closing.is_none();
-        if !is_meant || self.epoch != 0 || tried {
+        if !is_meant || self.is_runner() || tried {
             return Ok(());
         }
         let is_opening = self.tried_lock.replace(Instant::now()).is_none();
@@ -51,7 +57,7 @@ impl EngineLoop {
             Err(fault) if is_opening => return Err(fault),
             Err(fault) => {
                 // What is asked of a standby needs no lock.
-                self.parts.completions.push(|batch| batch.errors.push(fault.to_string()));
+                self.parts.completions.report(fault);
                 return Ok(());
             }
         }
@@ -67,14 +73,22 @@ impl EngineLoop {
     /// Whether another process has begun to run tasks after this one, as it can where somebody takes the
     /// file of the lock away. Asked in a transaction, which it fences.
     pub(super) fn is_superseded(&mut self) -> Result<bool, StoreError> {
-        Ok(self.epoch != 0 && self.parts.store.last_epoch()? != self.epoch)
+        Ok(self.is_runner() && self.parts.store.last_epoch()? != self.epoch)
     }
 
-    /// From now on this process looks on: the other one has taken up what runs here, so that is stopped.
-    pub(super) fn step_down(&mut self) {
+    /// Another process runs the tasks of this store although this one did.
+    pub(super) fn give_way(&mut self) {
+        self.step_down();
+        let said = "another process runs the tasks of this store although this one did: the file of its \
+                    lock was removed or replaced; this one looks on";
+        self.parts.completions.report(said);
+    }
+
+    /// From now on this process looks on: what runs here is another one's, so it is stopped.
+    fn step_down(&mut self) {
         let why = StopReason::Interrupted(InterruptReason::Shutdown);
-        for (key, underway) in self.underway.drain() {
-            self.parts.launcher.stop(key, underway.number, underway.native, why);
+        for (key, running) in self.running.drain() {
+            self.parts.launcher.stop(key, running.number, running.native, why);
             self.parts.board.retire(key);
         }
         self.engine = Engine::observer(self.parts.limits, self.parts.seed);
@@ -82,9 +96,6 @@ impl EngineLoop {
         self.is_stale = false;
         self.tried_lock = Some(Instant::now());
         self.parts.lock.free();
-        let said = "another process runs the tasks of this store although this one did: the file of its \
-                    lock was removed or replaced; this one looks on";
-        self.parts.completions.push(|batch| batch.errors.push(said.to_owned()));
     }
 
     fn begin_epoch(&mut self) -> Result<Epoch, StoreError> {
@@ -109,7 +120,7 @@ impl EngineLoop {
         self.parts.store.begin()?;
         if epoch != self.parts.store.last_epoch()? {
             self.parts.store.rollback();
-            self.step_down();
+            self.give_way();
             return Ok(());
         }
         let mut rows = Vec::new();
@@ -133,9 +144,9 @@ impl EngineLoop {
             .filter(|live| live.status == TaskStatus::Running && live.epoch == epoch)
             .map(|live| (live.key, live.attempt))
             .collect();
-        for (key, underway) in &self.underway {
-            if known.get(key) != Some(&underway.number) {
-                let (key, number, why) = (*key, underway.number, StopReason::Cancelled);
+        for (key, running) in &self.running {
+            if known.get(key) != Some(&running.number) {
+                let (key, number, why) = (*key, running.number, StopReason::Cancelled);
                 publication.actions.push(Action::Stop { key, number, why });
             }
         }

@@ -15,9 +15,9 @@ use std::time::{Duration, Instant};
 
 use pruning::Pruning;
 
+use super::admission_queue::AdmissionQueue;
 use super::checkpoints::Checkpoints;
 use super::completions::{Completions, Ticket};
-use super::desk::Desk;
 use super::inbox::{Inbox, Op};
 use super::launcher::Launcher;
 use super::lock::LockSlot;
@@ -27,25 +27,25 @@ use super::replies::pack;
 use super::situation::SharedSituation;
 use crate::engine::{Engine, Limits};
 use crate::model::spec::RetrySpec;
-use crate::model::{Fault, TaskKey};
+use crate::model::{Epoch, Fault, TaskKey};
 use crate::store::sqlite::{Retention, SqliteStore};
 use crate::store::{RunnerInfo, Store, StoreError};
 
-/// A transaction that stores so many tasks is full, which bounds how long the last of them waits.
+/// A transaction stores at most this many tasks, which bounds how long the last of them waits.
 const BATCH_MAX: usize = 1024;
 
 /// How often the loop looks at what others did, when nothing else wakes it.
 const POLL: Duration = Duration::from_millis(100);
 
 /// An attempt under way here.
-struct Underway {
+struct RunningAttempt {
     number: u32,
     native: bool,
     retry: RetrySpec,
 }
 
 /// What the loop is made of.
-pub(super) struct Parts {
+pub(super) struct LoopParts {
     pub(super) store: SqliteStore,
     pub(super) path: PathBuf,
     pub(super) limits: Limits,
@@ -62,17 +62,18 @@ pub(super) struct Parts {
     pub(super) situation: Arc<SharedSituation>,
     pub(super) lock: LockSlot,
     pub(super) checkpoints: Checkpoints,
-    pub(super) desk: Arc<Desk>,
+    pub(super) admissions: Arc<AdmissionQueue>,
 }
 
 /// The loop's own state.
 pub(super) struct EngineLoop {
-    parts: Parts,
+    parts: LoopParts,
     engine: Engine,
-    epoch: i64,
+    /// 0 in a process that does not run tasks.
+    epoch: Epoch,
     /// The last key of the open transaction; 0 until it is asked for.
     last_key: TaskKey,
-    underway: HashMap<TaskKey, Underway>,
+    running: HashMap<TaskKey, RunningAttempt>,
     data_version: i64,
     tried_lock: Option<Instant>,
     /// Whether the engine knows what the store does not: a commit has failed.
@@ -80,7 +81,7 @@ pub(super) struct EngineLoop {
     /// Whether this turn has begun a transaction, and so may have decided something.
     has_begun: bool,
     /// Whether attempts may begin; never again after a drain. Kept here, since a failed commit
-    /// builds the engine anew.
+    /// builds the engine again.
     claims: bool,
     draining: Vec<Ticket>,
     idle: Vec<Ticket>,
@@ -92,13 +93,13 @@ pub(super) struct EngineLoop {
 
 impl EngineLoop {
     /// Takes over what the store has, if this process is the one that runs.
-    pub(super) fn open(parts: Parts) -> Result<Self, Fault> {
+    pub(super) fn open(parts: LoopParts) -> Result<Self, Fault> {
         let engine = Engine::observer(parts.limits, parts.seed);
         let mut this = Self {
             engine,
             epoch: 0,
             last_key: 0,
-            underway: HashMap::new(),
+            running: HashMap::new(),
             data_version: parts.store.data_version()?,
             tried_lock: None,
             is_stale: false,
@@ -115,17 +116,21 @@ impl EngineLoop {
         Ok(this)
     }
 
+    fn is_runner(&self) -> bool {
+        self.epoch != 0
+    }
+
     /// Runs until it is closed.
     pub(super) fn run(mut self) {
         loop {
-            let ops = self.parts.inbox.take(BATCH_MAX, self.patience());
+            let ops = self.parts.inbox.take(BATCH_MAX, self.sleep_max());
             let is_idle = ops.is_empty();
             match self.turn(ops) {
                 Ok(()) => self.prune(is_idle),
-                Err(fault) => self.stumble(&fault),
+                Err(fault) => self.after_failure(&fault),
             }
-            if let Err(fault) = self.parts.desk.relieve() {
-                self.parts.completions.push(|batch| batch.errors.push(fault.to_string()));
+            if let Err(fault) = self.parts.admissions.replace_hung_thread() {
+                self.parts.completions.report(fault);
             }
             if self.is_closed() {
                 return self.close();
@@ -134,7 +139,7 @@ impl EngineLoop {
     }
 
     /// How long the loop may sleep.
-    fn patience(&self) -> Duration {
+    fn sleep_max(&self) -> Duration {
         let now = self.parts.situation.now();
         let due = self.engine.next_due_ms().map_or(POLL, |due| {
             let wait = due.saturating_sub(now.wall_ms);
@@ -146,13 +151,13 @@ impl EngineLoop {
     /// One turn: a batch, or what time and others brought.
     fn turn(&mut self, mut ops: Vec<Op>) -> Result<(), Fault> {
         self.has_begun = false;
-        ops.retain_mut(|op| !self.without_store(op));
+        ops.retain_mut(|op| !self.handle_without_store(op));
         if let Err(fault) = self.work(&ops) {
             self.parts.store.rollback();
             self.refuse(ops, &fault);
             return Err(fault);
         }
-        Ok(self.answer_the_patient()?)
+        Ok(self.answer_idle_waiters()?)
     }
 
     /// The part of a turn that needs the store. Does all of it or nothing.
@@ -166,7 +171,7 @@ impl EngineLoop {
         // Where there is something to do its transaction looks, which has to lock anyway.
         let news = ops.is_empty() && self.foreign_news()?;
         let held = self.parts.board.held(|key, number| {
-            self.underway.get(&key).is_some_and(|underway| underway.number == number)
+            self.running.get(&key).is_some_and(|running| running.number == number)
         });
         if !ops.is_empty() || due || news || !held.is_empty() {
             self.batch(ops, &held, now)?;
@@ -175,7 +180,7 @@ impl EngineLoop {
     }
 
     /// Does what needs no transaction; says whether the op is done with.
-    fn without_store(&mut self, op: &mut Op) -> bool {
+    fn handle_without_store(&mut self, op: &mut Op) -> bool {
         match op {
             Op::Drain { ticket } => {
                 self.stop_claiming();
@@ -191,7 +196,7 @@ impl EngineLoop {
                 self.parts.launcher.forget(*key, *attempt);
                 return false;
             }
-            Op::Poke => {}
+            Op::Wake => {}
             Op::Register { callback_id } => {
                 self.parts.callbacks.push(std::mem::take(callback_id));
                 self.engine.register_callback(self.parts.callbacks.last().map_or("", |id| id));
@@ -218,14 +223,14 @@ impl EngineLoop {
         if news {
             self.parts.readers.committed(None);
         }
-        Ok(news && self.epoch != 0)
+        Ok(news && self.is_runner())
     }
 
     /// Answers those who wait for quiet.
     ///
     /// Where nothing runs, nothing that is due can run: the engine claims all that may be claimed. A
     /// process that does not run tasks asks the store about the one that does.
-    fn answer_the_patient(&mut self) -> Result<(), StoreError> {
+    fn answer_idle_waiters(&mut self) -> Result<(), StoreError> {
         // Closing answers them otherwise: what ran was cut short.
         if self.engine.counts().running != 0 || self.closing.is_some() {
             return Ok(());
@@ -234,7 +239,7 @@ impl EngineLoop {
             self.parts.completions.reply(ticket, pack(&()));
         }
         let now_ms = self.parts.situation.now().wall_ms;
-        if self.idle.is_empty() || (self.epoch == 0 && self.parts.store.has_due(now_ms)?) {
+        if self.idle.is_empty() || (!self.is_runner() && self.parts.store.has_due(now_ms)?) {
             return Ok(());
         }
         for ticket in self.idle.drain(..) {

@@ -6,23 +6,23 @@ use super::EngineLoop;
 use crate::store::sqlite::{PruneWalk, Retention};
 use crate::store::{Store, StoreError};
 
-/// A piece looks at so many events: a few milliseconds.
+/// A piece looks at this many events, which takes a few milliseconds.
 const PIECE_EVENTS: usize = 2000;
 
-/// Under load a piece is done this often, so that retention never stands still …
+/// Under load a piece is done at least this often, so that retention never stands still.
 const PIECE_AT_LEAST: Duration = Duration::from_secs(1);
 
-/// … and, where the one before found something to forget, after so many new events: so it is faster than
-/// what it is to keep up with.
+/// Where the last piece found something to delete, the next one is due after this many new events: fewer
+/// than a piece looks at, so that retention keeps up with what is written.
 const PIECE_AFTER_EVENTS: i64 = 1000;
 
-/// After a walk the next one waits so long, …
+/// The next walk begins this long after the last one, or after [`REST_EVENTS`].
 const REST: Duration = Duration::from_mins(10);
 
-/// … or for so many new events.
+/// The next walk begins after this many new events, or after [`REST`].
 const REST_EVENTS: i64 = 1_000_000;
 
-/// So many free pages are given back after a piece.
+/// At most this many free pages are given back after a piece.
 const VACUUM_PAGES: u32 = 200;
 
 /// How far retention is.
@@ -31,7 +31,7 @@ pub(super) struct Pruning {
     walk: Option<PruneWalk>,
     /// When the last piece was done, or the last walk ended, and how long the log was then.
     at: Option<(Instant, i64)>,
-    /// Whether the last piece found something to forget.
+    /// Whether the last piece found something to delete, or looked for what to.
     was_useful: bool,
 }
 
@@ -55,13 +55,13 @@ impl EngineLoop {
     /// Does a piece, if it is time for one. If that fails, the walk begins again later.
     pub(super) fn prune(&mut self, is_idle: bool) {
         let last_seq = self.parts.store.last_seq();
-        if self.epoch == 0 || self.closing.is_some() || !self.pruning.is_due(is_idle, last_seq) {
+        if !self.is_runner() || self.closing.is_some() || !self.pruning.is_due(is_idle, last_seq) {
             return;
         }
         self.pruning.at = Some((Instant::now(), last_seq));
         if let Err(fault) = self.prune_piece() {
             self.parts.store.rollback();
-            self.parts.completions.push(|batch| batch.errors.push(fault.to_string()));
+            self.parts.completions.report(fault);
         }
     }
 
@@ -74,7 +74,7 @@ impl EngineLoop {
         store.begin()?;
         let pruned = store.prune(&mut walk, PIECE_EVENTS)?;
         store.commit()?;
-        self.pruning.was_useful = pruned.tasks > 0;
+        self.pruning.was_useful = pruned.tasks > 0 || pruned.is_counting;
         if pruned.tasks > 0 {
             store.vacuum(VACUUM_PAGES)?;
         }
@@ -90,16 +90,18 @@ impl EngineLoop {
 mod tests {
     use super::*;
 
+    const KEEP: Retention = Retention { completed_ms: None, completed_max: None, failed_ms: None };
+
     #[test]
     fn a_piece_is_due_with_time_with_quiet_and_with_what_was_written() {
         let walk = |seq_at: i64, is_walking: bool| {
-            let mut pruning = Pruning::new(Retention::default());
+            let mut pruning = Pruning::new(KEEP);
             pruning.at = Some((Instant::now(), seq_at));
             pruning.walk = is_walking.then(PruneWalk::default);
             pruning.was_useful = true;
             pruning
         };
-        assert!(Pruning::new(Retention::default()).is_due(false, 0));
+        assert!(Pruning::new(KEEP).is_due(false, 0));
         assert!(!walk(50, true).is_due(false, 49 + PIECE_AFTER_EVENTS));
         assert!(walk(50, true).is_due(false, 50 + PIECE_AFTER_EVENTS));
         assert!(walk(50, true).is_due(true, 50));

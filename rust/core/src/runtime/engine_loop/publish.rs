@@ -1,14 +1,15 @@
 //! What a batch leads to, once it is on disk: answers, starts, stops, news.
 
-use super::{EngineLoop, Underway};
+use super::{EngineLoop, RunningAttempt};
 use crate::engine::StopReason;
 use crate::model::spec::{RetrySpec, TaskSpec, WorkerSpec};
+use crate::model::task_id::id_of;
 use crate::model::{ErrorCode, Failure, Outcome, TaskKey};
 use crate::runtime::completions::{Reply, Ticket};
 use crate::runtime::inbox::Op;
 use crate::runtime::launcher::Attempt;
-use crate::runtime::progress_board::Held;
-use crate::store::{Body, id_of};
+use crate::runtime::progress_board::AttemptPercent;
+use crate::store::Body;
 
 /// What one batch leads to, once it is on disk.
 #[derive(Default)]
@@ -19,7 +20,7 @@ pub(super) struct Publication {
     pub(super) outcomes: Vec<TaskKey>,
     pub(super) ended: Vec<TaskKey>,
     /// Attempts that completed their task, whose 100 % may be shown.
-    pub(super) completed: Vec<Held>,
+    pub(super) completed: Vec<AttemptPercent>,
     /// Whether an event was recorded.
     pub(super) news: bool,
 }
@@ -55,11 +56,11 @@ impl Claim {
 impl EngineLoop {
     /// It is on disk: answers, starts, stops, tells.
     pub(super) fn publish(&mut self, publication: Publication) {
-        if self.epoch == 0 {
+        if !self.is_runner() {
             self.engine.forget();
         }
         for key in &publication.outcomes {
-            self.underway.remove(key);
+            self.running.remove(key);
         }
         self.parts.board.release(&publication.completed);
         for key in &publication.ended {
@@ -71,7 +72,7 @@ impl EngineLoop {
             match action {
                 Action::Start(claim) => self.start(claim),
                 Action::Stop { key, number, why } => {
-                    let native = self.underway.remove(&key).is_none_or(|underway| underway.native);
+                    let native = self.running.remove(&key).is_none_or(|running| running.native);
                     self.parts.launcher.stop(key, number, native, why);
                 }
             }
@@ -85,7 +86,7 @@ impl EngineLoop {
     /// Sees to the WAL after a commit.
     pub(super) fn checkpoint(&mut self) {
         if let Err(fault) = self.parts.checkpoints.after_commit(&self.parts.store) {
-            self.parts.completions.push(|batch| batch.errors.push(fault.to_string()));
+            self.parts.completions.report(fault);
         }
     }
 
@@ -95,8 +96,8 @@ impl EngineLoop {
         match claim.attempt() {
             Ok(attempt) => {
                 let native = matches!(attempt.spec.worker, WorkerSpec::HttpUpload(_));
-                let underway = Underway { number, native, retry: attempt.spec.retry };
-                self.underway.insert(key, underway);
+                let running = RunningAttempt { number, native, retry: attempt.spec.retry };
+                self.running.insert(key, running);
                 self.parts.launcher.start(attempt);
             }
             Err(message) => {
@@ -106,7 +107,7 @@ impl EngineLoop {
                     multiplier: 1.0,
                     max_delay_ms: 0,
                 };
-                self.underway.insert(key, Underway { number, native: true, retry });
+                self.running.insert(key, RunningAttempt { number, native: true, retry });
                 let outcome = Outcome::Failed(Failure::new(ErrorCode::Unknown, message));
                 self.parts.inbox.push(Op::Outcome { key, attempt: number, outcome });
             }

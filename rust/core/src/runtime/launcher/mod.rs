@@ -5,7 +5,7 @@ mod prepare;
 mod threads;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime as Tokio;
@@ -14,8 +14,8 @@ use tokio::task::AbortHandle;
 use openings::Openings;
 use prepare::secrets_of;
 
+use super::admission_queue::FILE_OPEN_TIMEOUT;
 use super::completions::{CallbackRequest, Completions, SecretRequest};
-use super::desk::PATIENCE;
 use super::inbox::{Inbox, Op};
 use super::progress_board::ProgressBoard;
 use super::situation::SharedSituation;
@@ -24,6 +24,7 @@ use crate::model::spec::{TaskSpec, WorkerSpec};
 use crate::model::{ErrorCode, Failure, Fault, FaultCode, Outcome, TaskKey};
 use crate::source::PathPolicy;
 use crate::store::Body;
+use crate::sync;
 use crate::transfer::{Targets, Transfers};
 
 /// Threads that could not be had are not asked for again within this.
@@ -82,7 +83,7 @@ enum Native {
     /// Waits for the bridge to resolve its secrets.
     Waiting(Box<Attempt>),
     /// On tokio.
-    Underway(AbortHandle),
+    Running(AbortHandle),
 }
 
 impl Launcher {
@@ -93,7 +94,7 @@ impl Launcher {
         completions: Completions,
         situation: Arc<SharedSituation>,
     ) -> Self {
-        let openings = Openings::new(PATIENCE);
+        let openings = Openings::new(FILE_OPEN_TIMEOUT);
         let shared = Shared { options, board, inbox, completions, situation, openings };
         Self {
             shared: Arc::new(shared),
@@ -155,7 +156,7 @@ impl Launcher {
         if !native {
             return self.shared.completions.push(|batch| batch.stops.push((key, number, why)));
         }
-        if let Some(Native::Underway(handle)) = self.lock().remove(&(key, number)) {
+        if let Some(Native::Running(handle)) = self.lock().remove(&(key, number)) {
             handle.abort();
         }
     }
@@ -177,19 +178,19 @@ impl Launcher {
         };
         let shared = Arc::clone(&self.shared);
         let work = tokio.spawn(async move {
-            let mistake = Mistake { shared: &shared, key, number };
+            let panic_report = PanicReport { shared: &shared, key, number };
             let outcome = shared.transfer(attempt, secrets).await;
-            drop(mistake);
+            drop(panic_report);
             shared.ended(key, number, outcome);
         });
-        native.insert((key, number), Native::Underway(work.abort_handle()));
+        native.insert((key, number), Native::Running(work.abort_handle()));
     }
 
     fn tokio(&self) -> Result<&Tokio, Fault> {
         if let Some(tokio) = self.tokio.get() {
             return Ok(tokio);
         }
-        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut refused = sync::lock(&self.refused);
         if let Some((at, fault)) = &*refused
             && at.elapsed() < THREADS_AGAIN
         {
@@ -211,7 +212,7 @@ impl Launcher {
 
     // LOCKING: held for look-ups and for spawning, never across an await.
     fn lock(&self) -> MutexGuard<'_, Natives> {
-        self.native.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.native)
     }
 }
 
@@ -225,13 +226,13 @@ impl Drop for Launcher {
 }
 
 /// Ends an attempt whose transfer panics. One that is stopped by us is dropped without an outcome.
-struct Mistake<'a> {
+struct PanicReport<'a> {
     shared: &'a Shared,
     key: TaskKey,
     number: u32,
 }
 
-impl Drop for Mistake<'_> {
+impl Drop for PanicReport<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let failure = Failure::new(
@@ -316,7 +317,7 @@ mod tests {
             inbox: Arc::default(),
             completions,
             situation: Arc::new(SharedSituation::new(clock, 0)),
-            openings: Openings::new(PATIENCE),
+            openings: Openings::new(FILE_OPEN_TIMEOUT),
         }
     }
 
@@ -383,7 +384,7 @@ mod tests {
     #[test]
     fn a_transfer_that_is_stopped_has_no_outcome() {
         let shared = shared(Arc::new(SystemClock::new()));
-        drop(Mistake { shared: &shared, key: 7, number: 2 });
+        drop(PanicReport { shared: &shared, key: 7, number: 2 });
         assert!(shared.inbox.take(8, Duration::ZERO).is_empty());
     }
 }

@@ -1,12 +1,14 @@
-//! Opening files where that may take for ever: on a mount whose server is gone, or in user space.
+//! Opening files where that may take forever: on a mount whose server is gone, or in user space.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-/// So many files of one file system may hang at once; until one of them has ended, no other is opened.
-/// So that few threads are lost, and none to a file of another.
+use crate::sync;
+
+/// At most this many files of one file system may hang at once; until one of them has ended, no other of
+/// it is opened. So few threads hang, and other file systems are not held up.
 const HANGING_MAX: usize = 4;
 
 /// Which file system a file is on, and since when it is being opened.
@@ -53,7 +55,7 @@ impl Openings {
 }
 
 fn lock(under_way: &Mutex<UnderWay>) -> MutexGuard<'_, UnderWay> {
-    under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    sync::lock(under_way)
 }
 
 #[cfg(test)]

@@ -9,10 +9,10 @@ use super::{Attempt, Shared, failed};
 use crate::model::spec::{BodyKind, HeaderValueSpec, HttpUploadSpec, SecretRef};
 use crate::model::{ErrorCode, Failure, Fault, FaultCode, Outcome};
 use crate::runtime::admission::{AdmittedUpload, encoder, file_name, media_type};
-use crate::runtime::desk::{PATIENCE, not_answered};
+use crate::runtime::admission_queue::{FILE_OPEN_TIMEOUT, not_answered};
 use crate::runtime::reporter::{ReportOf, Reporter};
 use crate::source::Source;
-use crate::transfer::{Ended, Observer, ResolvedHeader, Timeouts, Upload};
+use crate::transfer::{AttemptError, Observer, ResolvedHeader, Timeouts, Upload};
 
 /// An upload that can begin.
 pub(super) struct Job {
@@ -75,10 +75,10 @@ impl Shared {
             None => self.openings.open(fingerprint.dev, move || Source::open(&path, &paths)).await,
         };
         let opened = opened.ok_or_else(|| {
-            let said = format!("{} {}", upload.file_path, not_answered(PATIENCE));
+            let said = format!("{} {}", upload.file_path, not_answered(FILE_OPEN_TIMEOUT));
             Outcome::Retry(Failure::new(ErrorCode::Timeout, said))
         })?;
-        opened.map_err(|error| Ended::from(error).into())
+        opened.map_err(|error| AttemptError::from(error).into())
     }
 }
 

@@ -1,29 +1,29 @@
 //! The threads that transfers run on.
 
 use std::sync::mpsc::sync_channel;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 
 use crate::model::Fault;
 use crate::runtime::replies::no_thread;
+use crate::sync;
 
 /// Threads that move bytes. Two saturate what the loopback of a small host can carry; more hosts
 /// than that are waited for, not computed for.
 const THREADS_MAX: usize = 4;
 
-/// How long they are waited for. It takes a millisecond, or they never come.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long the threads may take to start. It takes a millisecond, or it never happens.
+const START_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// As many threads as there are processors, up to a bound.
 ///
-/// Where the host gives some of them and no more, tokio panics, and then waits for those that it has got, for
-/// ever. So it is tried first whether there are as many; and should they be gone a moment later, it is not us
-/// who wait.
+/// Where the host gives only some of them, tokio panics and then waits forever for those it has got. So
+/// first it is tried whether there are enough, and tokio is started on a thread of its own, with a time-out.
 pub(super) fn of_transfers() -> Result<Runtime, Fault> {
     let threads = std::thread::available_parallelism().map_or(2, usize::from).clamp(1, THREADS_MAX);
-    // One more than they are: for who makes them.
+    // One more: the thread that starts tokio.
     there_are(threads + 1).map_err(|error| no_thread(&error))?;
     let (tell, arrival) = sync_channel(1);
     let make = move || {
@@ -37,16 +37,16 @@ pub(super) fn of_transfers() -> Result<Runtime, Fault> {
     };
     let helper = std::thread::Builder::new().name("outhaul-threads".to_owned()).spawn(make);
     helper.map_err(|error| no_thread(&error))?;
-    let tokio = arrival.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+    let tokio = arrival.recv_timeout(START_TIMEOUT).unwrap_or_else(|_| {
         Err(std::io::Error::other("the host gives fewer than are needed; try again later"))
     });
     tokio.map_err(|error| no_thread(&error))
 }
 
-/// Whether the host gives so many threads. Keeps none.
+/// Whether the host gives that many threads. Keeps none.
 fn there_are(threads: usize) -> std::io::Result<()> {
     let gate = Arc::new(Mutex::new(()));
-    let closed = gate.lock().unwrap_or_else(PoisonError::into_inner);
+    let closed = sync::lock(&gate);
     let mut given = Vec::with_capacity(threads);
     let mut refused = Ok(());
     for _ in 0..threads {

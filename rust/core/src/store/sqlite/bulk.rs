@@ -1,4 +1,4 @@
-//! Rows in numbers: one statement adds several, since beginning one costs more than a row.
+//! INSERTs of several rows, since beginning a statement costs more than a row.
 //!
 //! SQLite remembers how to undo a statement of several rows whose keys it is given, which costs a
 //! copy of each page that is there already: one more reason to have few.

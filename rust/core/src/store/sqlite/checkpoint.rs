@@ -1,7 +1,7 @@
 //! Moves the WAL into the file: most of it off the writer's thread, the rest on it.
 //!
 //! A checkpoint is whole only where nobody has written since it began, and only after a whole one does the
-//! next commit begin the WAL anew. While commits follow each other closely another connection's never is,
+//! next commit begin the WAL again. While commits follow each other closely another connection's never is,
 //! so that the WAL grows, and a commit that makes a file longer waits longer for the disk. The writer itself
 //! writes nothing while it moves the rest.
 
@@ -15,16 +15,16 @@ use super::super::StoreError;
 use super::open::{BUSY_TIMEOUT, open_checkpointer};
 use super::writer::SqliteStore;
 
-/// Every so many pages (4 MiB) the WAL is moved into the file: the rest is then moved in a millisecond.
+/// The WAL is moved into the file every time it has this many more pages (4 MiB): that takes a millisecond.
 const DUE_PAGES: i32 = 1024;
 
-/// Every so many pages (64 MiB) that could not be moved, since somebody always reads, readers are waited for.
+/// Once this many pages (64 MiB) could not be moved, since somebody always reads, readers are waited for.
 const INSIST_PAGES: i32 = 16 * 1024;
 
-/// How long another checkpoint is waited for that goes on.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long to wait for the checkpoint of another connection.
+const OTHERS_CHECKPOINT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long they are waited for, while nobody writes.
+/// How long to wait for readers, while nobody may write.
 const INSIST_FOR: Duration = Duration::from_millis(100);
 
 /// When a checkpoint is worth while, and how much.
@@ -37,7 +37,7 @@ pub struct CheckpointsDue {
 }
 
 impl CheckpointsDue {
-    /// Whether one is due after a commit that left a WAL of so many pages.
+    /// Whether one is due after a commit that left a WAL of that many pages.
     pub fn after_commit(&mut self, pages: i32) -> bool {
         if pages < self.moved {
             *self = Self::default(); // it has begun anew
@@ -49,7 +49,7 @@ impl CheckpointsDue {
         is_due
     }
 
-    /// Whether readers are worth waiting for, with a WAL of so many pages.
+    /// Whether readers are worth waiting for, with a WAL of that many pages.
     pub fn insists(&mut self, pages: i32) -> bool {
         let insists = pages > self.insisted.saturating_add(INSIST_PAGES);
         if insists {
@@ -73,7 +73,7 @@ impl Checkpointer {
 
     /// Moves what is in the WAL now into the file, while others read and write.
     pub fn run(&self) -> Result<(), StoreError> {
-        wholly(&self.connection, &self.is_doubtful, PATIENCE, || {
+        wholly(&self.connection, &self.is_doubtful, OTHERS_CHECKPOINT_TIMEOUT, || {
             checkpoint(&self.connection, "PASSIVE")?;
             // SQLite waits for the disk only where it has moved all, and then the writer would have to.
             Ok(outhaul_vfs::sync(&self.connection)?)
@@ -82,7 +82,7 @@ impl Checkpointer {
 }
 
 impl SqliteStore {
-    /// Moves the rest of the WAL, after a `Checkpointer` has moved the most: the next commit begins it anew,
+    /// Moves the rest of the WAL, after a `Checkpointer` has moved the most: the next commit begins it again,
     /// unless somebody reads what is in it. Who insists waits a moment for readers, who may go on for longer.
     pub fn finish_checkpoint(&self, insists: bool) -> Result<(), StoreError> {
         let connection = self.connection();

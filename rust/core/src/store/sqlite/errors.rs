@@ -1,16 +1,19 @@
 //! What SQLite says, in our words.
 
-use rusqlite::ffi::ErrorCode as Code;
+use rusqlite::ffi::{ErrorCode as Code, SQLITE_IOERR_SHMSIZE};
 
 use super::super::StoreError;
 
 /// Our word for an error of SQLite's. `what` is the path, or what was being done.
 pub(super) fn explain(error: &rusqlite::Error, what: &str) -> StoreError {
     let text = format!("{what}: {error}");
+    let extended = error.sqlite_error().map(|error| error.extended_code);
     match error.sqlite_error_code() {
         Some(Code::NotADatabase) => StoreError::Foreign(what.to_owned()),
         Some(Code::DatabaseCorrupt) => StoreError::Corrupt(text),
         Some(Code::DiskFull) => StoreError::Full(text),
+        // The shared memory beside the file cannot grow: nothing else makes that fail.
+        _ if extended == Some(SQLITE_IOERR_SHMSIZE) => StoreError::Full(text),
         Some(
             Code::CannotOpen
             | Code::ReadOnly

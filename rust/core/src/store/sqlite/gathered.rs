@@ -205,7 +205,7 @@ impl Gathered {
     /// Writes the narrow rows.
     ///
     /// A change of a row that is not there is refused, and with it the transaction: then the engine
-    /// knows something that the store does not, and has to be built anew.
+    /// knows something that the store does not, and has to be built again.
     fn write_live(&mut self, connection: &Connection) -> Result<(), StoreError> {
         let mut update = connection.prepare_cached(&update_live())?;
         let mut delete = connection.prepare_cached("DELETE FROM live WHERE key=?1")?;

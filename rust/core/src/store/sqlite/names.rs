@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::super::{StoreError, key_of_generated_id};
+use super::super::StoreError;
 use super::bulk::{self, Statements};
 use super::rows::{key_at, sql_key};
 use crate::model::TaskKey;
+use crate::model::task_id::key_of_generated_id;
 
 /// The newest stored task with that id. One that outhaul made tells its key itself.
 pub(super) fn newest(

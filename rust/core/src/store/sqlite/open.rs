@@ -35,7 +35,8 @@ pub(super) fn open_writer(path: &Path, durability: Durability) -> Result<Connect
     create_private(path)?;
     refuse_network_filesystem(path)?;
     refuse_second_name(path)?;
-    // What is not synced at once has to be written at once.
+    // `Os` does not sync, so each page has to reach the kernel at once: SQLite's own VFS. `Fsync` uses
+    // ours, which writes a whole commit at once.
     let vfs = match durability {
         Durability::Fsync => Some(outhaul_vfs::name().map_err(|e| explain(&e, &shown))?),
         Durability::Os => None,

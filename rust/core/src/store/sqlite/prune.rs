@@ -1,9 +1,9 @@
 //! Retention: what ended long ago goes, a bounded piece at a time.
 //!
-//! A walk goes through the log from its beginning, under limits that are fixed when it begins. With the
-//! event that ended a task, its last, go the task's rows, and with them what the log says of it; a row of
-//! the log goes itself once every task that it is about is gone or may go. So none is left that is about
-//! no task, however the walk is cut short, and no index is needed.
+//! A walk scans the log from its beginning, under limits that are fixed when it begins. On reaching the
+//! event that ended a task it deletes the task's rows. A row of the log is deleted once every task it
+//! mentions is gone or may go. So a walk that is cut short leaves no row about no task, and no index is
+//! needed.
 
 use rusqlite::OptionalExtension;
 
@@ -12,27 +12,19 @@ use super::rows::{key_at, sql_key};
 use super::writer::SqliteStore;
 use crate::model::{EventKind, TaskKey, TaskStatus, UnixMillis};
 
-/// How long what has ended is kept. `None` is for ever.
+/// How long what has ended is kept. `None` keeps it forever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
     /// Completed tasks, in milliseconds after their end.
     pub completed_ms: Option<i64>,
-    /// At most so many completed tasks; the oldest go.
+    /// At most this many completed tasks; the oldest go.
     pub completed_max: Option<u64>,
     /// Tasks that failed, expired or were cancelled, in milliseconds after their end.
     pub failed_ms: Option<i64>,
 }
 
-impl Default for Retention {
-    fn default() -> Self {
-        const DAY_MS: i64 = 24 * 60 * 60 * 1000;
-        Self {
-            completed_ms: Some(DAY_MS),
-            completed_max: Some(100_000),
-            failed_ms: Some(30 * DAY_MS),
-        }
-    }
-}
+/// A piece counts this many times as many events as it would look at: that takes no longer.
+const COUNTED_TIMES: usize = 10;
 
 /// One walk through the log.
 #[derive(Clone, Debug, Default)]
@@ -45,10 +37,21 @@ pub struct PruneWalk {
     newest: TaskKey,
     /// Completed tasks go that ended before this …
     completed_before: UnixMillis,
-    /// … or not after this event.
+    /// … or not after this event, once that is known.
     completed_upto: i64,
+    /// Looks for that event.
+    counting: Option<Counting>,
     /// Others go that ended before this.
     failed_before: UnixMillis,
+}
+
+/// Counts completed tasks from the end of the log, where those are that stay.
+#[derive(Clone, Copy, Debug)]
+struct Counting {
+    /// Counted down to this event.
+    below: i64,
+    /// How many more stay.
+    room: i64,
 }
 
 /// What a piece of a walk did.
@@ -56,6 +59,8 @@ pub struct PruneWalk {
 pub struct Pruned {
     /// Tasks that are gone now.
     pub tasks: usize,
+    /// Whether it has only counted: which tasks may go is not known yet.
+    pub is_counting: bool,
     /// Whether the walk has come to its end.
     pub is_over: bool,
 }
@@ -90,19 +95,25 @@ impl SqliteStore {
         let before = |kept: Option<i64>| kept.map_or(i64::MIN, |kept| now.saturating_sub(kept));
         Ok(PruneWalk {
             seen: 0,
-            until: self.max_seq()?,
+            // What others did and we have not looked at is for the next walk.
+            until: self.seen_seq(),
             newest: self.max_key()?,
             completed_before: before(keep.completed_ms),
-            completed_upto: match keep.completed_max {
-                Some(most) => self.completed_beyond(most)?,
-                None => 0,
-            },
+            completed_upto: 0,
+            counting: keep.completed_max.map(|most| Counting {
+                below: self.seen_seq().saturating_add(1),
+                room: i64::try_from(most).unwrap_or(i64::MAX),
+            }),
             failed_before: before(keep.failed_ms),
         })
     }
 
     /// Goes on with a walk, through `max` events or a few more. Needs an open transaction.
     pub fn prune(&mut self, walk: &mut PruneWalk, max: usize) -> Result<Pruned, StoreError> {
+        if let Some(counting) = walk.counting.take() {
+            (walk.completed_upto, walk.counting) = self.count(counting, max * COUNTED_TIMES)?;
+            return Ok(Pruned { is_counting: true, ..Pruned::default() });
+        }
         let mut pruned = Pruned::default();
         let mut looked_at = 0;
         let mut last_gone = None;
@@ -162,7 +173,7 @@ impl SqliteStore {
         })
     }
 
-    /// Gives pages that are free now back to the file system, at most so many.
+    /// Gives at most that many free pages back to the file system.
     pub fn vacuum(&self, pages: u32) -> Result<(), StoreError> {
         // It frees a page with each step.
         let mut statement =
@@ -184,23 +195,29 @@ impl SqliteStore {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// The event up to which completed tasks are more than the `most` that were completed last; 0
-    /// where they are not. As the log counts them, from its end.
-    fn completed_beyond(&self, most: u64) -> Result<i64, StoreError> {
-        let mut statement = self
-            .connection()
-            .prepare_cached("SELECT seq, more FROM event WHERE kind=?1 ORDER BY seq DESC")?;
-        let mut rows = statement.query([EventKind::Completed.code()])?;
-        let mut room = i64::try_from(most).unwrap_or(i64::MAX);
+    /// Counts on, through `max` rows of the log: the event up to which completed tasks are more than may
+    /// stay, or how far it is. The event is 0 where they are not more.
+    fn count(&self, counting: Counting, max: usize) -> Result<(i64, Option<Counting>), StoreError> {
+        let Counting { mut below, mut room } = counting;
+        let limit = i64::try_from(max).unwrap_or(i64::MAX);
+        let mut statement = self.connection().prepare_cached(
+            "SELECT seq, more, kind FROM event WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2",
+        )?;
+        let mut rows = statement.query([below, limit])?;
+        let mut looked_at = 0;
         while let Some(row) = rows.next()? {
-            let last = row.get::<_, i64>(0)?.saturating_add(row.get(1)?);
-            let number = row.get::<_, i64>(1)?.saturating_add(1);
-            if number > room {
-                return Ok(last.saturating_sub(room));
+            looked_at += 1;
+            below = row.get(0)?;
+            if row.get::<_, u8>(2)? != EventKind::Completed.code() {
+                continue;
             }
-            room = room.saturating_sub(number);
+            let more = row.get::<_, i64>(1)?;
+            if more >= room {
+                return Ok((below.saturating_add(more).saturating_sub(room), None));
+            }
+            room -= more + 1;
         }
-        Ok(0)
+        Ok((0, (looked_at == max).then_some(Counting { below, room })))
     }
 
     fn forget(&self, key: TaskKey) -> Result<(), StoreError> {

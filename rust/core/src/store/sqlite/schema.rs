@@ -91,6 +91,15 @@ pub(super) fn inspect(connection: &mut Connection, path: &str) -> Result<Found, 
     }
 }
 
+/// Errors where another process, of a newer outhaul, has changed the tables since the file was opened.
+pub(super) fn is_known(connection: &Connection) -> Result<(), StoreError> {
+    let found = connection
+        .prepare_cached("PRAGMA user_version")?
+        .query_row([], |row| row.get::<_, i64>(0))?;
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    if found > known { Err(StoreError::TooNew { found, known }) } else { Ok(()) }
+}
+
 /// Brings the file to the newest version; a new file gets all its tables.
 pub(super) fn migrate(connection: &mut Connection, path: &str) -> Result<(), StoreError> {
     let done = connection.transaction_with_behavior(TransactionBehavior::Immediate);

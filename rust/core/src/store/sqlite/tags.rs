@@ -1,8 +1,8 @@
 //! Tasks by their tag.
 //!
-//! The index has them by stretches of the log first: what is new goes to its end. So a batch of tasks
-//! with many tags writes few pages, not one for each tag; who asks for a tag looks into every stretch.
-//! The order of keys is that of stretches, since both are given in the same transaction.
+//! The index begins with the stretch of the log a task is in (`first_seq >> 12`): new entries go to its
+//! end, so that a batch with many tags writes few pages. A query by tag visits every stretch. Keys and
+//! stretches have the same order, since both are assigned in one transaction.
 
 use rusqlite::{Connection, OptionalExtension};
 
@@ -14,15 +14,15 @@ use crate::model::TaskKey;
 pub(super) const STRETCH: &str = "first_seq >> 12";
 
 /// Calls `look` with each stretch in which there are tagged tasks, beginning with that of the first
-/// task whose key is not below `from`, until it says that it has seen enough.
+/// task whose key is above `after`, until it says that it has seen enough.
 pub(super) fn each_stretch(
     connection: &Connection,
-    from: TaskKey,
+    after: Option<TaskKey>,
     mut look: impl FnMut(i64) -> Result<bool, StoreError>,
 ) -> Result<(), StoreError> {
-    let first = format!("SELECT {STRETCH} FROM task WHERE key >= ?1 ORDER BY key LIMIT 1");
+    let first = format!("SELECT {STRETCH} FROM task WHERE key > ?1 ORDER BY key LIMIT 1");
     let mut first = connection.prepare_cached(&first)?;
-    let first = first.query_row([sql_key(from)?], |row| row.get(0)).optional()?;
+    let first = first.query_row([after.map_or(Ok(-1), sql_key)?], |row| row.get(0)).optional()?;
     let following = format!(
         "SELECT min({STRETCH}) FROM task INDEXED BY task_by_tag \
          WHERE {STRETCH} >= ?1 AND tag IS NOT NULL"

@@ -16,13 +16,14 @@ use super::super::{Body, RunnerInfo, Selection, Store, StoreError};
 use super::gathered::{DoneRow, EventRow, Gathered, Made, TaskRow};
 use super::open::{Durability, open_writer};
 use super::rows::{LAST_EVENT, LIVE_COLUMNS, key_at, live_row, pack, sql_key};
+use super::schema::is_known;
 use super::tags::{STRETCH, each_stretch};
 use crate::engine::{Effect, End, Live, NewTask};
 use crate::model::event::EventDetail;
 use crate::model::{Epoch, TaskKey, UnixMillis};
 use crate::source::OffLimits;
 
-/// So many runners are remembered, for people.
+/// At most this many runners are remembered, for people.
 const RUNNERS_KEPT: i64 = 100;
 
 /// The write side of a store in one SQLite file.
@@ -39,7 +40,7 @@ pub struct SqliteStore {
     has_looked: bool,
     /// The last event, with those of the open transaction.
     last_seq: i64,
-    /// The files of the store: whoever opens one and closes it takes SQLite's locks away.
+    /// The files of the store: to open one and close it takes SQLite's locks away.
     files: OffLimits,
     /// Whether what was moved out of the WAL may be lost.
     pub(super) is_doubtful: Cell<bool>,
@@ -72,7 +73,7 @@ impl SqliteStore {
         Ok(store)
     }
 
-    /// Opens the file anew. After a commit that failed, pages that never reached the disk may count as
+    /// Opens the file again. After a commit that failed, pages that never reached the disk may count as
     /// written: only another connection reads what is there. SOURCE: "fsyncgate", 2018.
     pub fn reopen(&mut self) -> Result<(), StoreError> {
         self.rollback();
@@ -98,6 +99,11 @@ impl SqliteStore {
 
     pub(super) const fn connection(&self) -> &Connection {
         &self.connection
+    }
+
+    /// The last event that this process has looked at.
+    pub(super) const fn seen_seq(&self) -> i64 {
+        self.seen_seq
     }
 
     /// The last event that this process has seen or written.
@@ -179,7 +185,7 @@ impl SqliteStore {
              ORDER BY task.key"
         );
         let mut found = Vec::new();
-        each_stretch(&self.connection, *oldest, |stretch| {
+        each_stretch(&self.connection, oldest.checked_sub(1), |stretch| {
             found.extend(self.keys(&sql, params![stretch, tag])?);
             Ok(true)
         })?;
@@ -203,6 +209,7 @@ impl Store for SqliteStore {
         self.gathered.clear();
         self.look_at_files()?;
         self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        is_known(&self.connection)?;
         self.last_seq = self.max_seq()?;
         self.has_looked = self.last_seq == self.seen_seq;
         Ok(())

@@ -5,10 +5,11 @@ use rusqlite::{OptionalExtension, Row, params_from_iter};
 
 use super::{Reader, begins_so, id_at, packed_at};
 use crate::model::event::EventDetail;
+use crate::model::task_id::key_of_generated_id;
 use crate::model::{EventKind, TaskKey};
+use crate::store::StoreError;
 use crate::store::record::EventRecord;
 use crate::store::sqlite::rows::{LAST_EVENT, key_at, sql_key};
-use crate::store::{StoreError, key_of_generated_id};
 
 /// Which events are asked for.
 #[derive(Clone, Debug, Default)]
@@ -23,7 +24,7 @@ pub struct EventFilter {
     pub prefix: Option<String>,
     /// Whether what retention has removed is passed over in silence.
     pub skip_pruned: bool,
-    /// At most so many.
+    /// At most this many.
     pub limit: u32,
 }
 
@@ -76,7 +77,7 @@ impl Reader {
     }
 
     /// The event that ended a task, if it has ended.
-    pub fn last_word(&self, key: TaskKey) -> Result<Option<EventRecord>, StoreError> {
+    pub fn terminal_event(&self, key: TaskKey) -> Result<Option<EventRecord>, StoreError> {
         let sql = format!(
             "SELECT {EVENT_COLUMNS} FROM done d JOIN task t USING(key) \
              JOIN event e ON e.seq = (SELECT max(seq) FROM event WHERE seq <= d.end_seq) \
@@ -174,7 +175,7 @@ fn event_record(row: &Row<'_>) -> Result<EventRecord, StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::id_of;
+    use crate::model::task_id::id_of;
     use crate::store::sqlite::{Durability, SqliteStore};
 
     /// What an answer costs is bounded by its limit only where the log is walked in order.

@@ -8,10 +8,11 @@ use std::path::Path;
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row};
 
-use super::super::{StoreError, id_of, keys_of_generated_prefix};
+use super::super::StoreError;
 use super::open::open_reader;
 use super::rows::{sql_key, unpack};
 use crate::model::TaskKey;
+use crate::model::task_id::{id_of, keys_of_generated_prefix};
 
 pub use events::EventFilter;
 pub use tasks::{Situation, TaskFilter};

@@ -1,12 +1,12 @@
 //! Questions about tasks.
 
-use std::collections::BTreeSet;
-
 use rusqlite::types::Value;
-use rusqlite::{Row, params_from_iter};
+use rusqlite::{Row, Rows, params, params_from_iter};
+use rustc_hash::FxHashSet;
 
 use super::{Reader, begins_so, id_at, packed_at};
-use crate::model::spec::{BATTERY_NOT_LOW, CONNECTED, TaskSpec, WorkerSpec};
+use crate::model::constraint::{BATTERY_NOT_LOW, NETWORK};
+use crate::model::spec::{TaskSpec, WorkerSpec};
 use crate::model::{Failure, Success, TaskKey, TaskStatus, UnixMillis};
 use crate::store::StoreError;
 use crate::store::record::{Counts, TaskRecord};
@@ -25,7 +25,7 @@ pub struct TaskFilter {
     pub prefix: Option<String>,
     /// Those with a key above this.
     pub after: TaskKey,
-    /// At most so many.
+    /// At most this many.
     pub limit: u32,
 }
 
@@ -75,7 +75,7 @@ impl Reader {
         // One state of the store for all stretches.
         let _transaction = self.connection.unchecked_transaction()?;
         let full = usize::try_from(want.limit).unwrap_or(usize::MAX);
-        each_stretch(&self.connection, want.after.saturating_add(1), |stretch| {
+        each_stretch(&self.connection, Some(want.after), |stretch| {
             self.add_tasks(want, Some(stretch), now, &mut found)?;
             Ok(found.len() < full)
         })?;
@@ -124,25 +124,25 @@ impl Reader {
     }
 
     /// Every tag that a stored task has, sorted.
+    ///
+    /// Walks along the index, and past a tag that many tasks of a stretch have: the cost is that of the
+    /// tasks, or of the tags in each stretch, whichever is less.
     pub fn tags(&self) -> Result<Vec<String>, StoreError> {
-        // Walks from tag to tag: the cost is the number of tags in each stretch, not of tasks.
         let mut query = self.connection.prepare_cached(&format!(
-            "WITH RECURSIVE tags(tag) AS ( \
-                SELECT min(tag) FROM task WHERE {STRETCH} = ?1 AND tag IS NOT NULL \
-                UNION ALL \
-                SELECT (SELECT min(tag) FROM task WHERE {STRETCH} = ?1 AND tag > tags.tag) \
-                FROM tags WHERE tags.tag IS NOT NULL) \
-             SELECT tag FROM tags WHERE tag IS NOT NULL",
+            "SELECT tag FROM task INDEXED BY task_by_tag WHERE {STRETCH} = ?1 AND tag >= ?2 ORDER BY tag"
         ))?;
         let _transaction = self.connection.unchecked_transaction()?;
-        let mut tags = BTreeSet::new();
-        each_stretch(&self.connection, 0, |stretch| {
-            for tag in query.query_map([stretch], |row| row.get(0))? {
-                tags.insert(tag?);
+        let mut tags = FxHashSet::default();
+        each_stretch(&self.connection, None, |stretch| {
+            let mut from = Some(String::new());
+            while let Some(tag) = from.take() {
+                from = add_tags(query.query(params![stretch, tag])?, &mut tags)?;
             }
             Ok(true)
         })?;
-        Ok(tags.into_iter().collect())
+        let mut tags: Vec<String> = tags.into_iter().collect();
+        tags.sort_unstable();
+        Ok(tags)
     }
 
     /// How many tasks stand where.
@@ -173,6 +173,34 @@ impl Reader {
 
 fn status_at(row: &Row<'_>, column: usize) -> Result<Option<TaskStatus>, StoreError> {
     Ok(row.get::<_, Option<u8>>(column)?.and_then(TaskStatus::from_code))
+}
+
+/// A tag that comes this often is walked past.
+const SAME_TAG_MAX: u32 = 8;
+
+/// Adds what the rows say, until a tag has come often: where the next one may begin.
+fn add_tags(
+    mut rows: Rows<'_>,
+    tags: &mut FxHashSet<String>,
+) -> Result<Option<String>, StoreError> {
+    let (mut last, mut times) = (String::new(), 0);
+    while let Some(row) = rows.next()? {
+        let tag =
+            row.get_ref(0)?.as_str().map_err(|error| StoreError::Corrupt(error.to_string()))?;
+        if times == 0 || tag != last {
+            tag.clone_into(&mut last);
+            times = 0;
+            if !tags.contains(tag) {
+                tags.insert(tag.to_owned());
+            }
+        }
+        times += 1;
+        if times == SAME_TAG_MAX {
+            last.push('\0');
+            return Ok(Some(last));
+        }
+    }
+    Ok(None)
 }
 
 fn task_record(row: &Row<'_>, now: Situation) -> Result<TaskRecord, StoreError> {
@@ -221,7 +249,7 @@ fn task_record(row: &Row<'_>, now: Situation) -> Result<TaskRecord, StoreError> 
 fn waiting_on(run_at: UnixMillis, attempt: u32, needs: u32, now: Situation) -> &'static str {
     if run_at > now.now_ms {
         if attempt > 0 { "retry" } else { "time" }
-    } else if needs & now.unmet & CONNECTED != 0 {
+    } else if needs & now.unmet & NETWORK != 0 {
         "network"
     } else if needs & now.unmet & BATTERY_NOT_LOW != 0 {
         "battery"

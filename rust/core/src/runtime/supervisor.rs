@@ -1,4 +1,4 @@
-//! Threads whose panic is noticed: it is a mistake of ours, and must leave nobody waiting for ever.
+//! Threads whose panic is noticed: it is a mistake of ours, and must leave nobody waiting forever.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -16,13 +16,13 @@ pub(super) const EVERYBODY: Ticket = 0;
 
 /// Starts the threads of a manager.
 #[derive(Clone)]
-pub(super) struct Watch {
+pub(super) struct Supervisor {
     pub(super) completions: Completions,
     pub(super) inbox: Arc<Inbox>,
     pub(super) lock: LockSlot,
 }
 
-impl Watch {
+impl Supervisor {
     /// Starts a thread beside the engine loop. If it panics, everybody is told, and the loop ends.
     pub(super) fn spawn(
         &self,
@@ -74,8 +74,8 @@ impl Watch {
 mod tests {
     use super::*;
 
-    fn watch() -> Watch {
-        Watch {
+    fn supervisor() -> Supervisor {
+        Supervisor {
             completions: Completions::new().unwrap(),
             inbox: Arc::default(),
             lock: LockSlot::new(),
@@ -84,33 +84,33 @@ mod tests {
 
     #[test]
     fn a_thread_that_panics_tells_everybody_and_ends_the_loop() {
-        let watch = watch();
-        watch.spawn("test", || panic!("on purpose")).unwrap().join().unwrap();
-        let replies = watch.completions.drain(8).replies;
+        let supervisor = supervisor();
+        supervisor.spawn("test", || panic!("on purpose")).unwrap().join().unwrap();
+        let replies = supervisor.completions.drain(8).replies;
         assert_eq!(replies.len(), 1);
         let (ticket, answer) = &replies[0];
         assert_eq!(*ticket, EVERYBODY);
         assert_eq!(answer.as_ref().unwrap_err().code, FaultCode::Internal);
-        let told = watch.inbox.take(8, Duration::ZERO);
+        let told = supervisor.inbox.take(8, Duration::ZERO);
         assert!(matches!(told.as_slice(), [Op::Close { ticket: EVERYBODY, .. }]));
     }
 
     #[test]
     fn only_the_loop_lets_go_of_the_lock() {
-        let watch = watch();
+        let supervisor = supervisor();
         let store = tempfile::NamedTempFile::new().unwrap();
-        assert!(watch.lock.take(store.path()).unwrap());
-        watch.spawn("test", || panic!("on purpose")).unwrap().join().unwrap();
-        assert!(watch.lock.is_taken());
-        watch.spawn_loop("test", || panic!("on purpose")).unwrap().join().unwrap();
-        assert!(!watch.lock.is_taken());
+        assert!(supervisor.lock.take(store.path()).unwrap());
+        supervisor.spawn("test", || panic!("on purpose")).unwrap().join().unwrap();
+        assert!(supervisor.lock.is_taken());
+        supervisor.spawn_loop("test", || panic!("on purpose")).unwrap().join().unwrap();
+        assert!(!supervisor.lock.is_taken());
     }
 
     #[test]
     fn a_thread_that_ends_tells_nobody() {
-        let watch = watch();
-        watch.spawn("test", || ()).unwrap().join().unwrap();
-        assert!(watch.completions.drain(8).replies.is_empty());
-        assert!(watch.inbox.take(8, Duration::ZERO).is_empty());
+        let supervisor = supervisor();
+        supervisor.spawn("test", || ()).unwrap().join().unwrap();
+        assert!(supervisor.completions.drain(8).replies.is_empty());
+        assert!(supervisor.inbox.take(8, Duration::ZERO).is_empty());
     }
 }

@@ -8,9 +8,8 @@ use std::time::Duration;
 use tokio::time::{Sleep, sleep};
 
 use super::Timeouts;
-use super::meter::Meter;
-use super::outcome::Ended;
-use crate::model::{ErrorCode, Failure};
+use super::attempt_error::AttemptError;
+use super::counter::BodyCounter;
 
 /// A stall is noticed within this part of its time-out after it is due.
 const STALL_LOOKS: u32 = 4;
@@ -19,8 +18,8 @@ const STALL_LOOKS: u32 = 4;
 const EARLY_ANSWER: Duration = Duration::from_secs(2);
 
 /// Watches one request. It reads no clock: it counts looks at which nothing had moved.
-pub(crate) struct Watch {
-    meter: Arc<Meter>,
+pub(crate) struct RequestTimer {
+    counter: Arc<BodyCounter>,
     timeouts: Timeouts,
     phase: Phase,
     sleep: Pin<Box<Sleep>>,
@@ -34,10 +33,10 @@ enum Phase {
     Answering,
 }
 
-impl Watch {
-    pub(crate) fn new(meter: Arc<Meter>, timeouts: Timeouts) -> Self {
+impl RequestTimer {
+    pub(crate) fn new(counter: Arc<BodyCounter>, timeouts: Timeouts) -> Self {
         let sleep = Box::pin(sleep(timeouts.stall / STALL_LOOKS));
-        Self { meter, timeouts, phase: Phase::Sending { sent: 0, looks: 0 }, sleep }
+        Self { counter, timeouts, phase: Phase::Sending { sent: 0, looks: 0 }, sleep }
     }
 
     /// The answer came early: the body is given up, and the rest of the answer must come soon.
@@ -46,19 +45,19 @@ impl Watch {
     }
 
     /// Ready with the time-out that has passed. Call it after whatever moves bytes.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<AttemptError> {
         loop {
-            if matches!(self.phase, Phase::Sending { .. }) && self.meter.is_complete() {
+            if matches!(self.phase, Phase::Sending { .. }) && self.counter.is_complete() {
                 self.answer_within(self.timeouts.response);
             }
             ready!(self.sleep.as_mut().poll(cx));
             let Phase::Sending { sent, looks } = self.phase else {
-                return Poll::Ready(timeout("timeout while waiting for the answer"));
+                return Poll::Ready(AttemptError::timeout("timeout while waiting for the answer"));
             };
-            let now = self.meter.sent();
+            let now = self.counter.sent();
             let looks = if now == sent { looks + 1 } else { 0 };
             if looks >= STALL_LOOKS {
-                return Poll::Ready(timeout("timeout while sending: no byte moved"));
+                return Poll::Ready(AttemptError::timeout("timeout while sending: no byte moved"));
             }
             self.phase = Phase::Sending { sent: now, looks };
             self.sleep.set(sleep(self.timeouts.stall / STALL_LOOKS));
@@ -69,9 +68,4 @@ impl Watch {
         self.phase = Phase::Answering;
         self.sleep.set(sleep(most));
     }
-}
-
-/// A time-out, which another attempt may not meet.
-pub(crate) fn timeout(message: &str) -> Ended {
-    Ended::Retry(Failure::new(ErrorCode::Timeout, message))
 }

@@ -1,13 +1,14 @@
 //! What one request and the body it sends tell each other.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::Observer;
 use crate::source::SourceError;
+use crate::sync;
 
 /// Counts the body bytes that the socket took. Shared by a body, its buffers and its request.
-pub(crate) struct Meter {
+pub(crate) struct BodyCounter {
     sent: AtomicU64,
     total: u64,
     is_paused: AtomicBool,
@@ -16,7 +17,7 @@ pub(crate) struct Meter {
     observer: Arc<dyn Observer>,
 }
 
-impl Meter {
+impl BodyCounter {
     pub(crate) fn new(total: u64, observer: Arc<dyn Observer>) -> Self {
         let (sent, is_paused) = (AtomicU64::new(0), AtomicBool::new(false));
         Self { sent, total, is_paused, failure: Mutex::new(None), observer }
@@ -55,11 +56,11 @@ impl Meter {
 
     /// The source failed; the body ends with an error.
     pub(crate) fn fail(&self, error: SourceError) {
-        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        *sync::lock(&self.failure) = Some(error);
     }
 
     /// Why the body ended, where the source was to blame.
     pub(crate) fn failure(&self) -> Option<SourceError> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        sync::lock(&self.failure).clone()
     }
 }

@@ -8,8 +8,8 @@ use rmp::encode::{write_nil, write_sint, write_str};
 use super::checks;
 use crate::engine::NewTask;
 
-/// A task for a callback, admitted, as the pattern of others.
-pub(in crate::runtime) struct Pattern {
+/// A task for a callback, admitted, as the template of others.
+pub(in crate::runtime) struct Template {
     task: NewTask,
     members: u32,
     worker: Bytes,
@@ -27,7 +27,7 @@ struct Sections<'a> {
     rest: &'a [u8],
 }
 
-impl Pattern {
+impl Template {
     /// `None` where the task is not for a callback.
     pub(super) fn of(task: &NewTask) -> Option<Self> {
         let Sections { members, worker, rest, .. } = sections(&task.spec)?;
@@ -143,8 +143,8 @@ mod tests {
         }
     }
 
-    fn pattern() -> Pattern {
-        Pattern::of(&admitted(encoded(Some("first"), "resize", b"one", 3))).unwrap()
+    fn template() -> Template {
+        Template::of(&admitted(encoded(Some("first"), "resize", b"one", 3))).unwrap()
     }
 
     #[test]
@@ -153,7 +153,7 @@ mod tests {
             for input in [&b""[..], b"two", &[0; 300], &vec![0; 70_000]] {
                 let spec = encoded(id, "resize", input, 3);
                 let task = NewTask { task_id: id.map(Into::into), ..admitted(spec.clone()) };
-                assert_eq!(pattern().admit(&spec), Some(task));
+                assert_eq!(template().admit(&spec), Some(task));
             }
         }
     }
@@ -166,10 +166,10 @@ mod tests {
                 let label =
                     NewTask { tag: tag.map(Into::into), priority, ..admitted(spec.clone()) };
                 let task = NewTask { task_id: None, ..label };
-                assert_eq!(pattern().admit(&spec), Some(task.clone()));
+                assert_eq!(template().admit(&spec), Some(task.clone()));
                 // And the other way round.
                 let first = encoded(None, "resize", b"one", 3);
-                let task = Pattern::of(&task).unwrap().admit(&first).unwrap();
+                let task = Template::of(&task).unwrap().admit(&first).unwrap();
                 assert_eq!((task.tag.as_deref(), task.priority), (Some("t"), -3));
             }
         }
@@ -193,10 +193,10 @@ mod tests {
             rmp_serde::to_vec(&upload).unwrap().into(),
             Bytes::from_static(b"\x80"),
         ] {
-            assert_eq!(pattern().admit(&other), None, "{other:?}");
+            assert_eq!(template().admit(&other), None, "{other:?}");
         }
         for end in 0..whole.len() {
-            assert_eq!(pattern().admit(&whole.slice(..end)), None, "{end}");
+            assert_eq!(template().admit(&whole.slice(..end)), None, "{end}");
         }
     }
 
@@ -205,6 +205,6 @@ mod tests {
         let worker = ("http_upload", "https://example.org", serde_bytes::Bytes::new(b""));
         let task = (None::<&str>, worker, 0, 0, 0, 0, 0, 0);
         let spec = rmp_serde::to_vec(&task).unwrap();
-        assert!(Pattern::of(&admitted(spec.into())).is_none());
+        assert!(Template::of(&admitted(spec.into())).is_none());
     }
 }

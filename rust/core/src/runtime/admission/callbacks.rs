@@ -1,8 +1,10 @@
 //! Which Python callbacks a task may name: registered ones, or any where another process runs them.
 
-use std::sync::{PoisonError, RwLock};
+use std::sync::RwLock;
 
 use rustc_hash::FxHashSet;
+
+use crate::sync;
 
 /// Which Python callbacks may be named by a task.
 #[derive(Debug)]
@@ -18,10 +20,10 @@ impl KnownCallbacks {
     }
 
     pub(in crate::runtime) fn register(&self, name: &str) {
-        self.names.write().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
+        sync::write(&self.names).insert(name.to_owned());
     }
 
     pub(super) fn has(&self, name: &str) -> bool {
-        self.elsewhere || self.names.read().unwrap_or_else(PoisonError::into_inner).contains(name)
+        self.elsewhere || sync::read(&self.names).contains(name)
     }
 }

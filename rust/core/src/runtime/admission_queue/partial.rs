@@ -7,9 +7,9 @@ use crate::runtime::completions::Ticket;
 
 /// What has come of each; `None` where a part of it was refused, and with it the rest.
 #[derive(Default)]
-pub(super) struct Parts(HashMap<Ticket, Option<Vec<NewTask>>>);
+pub(super) struct PartialEnqueues(HashMap<Ticket, Option<Vec<NewTask>>>);
 
-impl Parts {
+impl PartialEnqueues {
     /// How many tasks of an enqueue are here; `None` where it was refused.
     pub(super) fn number(&self, ticket: Ticket) -> Option<usize> {
         match self.0.get(&ticket) {

@@ -1,5 +1,5 @@
 //! The way in: calls pass in the order they were made, so that a cancel never overtakes the enqueue
-//! before it. What opens no file passes at once, where nothing is before it; the rest over the desk.
+//! before it. What opens no file passes at once, where nothing is before it; the rest by way of the admission queue.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -8,11 +8,11 @@ use std::sync::mpsc::{SendError, Sender, channel};
 use bytes::Bytes;
 
 use super::admission::Admission;
+use super::admission_queue::{AdmissionQueue, Call, FILE_OPEN_TIMEOUT};
 use super::completions::{Completions, Ticket};
-use super::desk::{Call, Desk, PATIENCE};
 use super::inbox::{Count, Inbox, Op};
 use super::replies::closed;
-use super::watch::Watch;
+use super::supervisor::Supervisor;
 use crate::model::{Fault, FaultCode};
 use crate::store::Selection;
 
@@ -20,28 +20,29 @@ use crate::store::Selection;
 type Enqueue = (Ticket, Bytes);
 
 /// Where calls are handed in.
-pub(super) struct Gate {
+pub(super) struct Ingress {
     calls: Sender<Call>,
-    desk: Arc<Desk>,
+    admissions: Arc<AdmissionQueue>,
     admission: Arc<Admission>,
     inbox: Arc<Inbox>,
     completions: Completions,
 }
 
-impl Gate {
-    pub(super) fn new(admission: Admission, watch: Watch) -> Self {
-        let (inbox, completions) = (Arc::clone(&watch.inbox), watch.completions.clone());
+impl Ingress {
+    pub(super) fn new(admission: Admission, supervisor: Supervisor) -> Self {
+        let (inbox, completions) = (Arc::clone(&supervisor.inbox), supervisor.completions.clone());
         let (calls, arrivals) = channel();
         let admission = Arc::new(admission);
-        let at_desk = Arc::clone(&admission);
-        let admit = Box::new(move |spec: &Bytes| at_desk.admit(spec));
-        let desk = Arc::new(Desk::new(admit, PATIENCE, arrivals, watch));
-        Self { calls, desk, admission, inbox, completions }
+        let to_admit_by = Arc::clone(&admission);
+        let admit = Box::new(move |spec: &Bytes| to_admit_by.admit(spec));
+        let admissions =
+            Arc::new(AdmissionQueue::new(admit, FILE_OPEN_TIMEOUT, arrivals, supervisor));
+        Self { calls, admissions, admission, inbox, completions }
     }
 
-    /// The desk behind it, which somebody has to open, and to relieve now and then.
-    pub(super) fn desk(&self) -> Arc<Desk> {
-        Arc::clone(&self.desk)
+    /// The queue behind it, which has to be started, and whose hung threads have to be replaced.
+    pub(super) fn admissions(&self) -> Arc<AdmissionQueue> {
+        Arc::clone(&self.admissions)
     }
 
     /// Enqueues of a task each.
@@ -50,7 +51,7 @@ impl Gate {
             return self.refuse(enqueues.iter().map(|(ticket, _)| *ticket), &full(waiting));
         }
         let mut left = VecDeque::from(enqueues);
-        if self.desk.is_free() {
+        if self.admissions.is_empty() {
             self.admit_at_once(&mut left);
             if left.is_empty() {
                 return;
@@ -86,7 +87,7 @@ impl Gate {
 
     #[expect(clippy::result_large_err, reason = "what was not sent comes back")]
     fn send(&self, call: Call) -> Result<(), SendError<Call>> {
-        self.desk.expect();
+        self.admissions.expect();
         self.calls.send(call)
     }
 
@@ -123,7 +124,7 @@ impl Gate {
     /// its turn those whose enqueue was called before.
     pub(super) fn cancel(&self, ticket: Ticket, selection: Selection) {
         let is_stored = matches!(selection, Selection::Key(_)); // its enqueue was answered long ago
-        if is_stored || self.desk.is_free() {
+        if is_stored || self.admissions.is_empty() {
             return self.inbox.push(Op::Cancel { ticket, selection, before: None });
         }
         let count = Count::default();
@@ -135,7 +136,7 @@ impl Gate {
     /// An op that must not overtake the enqueues before it. Lost only once the loop has ended, whose
     /// calls are refused by the manager.
     pub(super) fn pass(&self, op: Op) {
-        if self.desk.is_free() {
+        if self.admissions.is_empty() {
             self.inbox.push(op);
         } else {
             drop(self.send(Call::Pass(op)));
@@ -168,9 +169,9 @@ mod tests {
     use crate::source::PathPolicy;
     use crate::transfer::{AddressPolicy, Targets};
 
-    /// A gate whose desk nobody sits at yet.
-    fn gate() -> Gate {
-        let watch = Watch {
+    /// One whose admission queue has no thread yet.
+    fn ingress() -> Ingress {
+        let supervisor = Supervisor {
             completions: Completions::new().unwrap(),
             inbox: Arc::default(),
             lock: LockSlot::new(),
@@ -182,7 +183,7 @@ mod tests {
             callbacks: KnownCallbacks::new(["noop".to_owned()], false),
             situation: Arc::new(SharedSituation::new(Arc::new(SystemClock::new()), 0)),
         };
-        Gate::new(admission, watch)
+        Ingress::new(admission, supervisor)
     }
 
     fn python(callback: &str, bytes: usize) -> Bytes {
@@ -210,7 +211,7 @@ mod tests {
     /// In place of the ticket of what has none.
     const AT_ONCE: Ticket = 0;
 
-    impl Gate {
+    impl Ingress {
         fn taken(&self) -> Vec<Ticket> {
             let ticket = |op: &Op| match op {
                 Op::Enqueue { ticket, .. } | Op::Cancel { ticket, .. } => *ticket,
@@ -223,10 +224,10 @@ mod tests {
 
     #[test]
     fn what_opens_no_file_passes_without_a_desk() {
-        let gate = gate();
-        gate.enqueue(vec![(1, python("noop", 10)), (2, python("unknown", 10))]);
-        assert_eq!(gate.taken(), [1]);
-        let mut replies = gate.completions.drain(8).replies;
+        let ingress = ingress();
+        ingress.enqueue(vec![(1, python("noop", 10)), (2, python("unknown", 10))]);
+        assert_eq!(ingress.taken(), [1]);
+        let mut replies = ingress.completions.drain(8).replies;
         let [(2, Err(fault))] = replies.make_contiguous() else { panic!("{replies:?}") };
         assert_eq!(fault.code, FaultCode::UnknownCallback);
     }
@@ -240,23 +241,24 @@ mod tests {
             python("unknown", 10),
             python("noop", 10),
         ];
-        let outcome = |gates: &[Gate]| {
-            let judged = |gate: &Gate| {
-                let tasks = gate.inbox.take(100, Duration::ZERO).into_iter().map(|op| match op {
-                    Op::Enqueue { ticket, task } => (ticket, NewTask { run_at: 0, ..task }),
-                    other => panic!("{other:?}"),
-                });
-                (tasks.collect::<Vec<_>>(), gate.completions.drain(100).replies)
+        let outcome = |gates: &[Ingress]| {
+            let judged = |ingress: &Ingress| {
+                let tasks =
+                    ingress.inbox.take(100, Duration::ZERO).into_iter().map(|op| match op {
+                        Op::Enqueue { ticket, task } => (ticket, NewTask { run_at: 0, ..task }),
+                        other => panic!("{other:?}"),
+                    });
+                (tasks.collect::<Vec<_>>(), ingress.completions.drain(100).replies)
             };
             let (tasks, replies): (Vec<_>, Vec<_>) = gates.iter().map(judged).unzip();
             (tasks.concat(), replies.into_iter().flatten().collect::<Vec<_>>())
         };
-        let together = gate();
+        let together = ingress();
         together.enqueue((1..).zip(specs.clone()).collect());
         let alone = (1..).zip(specs).map(|call| {
-            let gate = gate();
-            gate.enqueue(vec![call]);
-            gate
+            let ingress = ingress();
+            ingress.enqueue(vec![call]);
+            ingress
         });
         let (tasks, replies) = outcome(&alone.collect::<Vec<_>>());
         assert_eq!((tasks.len(), replies.len()), (4, 1));
@@ -265,24 +267,24 @@ mod tests {
 
     #[test]
     fn nothing_overtakes_what_waits_at_the_desk() {
-        let gate = gate();
+        let ingress = ingress();
         let large = python("noop", 32 * 1024);
-        gate.enqueue(vec![(1, python("noop", 1)), (2, large), (3, python("noop", 1))]);
-        gate.enqueue(vec![(4, python("noop", 1))]);
-        gate.cancel(5, Selection::All);
-        gate.cancel(7, Selection::Key(1));
-        assert_eq!(gate.taken(), [1, AT_ONCE, 7]); // which end what is stored
-        gate.desk().open().unwrap();
+        ingress.enqueue(vec![(1, python("noop", 1)), (2, large), (3, python("noop", 1))]);
+        ingress.enqueue(vec![(4, python("noop", 1))]);
+        ingress.cancel(5, Selection::All);
+        ingress.cancel(7, Selection::Key(1));
+        assert_eq!(ingress.taken(), [1, AT_ONCE, 7]); // which end what is stored
+        ingress.admissions().start().unwrap();
         let (began, mut taken) = (Instant::now(), Vec::new());
         while taken.len() < 4 {
             assert!(began.elapsed() < Duration::from_secs(20), "{taken:?}");
-            taken.extend(gate.taken());
+            taken.extend(ingress.taken());
         }
         assert_eq!(taken, [2, 3, 4, 5]);
-        while !gate.desk.is_free() {
+        while !ingress.admissions.is_empty() {
             assert!(began.elapsed() < Duration::from_secs(20));
         }
-        gate.enqueue(vec![(6, python("noop", 1))]);
-        assert_eq!(gate.taken(), [6]);
+        ingress.enqueue(vec![(6, python("noop", 1))]);
+        assert_eq!(ingress.taken(), [6]);
     }
 }

@@ -1,26 +1,27 @@
-//! The desk: admits what was called, in the order of the calls.
+//! Calls on their way to the engine loop, admitted in the order they were made.
 //!
-//! One thread sits at it. Opening a file may take for ever (a network mount whose server is gone), and a
-//! thread in such a call cannot be stopped: then its caller is refused, and another thread takes the
-//! desk over. What comes back at last finds its chair taken and goes.
+//! One thread works on them. Opening a file may hang forever (a network mount whose server is gone), and
+//! a thread in such a call cannot be stopped: its caller is refused, and another thread takes over. The
+//! old one ends when its call returns.
 
-mod parts;
+mod partial;
 
 use std::collections::VecDeque;
 use std::slice;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Receiver;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use super::completions::{Completions, Ticket};
 use super::inbox::{Inbox, Op};
-use super::watch::Watch;
+use super::supervisor::Supervisor;
 use crate::engine::NewTask;
 use crate::model::{Fault, FaultCode};
-use parts::Parts;
+use crate::sync;
+use partial::PartialEnqueues;
 
 /// A call on its way to the engine loop.
 pub(super) enum Call {
@@ -37,37 +38,37 @@ pub(super) enum Call {
     Pass(Op),
 }
 
-/// Checks one encoded specification at a time; may take for ever.
+/// Checks one encoded specification at a time; may take forever.
 pub(super) type Admit = Box<dyn Fn(&Bytes) -> Result<NewTask, Fault> + Send + Sync>;
 
 /// How long a file may take to open before its enqueue is refused, or its attempt ends.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const FILE_OPEN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Where one has not opened and still does not, others have but this part of the time (5 s): those that
 /// hang on the same mount are not to hold up everybody one after the other.
-const PATIENCE_LEFT: u32 = 6;
+const SHARE_WHILE_HUNG: u32 = 6;
 
-/// So many threads may be lost to files that do not open; then no file is opened until one does.
-const LOST_MAX: u32 = 16;
+/// At most this many threads may hang on files that do not open; then no file is opened until one does.
+const HUNG_MAX: u32 = 16;
 
-/// What the threads share of which one sits at the desk.
-pub(super) struct Desk {
+/// What the thread that works shares with those that hang.
+pub(super) struct AdmissionQueue {
     admit: Admit,
-    patience: Duration,
+    timeout: Duration,
     arrivals: Mutex<Receiver<Call>>,
     /// How many calls are on their way, with the one that is being worked on.
     calls: AtomicUsize,
     // LOCKING: held for moments, never while a file is opened.
     state: Mutex<State>,
-    watch: Watch,
+    supervisor: Supervisor,
 }
 
 #[derive(Default)]
 struct State {
-    /// How often the desk was taken over: who began under another number has lost it.
-    term: u32,
-    /// How many threads have not come back.
-    lost: u32,
+    /// How often another thread has taken over. A thread of an earlier generation has nothing to say.
+    generation: u32,
+    /// How many threads hang.
+    hung: u32,
     /// Whether a call is being worked on.
     is_busy: bool,
     /// What it asks for.
@@ -75,14 +76,14 @@ struct State {
     /// What of it was admitted.
     admitted: Vec<Op>,
     /// The task that is being looked at.
-    under_way: Option<UnderWay>,
+    current: Option<Current>,
     /// What was admitted of enqueues that are yet to be made.
-    parts: Parts,
+    parts: PartialEnqueues,
 }
 
 /// A task that is being looked at.
 #[derive(Clone, Copy)]
-struct UnderWay {
+struct Current {
     since: Instant,
     ticket: Ticket,
     place: Place,
@@ -92,7 +93,7 @@ struct UnderWay {
 #[derive(Clone, Copy)]
 enum Place {
     Alone,
-    /// At a position of several, in a part of so many.
+    /// At a position of several, in a part of that many.
     Among {
         at: usize,
         part: usize,
@@ -103,7 +104,7 @@ enum Place {
 enum Specs {
     /// Its only task.
     Alone(Bytes),
-    /// Some of several, after so many others.
+    /// Some of several, after that many others.
     Part(usize, Vec<Bytes>),
 }
 
@@ -123,31 +124,31 @@ impl Specs {
     }
 }
 
-impl Desk {
+impl AdmissionQueue {
     pub(super) fn new(
         admit: Admit,
-        patience: Duration,
+        timeout: Duration,
         arrivals: Receiver<Call>,
-        watch: Watch,
+        supervisor: Supervisor,
     ) -> Self {
         Self {
             admit,
-            patience,
+            timeout,
             arrivals: Mutex::new(arrivals),
             calls: AtomicUsize::new(0),
             state: Mutex::default(),
-            watch,
+            supervisor,
         }
     }
 
-    /// Starts the thread that sits at it.
-    pub(super) fn open(self: &Arc<Self>) -> Result<(), Fault> {
-        self.seat(0)
+    /// Starts the first thread.
+    pub(super) fn start(self: &Arc<Self>) -> Result<(), Fault> {
+        self.spawn(0)
     }
 
-    fn seat(self: &Arc<Self>, term: u32) -> Result<(), Fault> {
-        let desk = Arc::clone(self);
-        self.watch.spawn("outhaul-admit", move || desk.sit(term)).map(drop)
+    fn spawn(self: &Arc<Self>, generation: u32) -> Result<(), Fault> {
+        let admissions = Arc::clone(self);
+        self.supervisor.spawn("outhaul-admit", move || admissions.run(generation)).map(drop)
     }
 
     /// A call is about to be sent.
@@ -156,32 +157,32 @@ impl Desk {
     }
 
     /// Whether every call has passed: what is pushed now overtakes none.
-    pub(super) fn is_free(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.calls.load(Ordering::Acquire) == 0
     }
 
-    /// Gives the desk to another thread where the one that sits at it has waited too long for a file.
-    /// Called now and then.
-    pub(super) fn relieve(self: &Arc<Self>) -> Result<(), Fault> {
+    /// Lets another thread take over where the one that works has waited too long for a file. Called now
+    /// and then.
+    pub(super) fn replace_hung_thread(self: &Arc<Self>) -> Result<(), Fault> {
         let mut state = self.state();
-        let patience = if state.lost == 0 { self.patience } else { self.patience / PATIENCE_LEFT };
-        let hangs = |under_way: &UnderWay| under_way.since.elapsed() > patience;
-        let Some(UnderWay { ticket, place, .. }) = state.under_way.filter(hangs) else {
+        let timeout = if state.hung == 0 { self.timeout } else { self.timeout / SHARE_WHILE_HUNG };
+        let hangs = |current: &Current| current.since.elapsed() > timeout;
+        let Some(Current { ticket, place, .. }) = state.current.filter(hangs) else {
             return Ok(());
         };
         // Waits for the state. Where there is no thread nothing has changed, and it is tried again.
-        self.seat(state.term + 1)?;
-        state.under_way = None;
-        state.lost += 1;
-        state.term += 1;
-        self.refuse(&mut state, ticket, place, Fault::invalid("file_path", not_answered(patience)));
+        self.spawn(state.generation + 1)?;
+        state.current = None;
+        state.hung += 1;
+        state.generation += 1;
+        self.refuse(&mut state, ticket, place, Fault::invalid("file_path", not_answered(timeout)));
         Ok(())
     }
 
-    /// Works until the calls end or the desk is another's.
-    fn sit(&self, term: u32) {
-        while self.admit_all(term) {
-            let arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Works until the calls end or another thread has taken over.
+    fn run(&self, generation: u32) {
+        while self.admit_all(generation) {
+            let arrivals = sync::lock(&self.arrivals);
             let Ok(call) = arrivals.recv() else { return };
             drop(arrivals);
             self.begin(call);
@@ -212,12 +213,12 @@ impl Desk {
         }
     }
 
-    /// Admits what was begun, by this thread or by the one before it. False where the desk is another's.
-    fn admit_all(&self, term: u32) -> bool {
+    /// Admits what was begun, by this thread or by the one before it. False where another has taken over.
+    fn admit_all(&self, generation: u32) -> bool {
         let mut state = self.state();
         while let Some((ticket, specs)) = state.to_admit.pop_front() {
             drop(state);
-            let checked = self.check(term, ticket, &specs);
+            let checked = self.check(generation, ticket, &specs);
             state = self.state();
             match checked {
                 Some(Ok(tasks)) => match specs {
@@ -229,8 +230,8 @@ impl Desk {
                 },
                 Some(Err((place, fault))) => self.refuse(&mut state, ticket, place, fault),
                 None => {
-                    // The caller was told, and the room given back, when the desk was taken over.
-                    state.lost -= 1;
+                    // The caller was told, and the room given back, when another thread took over.
+                    state.hung -= 1;
                     return false;
                 }
             }
@@ -245,40 +246,40 @@ impl Desk {
         true
     }
 
-    /// All of them, or the first refusal. None where the desk was taken over meanwhile.
+    /// All of them, or the first refusal. None where another thread took over meanwhile.
     ///
     /// Each has its own time: many files that open take as long as they take.
     fn check(
         &self,
-        term: u32,
+        generation: u32,
         ticket: Ticket,
         specs: &Specs,
     ) -> Option<Result<Vec<NewTask>, (Place, Fault)>> {
         let mut admitted = Vec::with_capacity(specs.as_slice().len());
         for (at, spec) in specs.as_slice().iter().enumerate() {
             let place = specs.place(at);
-            let under_way = UnderWay { since: Instant::now(), ticket, place };
-            let lost = self.looks_at(term, Some(under_way))?;
-            match if lost == LOST_MAX { Err(none_left()) } else { (self.admit)(spec) } {
+            let current = Current { since: Instant::now(), ticket, place };
+            let hung = self.set_current(generation, Some(current))?;
+            match if hung == HUNG_MAX { Err(none_left()) } else { (self.admit)(spec) } {
                 Ok(task) => admitted.push(task),
                 Err(fault) => {
-                    self.looks_at(term, None)?;
+                    self.set_current(generation, None)?;
                     return Some(Err((place, fault)));
                 }
             }
         }
-        self.looks_at(term, None)?;
+        self.set_current(generation, None)?;
         Some(Ok(admitted))
     }
 
-    /// Notes what is looked at now; says how many threads are lost. None where the desk is another's.
-    fn looks_at(&self, term: u32, under_way: Option<UnderWay>) -> Option<u32> {
+    /// Notes what is looked at now; says how many threads hang. None where another thread has taken over.
+    fn set_current(&self, generation: u32, current: Option<Current>) -> Option<u32> {
         let mut state = self.state();
-        if state.term != term {
+        if state.generation != generation {
             return None;
         }
-        state.under_way = under_way;
-        Some(state.lost)
+        state.current = current;
+        Some(state.hung)
     }
 
     /// Refuses an enqueue for one of its tasks.
@@ -294,29 +295,29 @@ impl Desk {
     }
 
     fn inbox(&self) -> &Inbox {
-        &self.watch.inbox
+        &self.supervisor.inbox
     }
 
     fn completions(&self) -> &Completions {
-        &self.watch.completions
+        &self.supervisor.completions
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.state)
     }
 }
 
 /// What is said of a file that does not open.
-pub(super) fn not_answered(patience: Duration) -> String {
+pub(super) fn not_answered(timeout: Duration) -> String {
     format!(
         "cannot be opened: its file system has not answered for {} s; look after the mount",
-        patience.as_secs()
+        timeout.as_secs()
     )
 }
 
 fn none_left() -> Fault {
     let message = format!(
-        "{LOST_MAX} files do not open, as on a mount whose server is gone: look after the mounts, and \
+        "{HUNG_MAX} files do not open, as on a mount whose server is gone: look after the mounts, and \
          enqueue this again"
     );
     Fault::new(FaultCode::QueueFull, "", message)

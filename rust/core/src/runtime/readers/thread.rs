@@ -1,0 +1,201 @@
+//! A reading thread, from inside.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Receiver;
+
+use serde::Serialize;
+
+use super::Query;
+use crate::model::{Fault, FaultCode, TaskKey};
+use crate::runtime::completions::{Completions, Reply, Ticket};
+use crate::runtime::replies::{closed, pack};
+use crate::runtime::situation::SharedSituation;
+use crate::store::StoreError;
+use crate::store::sqlite::{EventFilter, Reader};
+
+/// At most this many messages are taken before the calls that wait for news have their turn.
+const MESSAGES_MAX: usize = 16;
+
+pub(super) enum Message {
+    Ask(Ticket, Query),
+    Abandon(Ticket),
+    /// Something was committed; these tasks ended by it, or anything may have (`None`).
+    Committed(Option<Vec<TaskKey>>),
+    Stop,
+}
+
+/// A call that waits for events.
+struct WaitingCall {
+    ticket: Ticket,
+    after: u64,
+    want: EventFilter,
+}
+
+/// Answers questions, one after the other.
+pub(super) struct ReaderThread {
+    reader: Reader,
+    situation: Arc<SharedSituation>,
+    completions: Completions,
+    waiting: Arc<AtomicBool>,
+    events: Vec<WaitingCall>,
+    terminal_events: HashMap<TaskKey, Vec<Ticket>>,
+}
+
+impl ReaderThread {
+    pub(super) fn new(
+        reader: Reader,
+        situation: &Arc<SharedSituation>,
+        completions: &Completions,
+        waiting: &Arc<AtomicBool>,
+    ) -> Self {
+        Self {
+            reader,
+            situation: Arc::clone(situation),
+            completions: completions.clone(),
+            waiting: Arc::clone(waiting),
+            events: Vec::new(),
+            terminal_events: HashMap::new(),
+        }
+    }
+
+    pub(super) fn run(mut self, inbox: &Receiver<Message>) {
+        while let Ok(first) = inbox.recv() {
+            let mut committed = Committed::Nothing;
+            for message in std::iter::once(first).chain(inbox.try_iter()).take(MESSAGES_MAX) {
+                match message {
+                    Message::Ask(ticket, query) => self.ask(ticket, query),
+                    Message::Abandon(ticket) => self.abandon(ticket),
+                    Message::Committed(ended) => committed.add(ended),
+                    Message::Stop => return self.close(),
+                }
+            }
+            self.news(committed);
+            let waiting = !self.events.is_empty() || !self.terminal_events.is_empty();
+            self.waiting.store(waiting, Ordering::SeqCst);
+        }
+    }
+
+    fn ask(&mut self, ticket: Ticket, query: Query) {
+        self.waiting.store(true, Ordering::SeqCst);
+        let now = self.situation.read();
+        let reader = &self.reader;
+        let reply = match query {
+            Query::Task(key) => packed(reader.task(key, now)),
+            Query::TaskById(task_id) => match reader.key_of(&task_id) {
+                Ok(Some(key)) => packed(reader.task(key, now)),
+                Ok(None) => pack(&None::<()>),
+                Err(error) => Err(error.into()),
+            },
+            Query::Tasks(want) => packed(reader.tasks(&want, now)),
+            Query::Tags => packed(reader.tags()),
+            Query::Counts => packed(reader.counts()),
+            Query::LastEvent => packed(reader.last_event()),
+            Query::Events { after, want, follow } => {
+                return self.ask_events(WaitingCall { ticket, after, want }, follow);
+            }
+            Query::TerminalEvent(key) => return self.ask_terminal_event(ticket, key),
+        };
+        self.completions.reply(ticket, reply);
+    }
+
+    fn ask_events(&mut self, mut call: WaitingCall, follow: bool) {
+        match self.reader.events(call.after, &call.want) {
+            Ok((events, seen)) if events.is_empty() && follow => {
+                if call.want.key.is_some_and(|key| self.has_said_all(key, call.after)) {
+                    return self.completions.reply(call.ticket, pack(&(events, seen)));
+                }
+                if let Some(fault) = call.want.key.and_then(|key| self.gone(key)) {
+                    return self.completions.reply(call.ticket, Err(fault));
+                }
+                call.after = seen;
+                self.events.push(call);
+            }
+            Ok(found) => self.completions.reply(call.ticket, pack(&found)),
+            Err(error) => self.completions.reply(call.ticket, Err(error.into())),
+        }
+    }
+
+    fn ask_terminal_event(&mut self, ticket: Ticket, key: TaskKey) {
+        match self.reader.terminal_event(key) {
+            Ok(Some(event)) => self.completions.reply(ticket, pack(&event)),
+            Ok(None) => match self.gone(key) {
+                None => self.terminal_events.entry(key).or_default().push(ticket),
+                Some(fault) => self.completions.reply(ticket, Err(fault)),
+            },
+            Err(error) => self.completions.reply(ticket, Err(error.into())),
+        }
+    }
+
+    /// Whether a task has ended, by an event that is not after a number.
+    fn has_said_all(&self, key: TaskKey, after: u64) -> bool {
+        self.reader.terminal_event(key).is_ok_and(|word| word.is_some_and(|word| word.seq <= after))
+    }
+
+    /// Why nothing more will ever be heard of a task: retention has removed it.
+    fn gone(&self, key: TaskKey) -> Option<Fault> {
+        match self.reader.is_stored(key) {
+            Ok(true) => None,
+            Ok(false) => Some(Fault::new(
+                FaultCode::NotFound,
+                "",
+                "the task ended long ago and has been removed by retention",
+            )),
+            Err(error) => Some(error.into()),
+        }
+    }
+
+    fn abandon(&mut self, ticket: Ticket) {
+        self.events.retain(|call| call.ticket != ticket);
+        self.terminal_events.retain(|_, tickets| {
+            tickets.retain(|waiting| *waiting != ticket);
+            !tickets.is_empty()
+        });
+    }
+
+    fn news(&mut self, committed: Committed) {
+        let ended = match committed {
+            Committed::Nothing => return,
+            Committed::Ended(keys) => keys,
+            Committed::Anything => self.terminal_events.keys().copied().collect(),
+        };
+        for key in ended {
+            for ticket in self.terminal_events.remove(&key).unwrap_or_default() {
+                self.ask_terminal_event(ticket, key);
+            }
+        }
+        for call in std::mem::take(&mut self.events) {
+            self.ask_events(call, true);
+        }
+    }
+
+    fn close(self) {
+        let words = self.terminal_events.into_values().flatten();
+        for ticket in words.chain(self.events.into_iter().map(|call| call.ticket)) {
+            self.completions.reply(ticket, Err(closed()));
+        }
+    }
+}
+
+/// What was found, as it goes to Python, or why nothing was.
+fn packed<T: Serialize>(found: Result<T, StoreError>) -> Reply {
+    pack(&found?)
+}
+
+/// What several commits brought together.
+enum Committed {
+    Nothing,
+    Ended(Vec<TaskKey>),
+    Anything,
+}
+
+impl Committed {
+    fn add(&mut self, ended: Option<Vec<TaskKey>>) {
+        match (&mut *self, ended) {
+            (Self::Ended(keys), Some(more)) => keys.extend(more),
+            (Self::Nothing, Some(keys)) => *self = Self::Ended(keys),
+            (Self::Anything, _) | (_, None) => *self = Self::Anything,
+        }
+    }
+}
