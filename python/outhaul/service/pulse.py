@@ -20,7 +20,7 @@ class Pulse:
 
     def __init__(self) -> None:
         self._waiting: collections.deque[asyncio.Future[None]] = collections.deque()
-        # INVARIANT: while it is above 0, `_wake_some` is going to run, and wakes at least that many.
+        # INVARIANT: while it is above 0, `_wake_some` will run, and wakes at least that many.
         self._due = 0
 
     async def wait(self) -> None:
