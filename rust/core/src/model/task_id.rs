@@ -64,6 +64,11 @@ pub fn next_key(last: TaskKey, now_ms: UnixMillis) -> TaskKey {
     timed.max(last.saturating_add(1))
 }
 
+/// The time that a key tells, or a later one.
+pub fn time_of(key: TaskKey) -> UnixMillis {
+    UnixMillis::try_from(key >> 20).unwrap_or(UnixMillis::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,6 +108,13 @@ mod tests {
         let first = next_key(0, 2_000);
         assert!(next_key(first, 1_000) > first);
         assert!(next_key(first, 2_000) > first);
+    }
+
+    #[test]
+    fn a_clock_that_is_centuries_ahead_still_gives_keys() {
+        let key = next_key(0, i64::MAX);
+        assert!(next_key(key, i64::MAX) <= KEY_MAX);
+        assert!(time_of(next_key(0, 5_000)) == 5_000);
     }
 
     #[test]

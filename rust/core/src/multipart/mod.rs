@@ -217,7 +217,7 @@ fn text<'a>(
 }
 
 /// Whether it can stand in a header as a media type: a line break in it would forge a header.
-fn is_media_type(text: &str) -> bool {
+pub(crate) fn is_media_type(text: &str) -> bool {
     let printable = text.bytes().all(|byte| matches!(byte, b' '..=b'~')) && text.trim() == text;
     let (kind, rest) = text.split_once('/').unwrap_or_default();
     printable && !kind.is_empty() && !rest.is_empty()

@@ -228,7 +228,7 @@ fn no_wake(error: rustix::io::Errno) -> Fault {
     Fault::new(
         FaultCode::StoreUnavailable,
         "",
-        format!("no descriptor left to be woken by: {error}"),
+        format!("cannot make a descriptor ({error}): raise the limit of open files (ulimit -n)"),
     )
 }
 

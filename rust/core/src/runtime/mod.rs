@@ -41,7 +41,7 @@ use crate::model::{Clock, Fault, FaultCode, Outcome, TaskKey};
 use crate::source::PathPolicy;
 use crate::store::sqlite::{Durability, Retention, SqliteStore};
 use crate::store::{RunnerInfo, Selection};
-use crate::transfer::{AddressPolicy, Config, Targets, Transfers};
+use crate::transfer::{AddressPolicy, Config, IDLE_MAX, Targets, Transfers};
 use admission::Admission;
 use checkpoints::Checkpoints;
 use engine_loop::{EngineLoop, LoopParts};
@@ -136,6 +136,7 @@ impl Runtime {
             ca_file: options.ca_file,
             // Between two commits none may be in use: the next attempts take them.
             idle_per_host: options.limits.per_host_max,
+            idle_max: options.limits.running_max.max(IDLE_MAX),
             ..Config::new(Arc::clone(&options.clock))
         };
         let transfers = TransferOptions {

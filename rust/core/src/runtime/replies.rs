@@ -17,7 +17,13 @@ pub(super) fn closed() -> Fault {
     Fault::new(FaultCode::Closed, "", "the manager is closed; open a new one")
 }
 
-/// The system gives no thread.
+/// The host gives no thread.
 pub(super) fn no_thread(error: &std::io::Error) -> Fault {
-    Fault::new(FaultCode::StoreUnavailable, "", format!("no thread can be started: {error}"))
+    Fault::new(
+        FaultCode::StoreUnavailable,
+        "",
+        format!(
+            "cannot start a thread ({error}): raise the limit of processes (ulimit -u, or the container's)"
+        ),
+    )
 }

@@ -39,7 +39,9 @@ impl Reporter {
         mark_percent: u8,
         (board, inbox, situation): (&Arc<ProgressBoard>, &Arc<Inbox>, &Arc<SharedSituation>),
     ) -> Self {
-        let mut meter = match board.mark(of.key) {
+        // Meanwhile another process may have brought it further.
+        let shown = board.mark(of.key).filter(|mark| mark.percent >= mark_percent);
+        let mut meter = match shown {
             Some(mark) => Meter::with_mark(total, mark, INTERVAL_MIN_MS_DEFAULT),
             None => Meter::new(total, mark_percent, INTERVAL_MIN_MS_DEFAULT),
         };

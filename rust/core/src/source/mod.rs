@@ -136,17 +136,19 @@ impl Source {
         Ok(filled)
     }
 
-    /// Reads what the kernel has in memory at `offset`, possibly less than `buf`; `Some(0)` is the
-    /// end of the file. `None`: it would have to wait for the disk, or cannot tell; then read it
-    /// with [`Self::read_at`] where waiting is allowed.
+    /// Reads what the kernel has in memory at `offset`, possibly less than `buf`. `None`: it would have to
+    /// wait for the disk, or cannot tell, as at the end of the file; then read it with [`Self::read_at`]
+    /// where waiting is allowed.
     pub fn read_at_nowait(&self, offset: u64, buf: &mut [u8]) -> io::Result<Option<usize>> {
         #[cfg(target_os = "linux")]
         {
             use rustix::io::{Errno, ReadWriteFlags, preadv2};
             let buf = &mut [io::IoSliceMut::new(buf)];
             match preadv2(&self.file, buf, offset, ReadWriteFlags::NOWAIT) {
-                Ok(read) => Ok(Some(read)),
-                Err(
+                Ok(read @ 1..) => Ok(Some(read)),
+                // SOURCE: preadv2(2), BUGS: Linux 5.9 and 5.10 say 0 before the end, too.
+                Ok(0)
+                | Err(
                     Errno::AGAIN
                     | Errno::INTR
                     | Errno::NOSYS

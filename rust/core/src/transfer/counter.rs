@@ -40,11 +40,6 @@ impl BodyCounter {
         self.sent() == self.total
     }
 
-    /// Whether the body has no bytes at all.
-    pub(crate) const fn is_empty(&self) -> bool {
-        self.total == 0
-    }
-
     /// The answer is known before the body is out: no further frame is made.
     pub(crate) fn pause(&self) {
         self.is_paused.store(true, Ordering::Relaxed);

@@ -30,6 +30,10 @@ const BUFFER_BYTES_MIN: usize = 16 * 1024;
 /// An answer has at most this many headers.
 const HEADERS_MAX: usize = 512;
 
+/// A body of which no more than this was sent over a connection that was kept is sent again over a new
+/// one, within the same attempt: its idempotency key makes that harmless.
+const STALE_BYTES_MAX: u64 = 1024 * 1024;
+
 /// A connection on which no request is under way.
 pub(crate) struct Connection {
     sender: SendRequest<UploadBody>,
@@ -40,7 +44,8 @@ pub(crate) struct Connection {
 
 /// Why there is no answer.
 pub(crate) enum Broken {
-    /// The server had closed an idle connection before it took a byte of the body.
+    /// A connection that was kept was lost before an answer, with little of the body sent: most likely the
+    /// server was just closing it.
     Stale,
     /// Anything else.
     Ended(AttemptError),
@@ -89,10 +94,9 @@ impl Connection {
         let sending = pin!(sender.try_send_request(request));
         let response = match line.until(sending).await? {
             Ok(response) => response,
-            Err(mut error) => {
-                let was_taken = error.take_message().is_none();
-                let was_begun = was_taken && (line.counter.is_empty() || line.counter.sent() > 0);
-                if is_reused && !was_begun && line.counter.failure().is_none() {
+            Err(error) => {
+                let was_much_sent = line.counter.sent() > STALE_BYTES_MAX;
+                if is_reused && !was_much_sent && line.counter.failure().is_none() {
                     return Err(Broken::Stale);
                 }
                 return Err(line.lost(describe(error.error())).into());

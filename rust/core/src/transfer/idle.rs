@@ -17,6 +17,7 @@ const AGE_MAX_MS: i64 = 45_000;
 /// The idle connections. A connection here is in use by nobody.
 pub(crate) struct Idle {
     per_host: usize,
+    max: usize,
     clock: Arc<dyn Clock>,
     // LOCKING: held for moving connections in and out, never while one is polled.
     shelves: Mutex<Shelves>,
@@ -24,8 +25,10 @@ pub(crate) struct Idle {
 
 #[derive(Default)]
 struct Shelves {
-    /// Newest last.
+    /// Newest last; none is empty.
     by_origin: HashMap<String, Vec<Kept>>,
+    /// How many there are.
+    number: usize,
     sweep: u64,
     is_swept: bool,
 }
@@ -38,8 +41,9 @@ struct Kept {
 }
 
 impl Idle {
-    pub(crate) fn new(per_host: usize, clock: Arc<dyn Clock>) -> Arc<Self> {
-        Arc::new(Self { per_host, clock, shelves: Mutex::default() })
+    /// Keeps at most `per_host` for each origin, and `max` in all.
+    pub(crate) fn new(per_host: usize, max: usize, clock: Arc<dyn Clock>) -> Arc<Self> {
+        Arc::new(Self { per_host, max, clock, shelves: Mutex::default() })
     }
 
     /// The connection to `origin` that was used last and is still open, if there is one.
@@ -47,7 +51,7 @@ impl Idle {
         let now_ms = self.clock.now().wall_ms;
         loop {
             let mut shelves = sync::lock(&self.shelves);
-            let Kept { mut connection, at_ms, .. } = shelves.by_origin.get_mut(origin)?.pop()?;
+            let Kept { mut connection, at_ms, .. } = shelves.take_newest(origin)?;
             drop(shelves);
             if now_ms.saturating_sub(at_ms) <= AGE_MAX_MS && connection.is_open() {
                 return Some(connection);
@@ -59,20 +63,26 @@ impl Idle {
     pub(crate) fn clear(&self) {
         let mut shelves = sync::lock(&self.shelves);
         let closed = std::mem::take(&mut shelves.by_origin);
+        shelves.number = 0;
         drop(shelves);
         drop(closed);
     }
 
-    /// Keeps `connection` for the next upload to `origin`, or closes it when there are enough.
+    /// Keeps `connection` for the next upload to `origin`, or closes it when there are enough for that one;
+    /// where there are enough in all, the oldest is closed.
     pub(crate) fn put(self: &Arc<Self>, origin: &str, connection: Connection) {
         let at_ms = self.clock.now().wall_ms;
         let mut shelves = sync::lock(&self.shelves);
         let sweep = shelves.sweep;
-        let kept = shelves.by_origin.entry(origin.to_owned()).or_default();
-        if kept.len() >= self.per_host {
+        if shelves.by_origin.get(origin).is_some_and(|kept| kept.len() >= self.per_host) {
             return;
         }
+        if shelves.number >= self.max {
+            shelves.drop_oldest();
+        }
+        let kept = shelves.by_origin.entry(origin.to_owned()).or_default();
         kept.push(Kept { connection, sweep, at_ms });
+        shelves.number += 1;
         if !std::mem::replace(&mut shelves.is_swept, true) {
             drop(tokio::spawn(sweep_until_empty(Arc::downgrade(self))));
         }
@@ -86,9 +96,36 @@ impl Idle {
             kept.retain(|kept| kept.sweep == sweep);
         }
         shelves.by_origin.retain(|_, kept| !kept.is_empty());
+        shelves.number = shelves.by_origin.values().map(Vec::len).sum();
         shelves.sweep += 1;
         shelves.is_swept = !shelves.by_origin.is_empty();
         shelves.is_swept
+    }
+}
+
+impl Shelves {
+    fn take_newest(&mut self, origin: &str) -> Option<Kept> {
+        let kept = self.by_origin.get_mut(origin)?;
+        let newest = kept.pop();
+        if kept.is_empty() {
+            self.by_origin.remove(origin);
+        }
+        self.number -= usize::from(newest.is_some());
+        newest
+    }
+
+    fn drop_oldest(&mut self) {
+        let age = |(_, kept): &(&String, &Vec<Kept>)| kept.first().map(|oldest| oldest.at_ms);
+        let Some((origin, _)) = self.by_origin.iter().min_by_key(age) else { return };
+        let origin = origin.clone();
+        let kept = self.by_origin.entry(origin.clone()).or_default();
+        if !kept.is_empty() {
+            kept.remove(0);
+            self.number -= 1;
+        }
+        if kept.is_empty() {
+            self.by_origin.remove(&origin);
+        }
     }
 }
 

@@ -12,8 +12,9 @@
 //! ```
 //!
 //! **Architecture invariants.** An attempt is one future and owns its connection: dropping it
-//! closes the socket, and nothing is left running. A body that was begun is never sent again within
-//! an attempt, but from its first byte where the server redirects.
+//! closes the socket, and nothing is left running. A body that was begun is sent again within an attempt
+//! only from its first byte: where the server redirects, and, if it is small, where a connection that was
+//! kept is lost.
 
 mod attempt_error;
 mod body;
@@ -69,6 +70,9 @@ pub use redirect::REDIRECTS_MAX;
 pub use target::{Target, URL_BYTES_MAX};
 pub use targets::Targets;
 
+/// Connections kept open while unused: few beside the 1024 files that a process may usually open.
+pub const IDLE_MAX: usize = 64;
+
 /// How transfers are made, for as long as a manager is open.
 #[derive(Clone)]
 pub struct Config {
@@ -82,6 +86,8 @@ pub struct Config {
     pub frame_bytes: usize,
     /// At most this many connections to an origin are kept open while unused.
     pub idle_per_host: usize,
+    /// At most this many in all.
+    pub idle_max: usize,
     /// The wall clock, for a `Retry-After` that names a date.
     pub clock: Arc<dyn Clock>,
 }
@@ -95,6 +101,7 @@ impl Config {
             env_proxies: true,
             frame_bytes: 512 * 1024,
             idle_per_host: 32,
+            idle_max: IDLE_MAX,
             clock,
         }
     }
@@ -158,7 +165,7 @@ impl Transfers {
         let tls = Tls::new(config.ca_file.as_deref())?;
         Ok(Self {
             connector: Connector { addresses: config.addresses, proxies, tls },
-            idle: Idle::new(config.idle_per_host, Arc::clone(&config.clock)),
+            idle: Idle::new(config.idle_per_host, config.idle_max, Arc::clone(&config.clock)),
             frame_bytes: config.frame_bytes.clamp(16 * 1024, 4 * 1024 * 1024),
             clock: config.clock,
         })

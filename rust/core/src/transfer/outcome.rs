@@ -37,9 +37,10 @@ pub(crate) fn judge(
     let mut failure = Failure::new(code, message(&answer, redactor));
     failure.http_status = Some(answer.status.as_u16());
     failure.retry_after_ms = retry_after::parse(&answer.headers, now);
-    // SOURCE: RFC 9110 §15.5.14: a server that is short of room for now says for how long.
-    let is_short_of_room = answer.status == StatusCode::PAYLOAD_TOO_LARGE;
-    let is_for_now = is_short_of_room && failure.retry_after_ms.is_some();
+    // SOURCE: RFC 9110 §15.5.14: a server that is short of room for now says for how long. So does one
+    // that still works on an earlier request with the same key.
+    let may_pass = matches!(answer.status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::CONFLICT);
+    let is_for_now = may_pass && failure.retry_after_ms.is_some();
     if is_transient(answer.status) || is_for_now {
         return Err(AttemptError::Retry(failure));
     }
@@ -49,7 +50,7 @@ pub(crate) fn judge(
 
 /// What is kept of a success: without our credentials, should the server repeat them.
 fn success(mut answer: HttpAnswer, redactor: &Redactor) -> Success {
-    redactor.mask_credentials(&mut answer.body);
+    redactor.mask_credentials(&mut answer.body, answer.is_body_cut);
     Success {
         http_status: Some(answer.status.as_u16()),
         content_type: content_type(&answer.headers).map(|kind| redactor.clean(kind)),
@@ -152,13 +153,25 @@ mod tests {
     }
 
     #[test]
+    fn a_success_keeps_what_only_looks_like_a_credential() {
+        for said in ["a hunt", "Bearer", r#"{"type": "Bearer", "ok": true}"#] {
+            let success = judged(answer(200, &[], said)).unwrap();
+            assert_eq!(String::from_utf8(success.body).unwrap(), said);
+        }
+    }
+
+    #[test]
     fn a_retry_carries_what_the_server_asked_for() {
         let headers = [(header::RETRY_AFTER, "7")];
         let Err(AttemptError::Retry(failure)) = judged(answer(503, &headers, "")) else { panic!() };
         assert_eq!(failure.retry_after_ms, Some(7_000));
         assert_eq!(failure.message, "HTTP 503 Service Unavailable");
-        let Err(AttemptError::Retry(failure)) = judged(answer(413, &headers, "")) else { panic!() };
-        assert_eq!(failure.retry_after_ms, Some(7_000));
+        for status in [409, 413] {
+            let Err(AttemptError::Retry(failure)) = judged(answer(status, &headers, "")) else {
+                panic!("{status}")
+            };
+            assert_eq!(failure.retry_after_ms, Some(7_000));
+        }
         let Err(AttemptError::Failed(failure)) = judged(answer(404, &headers, "")) else {
             panic!()
         };

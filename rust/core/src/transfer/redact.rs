@@ -11,6 +11,9 @@ const EXCERPT_CHARS_MAX: usize = 160;
 /// A piece of a secret shorter than this is too common to be looked for.
 const PIECE_CHARS_MIN: usize = 4;
 
+/// In a body that is kept a shorter piece is left alone, such as the `true` and `path` of a cookie.
+const PIECE_CHARS_MIN_IN_BODY: usize = 8;
+
 /// Knows the secrets of one attempt, to keep them out of messages. Lives as long as the attempt.
 pub(crate) struct Redactor {
     /// What messages must not hold, the longest first.
@@ -27,16 +30,18 @@ impl Redactor {
         targets: [&Target; 2],
         proxy_authorization: Option<&HeaderValue>,
     ) -> Self {
-        let mut credentials = Vec::new();
+        let (mut credentials, mut all_pieces) = (Vec::new(), Vec::new());
         for [secret, value] in headers.iter().filter_map(ResolvedHeader::secret_values) {
             credentials.extend([secret.to_owned(), value.to_owned()]);
-            credentials.extend(pieces(secret));
+            all_pieces.extend(pieces(secret));
         }
         let at_proxy = proxy_authorization.and_then(|value| value.to_str().ok());
-        credentials.extend(at_proxy.into_iter().flat_map(pieces));
+        all_pieces.extend(at_proxy.into_iter().flat_map(pieces));
         credentials.retain(|secret| !secret.is_empty());
-        let mut secrets = credentials.clone();
+        let mut secrets = [credentials.as_slice(), &all_pieces].concat();
         credentials.retain(|secret| secret.len() >= PIECE_CHARS_MIN);
+        all_pieces.retain(|piece| piece.len() >= PIECE_CHARS_MIN_IN_BODY);
+        credentials.append(&mut all_pieces);
         for target in targets {
             secrets.extend(target.url().query_pairs().flat_map(|(_, value)| pieces(&value)));
             secrets.extend(target.url().query().into_iter().flat_map(pieces));
@@ -61,10 +66,10 @@ impl Redactor {
         words.join(" ").chars().take(EXCERPT_CHARS_MAX).collect()
     }
 
-    /// Overwrites every credential in an answer that is kept, with as many asterisks; also one of
-    /// which only the beginning is there, where the answer was cut.
-    pub(crate) fn mask_credentials(&self, body: &mut [u8]) {
-        for credential in self.credentials.iter().map(String::as_bytes) {
+    /// Overwrites every credential in an answer that is kept, with as many asterisks; where the answer was
+    /// cut, also one of which only the beginning is there.
+    pub(crate) fn mask_credentials(&self, body: &mut [u8], is_cut: bool) {
+        for credential in self.credentials.iter().filter(|_| is_cut).map(String::as_bytes) {
             let begun = (PIECE_CHARS_MIN..credential.len()).rev();
             let cut =
                 begun.filter_map(|len| credential.get(..len)).find(|part| body.ends_with(part));
@@ -118,6 +123,19 @@ mod tests {
     }
 
     #[test]
+    fn the_short_words_of_a_secret_are_left_in_a_body_and_not_in_a_message() {
+        let headers = [ResolvedHeader::secret("Cookie", "", "uid=7; secure=true; path=/files")];
+        let target = Target::parse("https://example.com/", false, &AddressPolicy::strict());
+        let target = target.unwrap();
+        let redactor = Redactor::new(&headers, [&target, &target], None);
+        let said = r#"{"ok": true, "path": "/files/7"}"#;
+        let mut body = said.as_bytes().to_vec();
+        redactor.mask_credentials(&mut body, false);
+        assert_eq!(body, said.as_bytes());
+        assert_eq!(redactor.clean("is it true?"), "is it [redacted]?");
+    }
+
+    #[test]
     fn what_stood_in_the_first_address_or_is_the_proxy_s_is_no_more_told_than_the_rest() {
         let target = |url| Target::parse(url, false, &AddressPolicy::strict()).unwrap();
         let first = target("https://example.com/up?sig=hunter22");
@@ -148,7 +166,7 @@ mod tests {
             let headers = [ResolvedHeader::secret("X", prefix, secret)];
             let redactor = Redactor::new(&headers, [&target, &target], None);
             let mut body = said.as_bytes().to_vec();
-            redactor.mask_credentials(&mut body);
+            redactor.mask_credentials(&mut body, true);
             let kept = String::from_utf8(body).unwrap();
             assert!(!kept.contains("hunter"), "{prefix}{secret}: {kept}");
             assert_eq!(kept.len(), said.len());

@@ -25,7 +25,9 @@ pub(crate) fn next(
     if !answer.status.is_redirection() {
         return Ok(None);
     }
-    let location = answer.headers.get(header::LOCATION).and_then(|value| value.to_str().ok());
+    // As it is often written: in UTF-8 that is not escaped.
+    let location = answer.headers.get(header::LOCATION);
+    let location = location.and_then(|value| std::str::from_utf8(value.as_bytes()).ok());
     let Some(url) = location.and_then(|location| from.url().join(location).ok()) else {
         return Err(refuse(answer, "it names no place to go"));
     };
@@ -71,7 +73,7 @@ mod tests {
         let from = Target::parse("https://example.com/a/b?token=t", false, &policy).unwrap();
         let mut headers = HeaderMap::new();
         if let Some(location) = location {
-            headers.insert(header::LOCATION, location.parse().unwrap());
+            headers.insert(header::LOCATION, location.as_bytes().try_into().unwrap());
         }
         let status = StatusCode::from_u16(status).unwrap();
         let answer =
@@ -90,6 +92,8 @@ mod tests {
         assert_eq!(follow(200, None), Ok(None));
         assert_eq!(follow(404, Some("/c")), Ok(None));
         assert_eq!(follow(307, Some("/c")), went("https://example.com/c"));
+        let escaped = went("https://example.com/gr%C3%B6%C3%9Fe");
+        assert_eq!(follow(307, Some("/größe")), escaped);
         assert_eq!(follow(308, Some("c?d")), went("https://example.com/a/c?d"));
         assert_eq!(follow(307, Some("https://EXAMPLE.com:443/c")), went("https://example.com/c"));
         let refused = [

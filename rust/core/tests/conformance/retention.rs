@@ -135,6 +135,24 @@ fn of_tasks_that_were_completed_in_one_row_of_the_log_the_last_ones_stay() {
 }
 
 #[test]
+fn what_stays_is_counted_in_pieces_too() {
+    for (completed_max, gone) in [(0, 60), (1, 59), (35, 25), (60, 0), (61, 0)] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = sqlite(dir.path());
+        for key in 1..=60 {
+            txn(&mut store, &[insert(live(key), named(&format!("t{key}"))), enqueued(key)]);
+            txn(&mut store, &ends(key, 1_000, EventKind::Completed));
+        }
+        txn(&mut store, &[insert(live(61), named("newest")), enqueued(61)]);
+        let keep =
+            Retention { completed_ms: None, completed_max: Some(completed_max), failed_ms: None };
+        assert_eq!(walk(&mut store, &keep, 1), gone, "{completed_max}");
+        let expected: Vec<TaskKey> = (TaskKey::try_from(gone).unwrap() + 1..=61).collect();
+        assert_eq!(left(dir.path()).0, expected);
+    }
+}
+
+#[test]
 fn a_reader_that_was_away_is_told_what_it_has_missed() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = sqlite(dir.path());

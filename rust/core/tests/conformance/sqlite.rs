@@ -223,6 +223,17 @@ fn a_store_of_a_newer_outhaul_is_refused() {
 }
 
 #[test]
+fn a_store_that_a_newer_outhaul_has_changed_meanwhile_is_not_written_any_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = sqlite(dir.path());
+    txn(&mut store, &[insert(live(1), named("a"))]);
+    let path = dir.path().join("work.db");
+    Connection::open(&path).unwrap().execute_batch("PRAGMA user_version=99;").unwrap();
+    let refused = store.begin().unwrap_err();
+    assert!(matches!(refused, StoreError::TooNew { found: 99, known: 3 }), "{refused:?}");
+}
+
+#[test]
 fn a_row_that_outhaul_never_writes_is_called_damage() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = sqlite(dir.path());

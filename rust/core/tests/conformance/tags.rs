@@ -47,6 +47,19 @@ fn tasks_of_a_tag_come_in_order_and_by_pages_wherever_they_stand() {
     }
     assert_eq!(page(&reader, "c", 12, 9), [0; 0]);
     assert_eq!(page(&reader, "d", 0, 9), [0; 0]);
+    assert_eq!(page(&reader, "a", TaskKey::MAX >> 1, 9), [0; 0]);
+}
+
+#[test]
+fn a_tag_is_listed_once_however_many_tasks_have_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = sqlite(dir.path());
+    let tags = ["a", "a\0", "ab", "b"];
+    for (key, tag) in (1..=80).zip(tags.into_iter().cycle()) {
+        txn(&mut store, &[insert(live(key), tagged(tag)), enqueued(key)]);
+    }
+    let reader = Reader::open(&dir.path().join("work.db")).unwrap();
+    assert_eq!(reader.tags().unwrap(), tags);
 }
 
 #[test]

@@ -88,28 +88,28 @@ async fn a_connection_that_the_server_closed_meanwhile_is_replaced() {
 }
 
 #[tokio::test]
-async fn a_body_that_was_begun_is_not_sent_again() {
-    let kit = Kit::new(&bytes(100_000));
-    let count = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&count);
-    let url = serve(move |mut stream, _| {
-        counted.fetch_add(1, Ordering::SeqCst);
-        async move {
-            read_request(&mut stream).await.unwrap();
-            say(&mut stream, OK).await;
-            read_request(&mut stream).await.unwrap();
-        }
-    })
-    .await;
+async fn a_small_body_is_sent_again_where_a_kept_connection_is_lost_before_an_answer() {
+    for body in [&b""[..], &[7; 100_000]] {
+        let kit = Kit::new(body);
+        let (url, count) = answers_once_a_connection().await;
+        succeeded(kit.send(kit.raw(&url)).await);
+        succeeded(kit.send(kit.raw(&url)).await);
+        assert_eq!(count.load(Ordering::SeqCst), 2);
+    }
+}
+
+#[tokio::test]
+async fn a_large_body_that_was_begun_is_not_sent_again() {
+    let kit = Kit::new(&bytes(4 << 20));
+    let (url, count) = answers_once_a_connection().await;
     succeeded(kit.send(kit.raw(&url)).await);
     let failure = retried(kit.send(kit.raw(&url)).await, ErrorCode::NetworkError);
     assert!(failure.message.contains("closed the connection"), "{}", failure.message);
     assert_eq!(count.load(Ordering::SeqCst), 1, "the second upload was sent twice");
 }
 
-#[tokio::test]
-async fn an_empty_body_that_may_have_arrived_is_not_sent_again() {
-    let kit = Kit::new(b"");
+/// A server that takes two requests over each connection, and answers the first. How many there were.
+async fn answers_once_a_connection() -> (String, Arc<AtomicUsize>) {
     let count = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&count);
     let url = serve(move |mut stream, _| {
@@ -121,9 +121,7 @@ async fn an_empty_body_that_may_have_arrived_is_not_sent_again() {
         }
     })
     .await;
-    succeeded(kit.send(kit.raw(&url)).await);
-    retried(kit.send(kit.raw(&url)).await, ErrorCode::NetworkError);
-    assert_eq!(count.load(Ordering::SeqCst), 1);
+    (url, count)
 }
 
 #[tokio::test]
@@ -138,6 +136,19 @@ async fn no_more_connections_are_kept_than_allowed() {
         succeeded(two);
     }
     assert_eq!(count.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test]
+async fn of_connections_to_many_hosts_the_oldest_is_closed() {
+    let mut config = config();
+    config.idle_max = 1;
+    let kit = Kit::with(config, &bytes(1_000));
+    let (one, ones) = closing_after(usize::MAX).await;
+    let (other, others) = closing_after(usize::MAX).await;
+    for url in [&one, &other, &other, &one] {
+        succeeded(kit.send(kit.raw(url)).await);
+    }
+    assert_eq!((ones.load(Ordering::SeqCst), others.load(Ordering::SeqCst)), (2, 1));
 }
 
 #[tokio::test]

@@ -20,6 +20,7 @@ use crate::model::spec::{
     ConstraintsSpec, HttpUploadSpec, NetworkType, PythonSpec, TaskSpec, WorkerSpec,
 };
 use crate::model::{Fault, FaultCode, UnixMillis};
+use crate::multipart::{MultipartError, is_media_type};
 use crate::schedule::LaneId;
 use crate::source::{PathPolicy, Source, SourceError};
 use crate::transfer::{Targets, headers};
@@ -119,7 +120,15 @@ impl Admission {
         if !path.is_absolute() {
             return Err(Fault::invalid("file_path", "is relative; give an absolute path"));
         }
+        if upload.mime_type.as_ref().is_some_and(|given| !is_media_type(given)) {
+            let error = MultipartError::ContentType { part: 0 };
+            return Err(Fault::invalid("mime_type", error.to_string()));
+        }
         let source = Source::open(path, &self.paths).map_err(|error| refusal(&error))?;
+        if source.opened().size == 0 && source.read_at(0, &mut [0]).is_ok_and(|read| read > 0) {
+            let message = "has contents but no size, as files in /proc: copy it, and send the copy";
+            return Err(Fault::invalid("file_path", message));
+        }
         let admitted = AdmittedUpload::of(source.lasting(), self.allow_http)?;
         encoder(upload, &admitted)?;
         let wanted = constraints.network_type.unwrap_or(NetworkType::Connected);

@@ -6,8 +6,9 @@ use rustc_hash::FxHashMap;
 
 use super::EngineLoop;
 use super::publish::{Action, Publication};
-use crate::engine::{Engine, Input, Live, StopReason};
-use crate::model::{Epoch, Fault, FaultCode, InterruptReason, TaskStatus};
+use crate::engine::{Effect, Engine, Input, Live, StopReason};
+use crate::model::task_id::time_of;
+use crate::model::{Epoch, Fault, FaultCode, InterruptReason, Now, TaskStatus};
 use crate::store::{Store, StoreError};
 
 /// How long the loop waits after a transaction that failed.
@@ -127,7 +128,8 @@ impl EngineLoop {
         self.parts.store.each_live(&mut |live| rows.push(live))?;
         let mut publication = Publication::default();
         self.stop_lost(&rows, epoch, &mut publication);
-        let mut effects = engine.recover(rows, now);
+        let mut effects = self.set_right(&mut rows, now)?;
+        effects.extend(engine.recover(rows, now));
         self.store(&mut effects, &mut publication)?;
         self.parts.store.commit()?;
         self.engine = engine;
@@ -135,6 +137,25 @@ impl EngineLoop {
         self.is_stale = false;
         self.publish(publication);
         Ok(())
+    }
+
+    /// Tasks that were enqueued in the future, under a clock that was wrong, wait for as long as they were to
+    /// wait, from now on.
+    fn set_right(&self, rows: &mut [Live], now: Now) -> Result<Vec<Effect>, StoreError> {
+        let mut effects = Vec::new();
+        for live in rows {
+            // A key never tells an earlier time than that of its task, and is looked at for nothing.
+            if live.run_at <= now.wall_ms || time_of(live.key) <= now.wall_ms {
+                continue;
+            }
+            let created_at = self.parts.store.created_at(live.key)?.unwrap_or_default();
+            if created_at > now.wall_ms {
+                let wait = live.run_at.saturating_sub(created_at).max(0);
+                live.run_at = now.wall_ms.saturating_add(wait);
+                effects.push(Effect::Update(live.clone()));
+            }
+        }
+        Ok(effects)
     }
 
     /// Notes a stop for each attempt under way here that the store does not know as such any more.

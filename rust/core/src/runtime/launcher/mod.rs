@@ -237,10 +237,11 @@ impl Drop for PanicReport<'_> {
         if std::thread::panicking() {
             let failure = Failure::new(
                 ErrorCode::Unknown,
-                "Unknown error: a mistake of outhaul's own ended the transfer; see the standard \
-                 error stream",
+                "Unknown error: a mistake of outhaul's own ended the transfer; please report what \
+                 stands on the standard error stream",
             );
-            self.shared.ended(self.key, self.number, Outcome::Failed(failure));
+            // It may have to do with the moment: another attempt tells.
+            self.shared.ended(self.key, self.number, Outcome::Retry(failure));
         }
     }
 }
@@ -373,8 +374,7 @@ mod tests {
         };
         launcher.start(attempt(file.path(), Arc::clone(&shared.situation)));
         let ops = shared.inbox.take(8, Duration::from_secs(20));
-        let [Op::Outcome { key: 7, attempt: 2, outcome: Outcome::Failed(failure) }] =
-            ops.as_slice()
+        let [Op::Outcome { key: 7, attempt: 2, outcome: Outcome::Retry(failure) }] = ops.as_slice()
         else {
             panic!("{ops:?}")
         };

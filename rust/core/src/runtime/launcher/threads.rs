@@ -23,15 +23,21 @@ const START_TIMEOUT: Duration = Duration::from_secs(2);
 /// first it is tried whether there are enough, and tokio is started on a thread of its own, with a time-out.
 pub(super) fn of_transfers() -> Result<Runtime, Fault> {
     let threads = std::thread::available_parallelism().map_or(2, usize::from).clamp(1, THREADS_MAX);
-    // One more: the thread that starts tokio.
-    there_are(threads + 1).map_err(|error| no_thread(&error))?;
+    // Two more: the thread that starts tokio, and one that may wait for the disk.
+    there_are(threads + 2).map_err(|error| no_thread(&error))?;
     let (tell, arrival) = sync_channel(1);
     let make = move || {
         let tokio = Builder::new_multi_thread()
             .worker_threads(threads)
             .thread_name("outhaul-transfer")
+            // Where there is one that may wait, work for another that the host does not give waits for it;
+            // where there is none, tokio panics.
+            .thread_keep_alive(Duration::MAX)
             .enable_all()
             .build();
+        if let Ok(tokio) = &tokio {
+            drop(tokio.spawn_blocking(|| ()));
+        }
         // Nobody waits any more: they end with it.
         drop(tell.send(tokio));
     };

@@ -135,6 +135,13 @@ impl SqliteStore {
         Ok(statement.query_row([now_ms], |row| row.get(0))?)
     }
 
+    /// When a task was enqueued.
+    pub fn created_at(&self, key: TaskKey) -> Result<Option<UnixMillis>, StoreError> {
+        let mut statement =
+            self.connection.prepare_cached("SELECT created_at FROM task WHERE key=?1")?;
+        Ok(statement.query_row([sql_key(key)?], |row| row.get(0)).optional()?)
+    }
+
     /// How many tasks live. O(n).
     pub fn count_live(&self) -> Result<usize, StoreError> {
         let mut statement = self.connection.prepare_cached("SELECT count(*) FROM live")?;

@@ -1,0 +1,44 @@
+"""A clock that was wrong, and is right again at the next start."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from outhaul import PythonWorker, TaskContext, TaskStatus, TaskTrigger, WorkManager
+from outhaul.testing import FakeClock
+
+NOW = datetime(2026, 12, 1, tzinfo=UTC)
+AHEAD = NOW + timedelta(days=3650)
+HOUR = TaskTrigger.one_time(timedelta(hours=1))
+
+
+def echo(value: int, _: TaskContext) -> int:
+    return value
+
+
+async def test_what_was_enqueued_in_the_future_waits_no_longer_than_it_was_to(
+    tmp_path: Path,
+) -> None:
+    store, worker = tmp_path / "work.db", PythonWorker("echo", 7)
+    async with WorkManager(
+        store, clock=FakeClock(AHEAD), run=False, workers={"echo": echo}
+    ) as wrong:
+        await wrong.enqueue("at once", worker)
+        await wrong.enqueue("in an hour", worker, trigger=HOUR)
+    async with WorkManager(store, clock=FakeClock(NOW), run=False, workers={"echo": echo}) as right:
+        healthy = await right.enqueue("healthy", worker, trigger=HOUR)
+    clock = FakeClock(NOW)
+    async with WorkManager(store, clock=clock, workers={"echo": echo}) as manager:
+        await manager.wait_idle()
+        done = await manager.list_tasks(statuses=[TaskStatus.COMPLETED])
+        assert [task.task_id for task in done] == ["at once"]
+        clock.advance(timedelta(minutes=59))
+        await manager.wait_idle()
+        assert (await manager.stats()).completed == 1
+        clock.advance(timedelta(minutes=1))
+        handle = await manager.get_handle(healthy.task_id)
+        assert handle is not None
+        assert (await handle.result()).success
+        await manager.wait_idle()
+        assert (await manager.stats()).completed == 3
