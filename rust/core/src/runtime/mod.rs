@@ -24,6 +24,7 @@ mod replies;
 mod reporter;
 mod situation;
 mod supervisor;
+mod upload_body;
 
 use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
@@ -121,7 +122,7 @@ impl Runtime {
             Arc::clone(&options.clock),
             options.unmet | SIGNALS_KNOWN,
         ));
-        let paths = Arc::new(path_policy(options.allowed_roots)?);
+        let paths = Arc::new(path_policy(&options.allowed_roots)?);
         let lock = LockSlot::new();
         let supervisor = Supervisor {
             completions: completions.clone(),
@@ -131,18 +132,10 @@ impl Runtime {
         let readers = Readers::start(&path, Arc::clone(&situation), supervisor.clone())?;
         let readers = Arc::new(readers);
         let targets = Arc::new(Targets::new(options.addresses.clone()));
-        let config = Config {
-            addresses: options.addresses,
-            ca_file: options.ca_file,
-            // Between two commits none may be in use: the next attempts take them.
-            idle_per_host: options.limits.per_host_max,
-            idle_max: options.limits.running_max.max(IDLE_MAX),
-            ..Config::new(Arc::clone(&options.clock))
-        };
         let transfers = TransferOptions {
             targets: Arc::clone(&targets),
             paths: Arc::clone(&paths),
-            client: Transfers::new(config)?,
+            client: Transfers::new(transfer_config(&options))?,
         };
         let launcher = Arc::new(Launcher::new(
             transfers,
@@ -302,6 +295,17 @@ impl Drop for Runtime {
     }
 }
 
+fn transfer_config(options: &Options) -> Config {
+    Config {
+        addresses: options.addresses.clone(),
+        ca_file: options.ca_file.clone(),
+        // Between two commits none may be in use: the next attempts take them.
+        idle_per_host: options.limits.per_host_max,
+        idle_max: options.limits.running_max.max(IDLE_MAX),
+        ..Config::new(Arc::clone(&options.clock))
+    }
+}
+
 /// The store's one name: without links.
 fn canonical(path: &Path) -> Result<PathBuf, Fault> {
     path.canonicalize().map_err(|error| {
@@ -310,11 +314,11 @@ fn canonical(path: &Path) -> Result<PathBuf, Fault> {
     })
 }
 
-fn path_policy(roots: Vec<PathBuf>) -> Result<PathPolicy, Fault> {
+fn path_policy(roots: &[PathBuf]) -> Result<PathPolicy, Fault> {
     if roots.is_empty() {
         return Ok(PathPolicy::anywhere());
     }
-    PathPolicy::beneath(roots).map_err(|error| {
+    PathPolicy::beneath(roots.to_vec()).map_err(|error| {
         Fault::invalid("allowed_roots", format!("cannot be opened: {error}; give directories"))
     })
 }

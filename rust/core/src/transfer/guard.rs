@@ -27,7 +27,11 @@ pub struct Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the address policy refuses {} ({})", self.address, self.kind)
+        write!(
+            f,
+            "the address policy refuses {} ({}); if it is meant, allow its network",
+            self.address, self.kind
+        )
     }
 }
 

@@ -74,7 +74,8 @@ impl fmt::Debug for ResolvedHeader {
 /// Checks a caller's headers when the task is enqueued.
 pub fn check(headers: &[(String, HeaderValueSpec)]) -> Result<(), Fault> {
     if headers.len() > HEADERS_MAX {
-        return Err(Fault::invalid("headers", format!("more than {HEADERS_MAX} headers")));
+        let message = format!("more than {HEADERS_MAX} headers: leave some out");
+        return Err(Fault::invalid("headers", message));
     }
     let mut bytes = 0;
     for (name, value) in headers {
@@ -82,7 +83,9 @@ pub fn check(headers: &[(String, HeaderValueSpec)]) -> Result<(), Fault> {
         bytes += name.len() + text_of(value).len();
     }
     if bytes > HEADERS_BYTES_MAX {
-        return Err(Fault::invalid("headers", format!("more than {HEADERS_BYTES_MAX} bytes")));
+        let message =
+            format!("more than {HEADERS_BYTES_MAX} bytes: put data into fields or the file");
+        return Err(Fault::invalid("headers", message));
     }
     Ok(())
 }
@@ -91,13 +94,13 @@ fn check_one(name: &str, value: &HeaderValueSpec) -> Result<(), Fault> {
     let argument = format!("headers[{name:?}]");
     let refuse = |message: &str| Err(Fault::invalid(&argument, message));
     let Ok(known) = HeaderName::from_bytes(name.as_bytes()) else {
-        return refuse("not a header name");
+        return refuse("not a header name: use letters, digits and -, as in X-Request-Id");
     };
     if OURS.contains(&known.as_str()) {
         return refuse("set by outhaul itself: leave it out");
     }
     if HeaderValue::from_bytes(text_of(value).as_bytes()).is_err() {
-        return refuse("the value has a line break or another control character");
+        return refuse("the value has a line break or another control character: take it out");
     }
     if matches!(value, HeaderValueSpec::Text(_)) && is_sensitive(known.as_str()) {
         let message = "a credential in plain text would be stored: pass Secret.env(\"NAME\"), \

@@ -125,10 +125,10 @@ fn check_text(url: &str) -> Result<(), Fault> {
         return Err(invalid("empty: pass the address to upload to"));
     }
     if url.len() > URL_BYTES_MAX {
-        return Err(invalid(format!("longer than {URL_BYTES_MAX} bytes")));
+        return Err(invalid(format!("longer than {URL_BYTES_MAX} bytes: put data into fields")));
     }
     if url.chars().any(char::is_control) {
-        return Err(invalid("contains a control character"));
+        return Err(invalid("contains a control character: percent-encode it"));
     }
     let (scheme, rest) =
         url.split_once(':').ok_or_else(|| invalid("has no scheme: write https://…"))?;

@@ -106,7 +106,10 @@ fn refused(error: &io::Error, host: &Host) -> AttemptError {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Tls>());
     match inner {
         Some(reason @ (Tls::InvalidCertificate(_) | Tls::NoCertificatesPresented)) => {
-            let message = format!("TLS: the certificate of {host} is not trusted: {reason}");
+            let message = format!(
+                "TLS: the certificate of {host} is not trusted: {reason}; if it is of a CA of your own, \
+                 give that as ca_file"
+            );
             AttemptError::failed(ErrorCode::TlsError, message)
         }
         Some(reason @ (Tls::PeerIncompatible(_) | Tls::NoApplicationProtocol)) => {

@@ -6,7 +6,6 @@
 mod callbacks;
 mod checks;
 mod template;
-mod upload;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,6 +13,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::situation::SharedSituation;
+use super::upload_body::{AdmittedUpload, encoder};
 use crate::engine::{NewTask, lane_of_callback, lane_of_origin};
 use crate::model::constraint::Needs;
 use crate::model::spec::{
@@ -27,7 +27,6 @@ use crate::transfer::{Targets, headers};
 
 pub use callbacks::KnownCallbacks;
 pub(super) use template::Template;
-pub(super) use upload::{AdmittedUpload, encoder, file_name, media_type};
 
 /// A specification is at most this long, encoded (1 MiB): big bodies are files, never rows.
 const SPEC_BYTES_MAX: usize = 1024 * 1024;

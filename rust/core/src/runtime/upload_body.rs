@@ -11,15 +11,15 @@ use crate::source::Fingerprint;
 
 /// What an upload needs to be the same in every attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::runtime) struct AdmittedUpload {
+pub(super) struct AdmittedUpload {
     /// The file that was enqueued.
-    pub(in crate::runtime) fingerprint: Fingerprint,
+    pub(super) fingerprint: Fingerprint,
     /// The multipart boundary.
-    pub(in crate::runtime) boundary: String,
+    pub(super) boundary: String,
     /// Sent with every attempt.
-    pub(in crate::runtime) idempotency_key: String,
+    pub(super) idempotency_key: String,
     /// Whether it may leave the host in the clear, whoever runs it.
-    pub(in crate::runtime) allow_http: bool,
+    pub(super) allow_http: bool,
 }
 
 impl AdmittedUpload {
@@ -36,7 +36,7 @@ impl AdmittedUpload {
 }
 
 /// The body of an upload, the same in every attempt.
-pub(in crate::runtime) fn encoder(
+pub(super) fn encoder(
     upload: &HttpUploadSpec,
     admitted: &AdmittedUpload,
 ) -> Result<Encoder, Fault> {
@@ -76,14 +76,14 @@ fn argument(member: &str, upload: &HttpUploadSpec) -> String {
 const UNKNOWN_MEDIA_TYPE: &str = "application/octet-stream";
 
 /// The media type of the file: given, or guessed from its name.
-pub(in crate::runtime) fn media_type(upload: &HttpUploadSpec, file_name: &str) -> String {
+pub(super) fn media_type(upload: &HttpUploadSpec, file_name: &str) -> String {
     upload.mime_type.clone().unwrap_or_else(|| {
         mime_guess::from_path(file_name).first_raw().unwrap_or(UNKNOWN_MEDIA_TYPE).to_owned()
     })
 }
 
 /// The name told to the server: given, or the base name. A local path is never sent.
-pub(in crate::runtime) fn file_name(upload: &HttpUploadSpec) -> Result<String, Fault> {
+pub(super) fn file_name(upload: &HttpUploadSpec) -> Result<String, Fault> {
     if let Some(name) = &upload.file_name {
         return Ok(name.clone());
     }
