@@ -289,11 +289,12 @@ pub(crate) fn release_locks_after_fork() {
     outhaul_core::runtime::release_locks_after_fork();
 }
 
-/// Longer strings (16 KiB) have a piece of their own, so that none is kept for long by a short neighbour.
+/// Longer strings (16 KiB) have a piece of their own, so that none is kept for long by a short
+/// neighbour.
 const SHARED_BYTES_MAX: usize = 16 * 1024;
 
-/// Copies of byte strings; the short ones share one allocation. What one thread asks for and another gives
-/// back, one by one, has both wait at the allocator's lock.
+/// Copies of byte strings; the short ones share one allocation. What one thread asks for and
+/// another gives back, one by one, has both wait at the allocator's lock.
 fn in_one_piece(parts: &[Bound<'_, PyBytes>]) -> impl Iterator<Item = Bytes> {
     let is_shared = |part: &&[u8]| part.len() <= SHARED_BYTES_MAX;
     let shared =

@@ -1,4 +1,5 @@
-//! The delay heap alone, and the whole run queue beside it. Fixed seed, fresh state, the work checked.
+//! The delay heap alone, and the whole run queue beside it. Fixed seed, fresh state, the work
+//! checked.
 //!
 //! `cargo bench -p outhaul-core --bench schedule`; each figure is for one operation.
 

@@ -10,7 +10,7 @@
 //! model                              the words, the state machine, the errors
 //! ```
 //!
-//! **Architecture invariants.** Only `runtime` reads a clock or owns a thread. `engine` opens
+//! **Architecture invariants.** Only `runtime` implements a clock or owns a thread. `engine` opens
 //! nothing and awaits nothing. `store` knows SQL and no rules; `engine` knows rules and no SQL.
 
 pub mod engine;

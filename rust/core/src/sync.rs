@@ -1,7 +1,7 @@
 //! Locks that do not care whether a holder has panicked.
 //!
-//! What is locked here is changed in steps that cannot panic half-way, and a thread that panics is noticed
-//! by its supervisor: nothing is gained by failing those that come after it, too.
+//! What is locked here is changed in steps that cannot panic half-way, and a thread that panics is
+//! noticed by its supervisor: nothing is gained by failing those that come after it, too.
 
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 

@@ -1,4 +1,5 @@
-//! Files that must not be opened. In a process of their own: what is off limits, is so to all of it.
+//! Files that must not be opened. In a process of their own: what is off limits, is so to all of
+//! it.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 

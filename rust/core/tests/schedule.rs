@@ -312,7 +312,8 @@ fn a_low_priority_waits_no_longer_than_its_levels_are_worth() {
         let now_ms = i64::try_from(key).unwrap() * 1_000;
         schedule.push(Entry { priority: 2, ..entry(key, now_ms) }, now_ms).unwrap();
         if schedule.pop_due(now_ms, 1) == [999_999] {
-            // One task comes and one goes each second: it goes when a fresh rival's lead is used up.
+            // One task comes and one goes each second: it goes when a fresh rival's lead is used
+            // up.
             assert_eq!(now_ms, 2 * 60_000);
             return;
         }

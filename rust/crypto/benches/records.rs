@@ -1,4 +1,5 @@
-//! How fast records of 16 KiB are encrypted with AES-256-GCM: by AWS-LC, by *ring*, and by what is used here.
+//! How fast records of 16 KiB are encrypted with AES-256-GCM: by AWS-LC, by *ring*, and by what is
+//! used here.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark is its own documentation")]
 
 use std::hint::black_box;

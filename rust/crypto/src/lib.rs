@@ -1,9 +1,10 @@
 //! The cryptography under TLS: on each processor what encrypts fastest there.
 //!
-//! It is AWS-LC, but for the records on some processors. AWS-LC encrypts AES-GCM with vector instructions
-//! (VAES) only where they are 512 bits wide (AVX-512), *ring* also where they are 256 bits wide (AVX2), as
-//! on AMD's Zen 3 and on Intel's processors without AVX-512. SOURCE: `crypto_gcm_avx512_enabled` in
-//! AWS-LC 0.47, `aead/aes_gcm.rs` in *ring* 0.17.14. `cargo bench -p outhaul-crypto` says what it is worth.
+//! It is AWS-LC, but for the records on some processors. AWS-LC encrypts AES-GCM with vector
+//! instructions (VAES) only where they are 512 bits wide (AVX-512), *ring* also where they are 256
+//! bits wide (AVX2), as on AMD's Zen 3 and on Intel's processors without AVX-512. SOURCE:
+//! `crypto_gcm_avx512_enabled` in AWS-LC 0.47, `aead/aes_gcm.rs` in *ring* 0.17.14. `cargo bench -p
+//! outhaul-crypto` says what it is worth.
 
 use std::sync::Arc;
 
@@ -18,8 +19,8 @@ pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
-/// AWS-LC, but that *ring* encrypts the records, and hashes what is said in a handshake: the same suites
-/// in the same order.
+/// AWS-LC, but that *ring* encrypts the records, and hashes what is said in a handshake: the same
+/// suites in the same order.
 #[cfg(target_arch = "x86_64")]
 fn with_records_of_ring() -> CryptoProvider {
     let cipher_suites = rustls::crypto::ring::default_provider().cipher_suites;

@@ -4,8 +4,8 @@
 //! instructions NAME TIMES
 //! ```
 //!
-//! What is prepared does not depend on TIMES, so the difference of two counts is that of the operation
-//! alone. Fixed seeds, no clock, one thread.
+//! What is prepared does not depend on TIMES, so the difference of two counts is that of the
+//! operation alone. Fixed seeds, no clock, one thread.
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot be made has to stop")]
 #![allow(missing_docs, reason = "nobody calls it")]
 

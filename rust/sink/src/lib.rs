@@ -1,9 +1,9 @@
 //! The server of the upload benchmarks: reads requests, discards bodies, counts, and answers 200.
 //!
 //! It knows just enough HTTP/1.1 for the clients measured there: a body by its length or in chunks,
-//! Expect, keep-alive. Native, so that what is measured is the client: a server in Python spends more on
-//! a TLS record than any client does. A thread a connection, a buffer of 1 MiB. `GET` answers with what
-//! was counted.
+//! Expect, keep-alive. Native, so that what is measured is the client: a server in Python spends
+//! more on a TLS record than any client does. A thread a connection, a buffer of 1 MiB. `GET`
+//! answers with what was counted.
 
 mod body;
 
@@ -27,8 +27,8 @@ static REQUESTS: AtomicU64 = AtomicU64::new(0);
 static BODY_BYTES: AtomicU64 = AtomicU64::new(0);
 static CIPHERS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// Serves on loopback until the process ends, over TLS where a certificate and its key are given (PEM
-/// files). Returns the port.
+/// Serves on loopback until the process ends, over TLS where a certificate and its key are given
+/// (PEM files). Returns the port.
 pub fn serve(tls: Option<(&Path, &Path)>) -> Result<u16, Box<dyn Error>> {
     let tls = tls.map(|(certificate, key)| config(certificate, key)).transpose()?.map(Arc::new);
     let listener = TcpListener::bind("127.0.0.1:0")?;

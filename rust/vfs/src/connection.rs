@@ -7,13 +7,14 @@ use rusqlite::{Connection, ffi};
 use crate::done;
 use crate::wal::Wal;
 
-/// Ends the connection's transaction with a `COMMIT`. What that writes to the WAL gathers until it is synced;
-/// on a connection that was not opened with [`name`](crate::name) it is written as ever.
+/// Ends the connection's transaction with a `COMMIT`. What that writes to the WAL gathers until it
+/// is synced; on a connection that was not opened with [`name`](crate::name) it is written as ever.
 ///
 /// Errors as a commit does, and where it was not synced: with less than `synchronous=FULL`.
 ///
-/// Nothing is held back at any other time: a page that SQLite writes before, since its cache is full, is written
-/// at once, for if the transaction were given up nobody would say so, and its place would be somebody else's.
+/// Nothing is held back at any other time: a page that SQLite writes before, since its cache is
+/// full, is written at once, for if the transaction were given up nobody would say so, and its
+/// place would be somebody else's.
 pub fn commit(connection: &Connection) -> rusqlite::Result<()> {
     let mut statement = connection.prepare_cached("COMMIT")?;
     let wal = file(connection, ffi::SQLITE_FCNTL_JOURNAL_POINTER)?;
@@ -22,7 +23,8 @@ pub fn commit(connection: &Connection) -> rusqlite::Result<()> {
         return statement.execute([]).map(drop);
     }
     let committed = statement.execute([]);
-    // SAFETY: as above. A WAL stays open while its connection is in WAL mode, and a commit changes no mode.
+    // SAFETY: as above. A WAL stays open while its connection is in WAL mode, and a commit changes
+    // no mode.
     done(unsafe { Wal::end(wal, committed.is_ok()) })?;
     committed.map(drop)
 }
@@ -32,8 +34,8 @@ pub fn commit(connection: &Connection) -> rusqlite::Result<()> {
 /// Errors where the disk fails, or the connection has no file.
 pub fn sync(connection: &Connection) -> rusqlite::Result<()> {
     let file = file(connection, ffi::SQLITE_FCNTL_FILE_POINTER)?;
-    // SAFETY: the file lives as long as the connection, which is not used by another thread meanwhile, since
-    // it is not `Sync`. A file without methods is not open.
+    // SAFETY: the file lives as long as the connection, which is not used by another thread
+    // meanwhile, since it is not `Sync`. A file without methods is not open.
     done(unsafe {
         match file.as_ref().and_then(|file| file.pMethods.as_ref()).and_then(|to| to.xSync) {
             Some(sync) => sync(file, ffi::SQLITE_SYNC_NORMAL),

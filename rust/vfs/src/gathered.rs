@@ -1,7 +1,8 @@
 //! Writes that follow each other, until they are handed on in one piece.
 
-/// As much is gathered at most; then a piece is handed on, and the next begins. SQLite's own file takes
-/// no more at once (`os_unix.c`, `seekAndWriteFd`), and itself never writes more than a page of 64 KiB.
+/// As much is gathered at most; then a piece is handed on, and the next begins. SQLite's own file
+/// takes no more at once (`os_unix.c`, `seekAndWriteFd`), and itself never writes more than a page
+/// of 64 KiB.
 const BYTES_MAX: usize = 0x1_ffff;
 
 /// What was written and not handed on: bytes without a gap, and where they begin.

@@ -26,15 +26,17 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// Makes the next checkpoint move the whole WAL once more.
 ///
-/// For when the database file could not be synced: then what counts as moved may be lost, since the kernel
-/// takes pages that it could not write for written, and another sync succeeds. That fewer frames count as
-/// moved than were is always right: SQLite itself begins so where it takes up a WAL.
+/// For when the database file could not be synced: then what counts as moved may be lost, since the
+/// kernel takes pages that it could not write for written, and another sync succeeds. That fewer
+/// frames count as moved than were is always right: SQLite itself begins so where it takes up a
+/// WAL.
 ///
-/// Errors where another checkpoint goes on for longer than `patience`, or the connection is not in WAL mode.
+/// Errors where another checkpoint goes on for longer than `patience`, or the connection is not in
+/// WAL mode.
 pub fn forget_moves(connection: &Connection, patience: Duration) -> rusqlite::Result<()> {
     let file = file(connection, ffi::SQLITE_FCNTL_FILE_POINTER)?;
-    // SAFETY: the file lives as long as the connection, which is not used by another thread meanwhile, since
-    // it is not `Sync`. A file without methods is not open.
+    // SAFETY: the file lives as long as the connection, which is not used by another thread
+    // meanwhile, since it is not `Sync`. A file without methods is not open.
     let methods = unsafe { file.as_ref().and_then(|file| file.pMethods.as_ref()) };
     let (Some(map), Some(lock)) =
         (methods.and_then(|to| to.xShmMap), methods.and_then(|to| to.xShmLock))
@@ -59,8 +61,9 @@ pub fn forget_moves(connection: &Connection, patience: Duration) -> rusqlite::Re
         taken = ask(ffi::SQLITE_SHM_LOCK);
     }
     done(taken)?;
-    // SAFETY: the piece is longer than that, begins on a page, and stays mapped while the connection is open;
-    // others only ever read and write that number atomically, and write it under the lock we hold.
+    // SAFETY: the piece is longer than that, begins on a page, and stays mapped while the
+    // connection is open; others only ever read and write that number atomically, and write it
+    // under the lock we hold.
     unsafe { AtomicU32::from_ptr(piece.byte_add(MOVED_AT).cast()) }.store(0, Ordering::Release);
     done(ask(ffi::SQLITE_SHM_UNLOCK))
 }

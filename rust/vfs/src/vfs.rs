@@ -11,7 +11,8 @@ use crate::wal::{HEAD_BYTES, Wal};
 
 const NAME: &CStr = c"outhaul";
 
-/// The name to open a connection with. Registers the VFS at the first call, and never as the default.
+/// The name to open a connection with. Registers the VFS at the first call, and never as the
+/// default.
 ///
 /// Errors where SQLite has no VFS of its own, or no memory.
 pub fn name() -> rusqlite::Result<&'static CStr> {
@@ -26,8 +27,9 @@ fn register() -> c_int {
     if own.is_null() {
         return ffi::SQLITE_NOTFOUND;
     }
-    // SAFETY: `own` is a VFS of SQLite, whose memory is static. Of its methods only `xOpen` looks at the
-    // VFS that it is given (os_unix.c), and `open` gives it its own; so the others can be shared.
+    // SAFETY: `own` is a VFS of SQLite, whose memory is static. Of its methods only `xOpen` looks
+    // at the VFS that it is given (os_unix.c), and `open` gives it its own; so the others can be
+    // shared.
     let mut vfs = unsafe { *own };
     vfs.zName = NAME.as_ptr();
     vfs.szOsFile = vfs.szOsFile.saturating_add(HEAD_BYTES);

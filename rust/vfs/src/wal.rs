@@ -1,5 +1,5 @@
-//! The WAL's file: during a commit it gathers what is written, and hands it on before anything else is
-//! asked of the file.
+//! The WAL's file: during a commit it gathers what is written, and hands it on before anything else
+//! is asked of the file.
 
 use std::ffi::{c_int, c_void};
 use std::ptr;
@@ -38,8 +38,9 @@ impl Wal {
         file: *mut ffi::sqlite3_file,
         open_own: impl FnOnce(*mut ffi::sqlite3_file) -> c_int,
     ) -> c_int {
-        // SAFETY: by the function's own contract. Where the own file has methods it is to be closed by
-        // somebody, whether it could be opened or not: by `close`, which SQLite calls where ours are set.
+        // SAFETY: by the function's own contract. Where the own file has methods it is to be closed
+        // by somebody, whether it could be opened or not: by `close`, which SQLite calls where ours
+        // are set.
         unsafe {
             (*file).pMethods = ptr::null();
             let own = own(file);
@@ -69,8 +70,9 @@ impl Wal {
         }
     }
 
-    /// Writes gather no more. What is left was not synced, and is forgotten where the commit failed, since
-    /// its place in the file may be somebody else's by now; where it did not, that is an error.
+    /// Writes gather no more. What is left was not synced, and is forgotten where the commit
+    /// failed, since its place in the file may be somebody else's by now; where it did not, that is
+    /// an error.
     ///
     /// # Safety
     /// [`Wal::begin`] said yes to `file`, which was open ever since; nobody else uses it meanwhile.
@@ -116,15 +118,16 @@ static METHODS: ffi::sqlite3_io_methods = ffi::sqlite3_io_methods {
 /// # Safety
 /// `file` is memory for a [`Wal`] and a file of SQLite's own.
 unsafe fn own(file: *mut ffi::sqlite3_file) -> *mut ffi::sqlite3_file {
-    // SAFETY: by the function's own contract it stays inside the memory, and is as aligned as a pointer.
+    // SAFETY: by the function's own contract it stays inside the memory, and is as aligned as a
+    // pointer.
     unsafe { file.cast::<Wal>().add(1).cast() }
 }
 
 /// Calls a method of SQLite's own file; the second value is the answer where it has no such method.
 macro_rules! ask_own {
     ($file:ident . $method:ident ( $($argument:expr),* ), $none:expr) => {{
-        // SAFETY: SQLite calls our methods only on a file that `Wal::open` has opened, one call at a
-        // time, and with the arguments that its own method takes.
+        // SAFETY: SQLite calls our methods only on a file that `Wal::open` has opened, one call at
+        // a time, and with the arguments that its own method takes.
         unsafe {
             let own = own($file);
             match (*(*own).pMethods).$method {
@@ -279,7 +282,8 @@ mod tests {
         connection.execute_batch("PRAGMA journal_mode=WAL; CREATE TABLE t(a)").unwrap();
         let wal = file(&connection, ffi::SQLITE_FCNTL_JOURNAL_POINTER).unwrap();
         let (mut found, mut size) = ([0_u8; 4], 0);
-        // SAFETY: the connection is open and does nothing meanwhile; the memory is as long as is said.
+        // SAFETY: the connection is open and does nothing meanwhile; the memory is as long as is
+        // said.
         unsafe {
             assert!(Wal::begin(wal));
             assert_eq!(write(wal, b"once".as_ptr().cast(), 4, AT), ffi::SQLITE_OK);

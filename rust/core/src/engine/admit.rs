@@ -43,8 +43,8 @@ impl Engine {
         Decision::Scheduled(answers)
     }
 
-    /// By how much an enqueue makes the queue longer: a task that is kept does not, nor does one that
-    /// replaces a pending one.
+    /// By how much an enqueue makes the queue longer: a task that is kept does not, nor does one
+    /// that replaces a pending one.
     fn additional(&self, arrivals: &[Arrival]) -> usize {
         if let [new] = arrivals {
             return usize::from(self.adds(new) == Some(true));

@@ -54,8 +54,8 @@ impl Live {
 
 /// Every task that has not ended, by key.
 ///
-/// The rows stand close together, in no order; the map holds their places. A map of the rows themselves
-/// would be half empty, and rows are what is big.
+/// The rows stand close together, in no order; the map holds their places. A map of the rows
+/// themselves would be half empty, and rows are what is big.
 #[derive(Debug, Default)]
 pub struct LiveTable {
     rows: Vec<Live>,

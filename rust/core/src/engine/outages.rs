@@ -1,7 +1,7 @@
 //! A network that is lost and comes back.
 //!
-//! The loss is noticed only after the first transfers have failed: those failures do not count. When the
-//! network is back, tasks that wait for a retry after a network error are due at once.
+//! The loss is noticed only after the first transfers have failed: those failures do not count.
+//! When the network is back, tasks that wait for a retry after a network error are due at once.
 
 use std::collections::VecDeque;
 
@@ -12,8 +12,8 @@ use super::live::Live;
 use crate::model::constraint::NETWORK;
 use crate::model::{ErrorCode, Failure, Now, TaskKey, TaskStatus};
 
-/// A loss is noticed at most this long after it. SOURCE: a host that tells nothing by itself is asked
-/// every five seconds.
+/// A loss is noticed at most this long after it. SOURCE: a host that tells nothing by itself is
+/// asked every five seconds.
 const NOTICED_MS: i64 = 6_000;
 
 /// At most this many failures are remembered.

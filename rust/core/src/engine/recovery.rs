@@ -1,4 +1,5 @@
-//! What the store says, taken up: at the start, after a failed commit, after somebody else's commit.
+//! What the store says, taken up: at the start, after a failed commit, after somebody else's
+//! commit.
 
 use super::effect::{Effect, End, StopReason};
 use super::live::Live;
@@ -12,8 +13,8 @@ use crate::model::{
 impl Engine {
     /// Takes up what the store has: at the start of a runner, or after a failed commit.
     ///
-    /// A row that another epoch runs belongs to a process that died: it is rescued. A row of our own
-    /// epoch is still run by us.
+    /// A row that another epoch runs belongs to a process that died: it is rescued. A row of our
+    /// own epoch is still run by us.
     pub fn recover(&mut self, rows: impl IntoIterator<Item = Live>, now: Now) -> Vec<Effect> {
         let mut effects = Vec::new();
         for live in rows {

@@ -24,7 +24,8 @@ pub(super) enum Next {
     Release(InterruptReason),
 }
 
-/// What becomes of a task whose attempt has just ended. Pure; `jitter` is in `0.0..1.0`, the part of the longest jitter that is added.
+/// What becomes of a task whose attempt has just ended. Pure; `jitter` is in `0.0..1.0`, the part
+/// of the longest jitter that is added.
 pub(super) fn after_attempt(
     task: &Live,
     outcome: Outcome,

@@ -1,13 +1,14 @@
 //! A task under which the process has died more than once may be what kills it: a suspect.
 //!
-//! Suspects run one at a time, so that the one that does kill the process is given up in the end, and
-//! those that only ran beside it are not.
+//! Suspects run one at a time, so that the one that does kill the process is given up in the end,
+//! and those that only ran beside it are not.
 
 use super::Engine;
 use super::live::Live;
 use crate::model::constraint::{NO_SUSPECT_RUNNING, Needs};
 
-/// From this many deaths on a task is a suspect. A native transfer never is: it runs no foreign code.
+/// From this many deaths on a task is a suspect. A native transfer never is: it runs no foreign
+/// code.
 const DEATHS: u32 = 2;
 
 impl Live {

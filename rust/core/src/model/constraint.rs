@@ -12,5 +12,6 @@ pub const BATTERY_NOT_LOW: Needs = 2;
 /// Does not hold until the host has said which constraints hold. No task needs it.
 pub const SIGNALS_KNOWN: Needs = 1 << 30;
 
-/// No task runs that may be what kills the process. Only such a task needs it, and none is stored with it.
+/// No task runs that may be what kills the process. Only such a task needs it, and none is stored
+/// with it.
 pub const NO_SUSPECT_RUNNING: Needs = 1 << 31;

@@ -1,4 +1,5 @@
-//! The words of outhaul: tasks, states, outcomes, events, errors. Values only, no behaviour but theirs.
+//! The words of outhaul: tasks, states, outcomes, events, errors. Values only, no behaviour but
+//! theirs.
 
 pub mod clock;
 pub mod constraint;

@@ -3,8 +3,8 @@
 //! Python checks types and shape and encodes it as `MessagePack`; these Structs read it. The stored
 //! bytes never change, so a retry re-runs exactly what was enqueued. Durations are milliseconds.
 //!
-//! Members are told apart by their position, since their names would take half of the room and of the
-//! time: a new one may only be added at the end of its struct, with a default.
+//! Members are told apart by their position, since their names would take half of the room and of
+//! the time: a new one may only be added at the end of its struct, with a default.
 
 use std::fmt;
 use std::marker::PhantomData;

@@ -1,8 +1,8 @@
-//! Maps whose first member, `type`, says what the others are; or, members by position, sequences that
-//! begin with the type.
+//! Maps whose first member, `type`, says what the others are; or, members by position, sequences
+//! that begin with the type.
 //!
-//! serde's own way accepts the tag in any place, and for that copies every member first. Ours always
-//! comes first (msgspec writes it so), which halves the cost of reading a specification.
+//! serde's own way accepts the tag in any place, and for that copies every member first. Ours
+//! always comes first (msgspec writes it so), which halves the cost of reading a specification.
 
 use std::fmt;
 use std::marker::PhantomData;

@@ -14,7 +14,8 @@ const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 /// Keys are positive in SQL, too.
 const KEY_MAX: TaskKey = u64::MAX >> 1;
 
-/// The id shown for a task that the user gave none: `oh_` and 13 digits of base 32, ordered by time.
+/// The id shown for a task that the user gave none: `oh_` and 13 digits of base 32, ordered by
+/// time.
 pub fn generated_id(key: TaskKey) -> String {
     let digit = |place: usize| {
         let at = usize::try_from((key >> (5 * place)) & 31).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! When the WAL moves into the database file: most of it by a thread of its own, so that no commit waits for
-//! it, and the rest by the engine loop, between two commits.
+//! When the WAL moves into the database file: most of it by a thread of its own, so that no commit
+//! waits for it, and the rest by the engine loop, between two commits.
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -10,8 +10,8 @@ use crate::model::Fault;
 use crate::store::StoreError;
 use crate::store::sqlite::{Checkpointer, CheckpointsDue, SqliteStore};
 
-/// The engine loop's part, and its hold on the thread, which starts with the first checkpoint and ends with
-/// this.
+/// The engine loop's part, and its hold on the thread, which starts with the first checkpoint and
+/// ends with this.
 pub(super) struct Checkpoints {
     path: PathBuf,
     due: CheckpointsDue,
@@ -30,8 +30,8 @@ impl Checkpoints {
         Self { path, due: CheckpointsDue::default(), worker: None }
     }
 
-    /// Asks for a checkpoint if the WAL has grown long, and finishes what was asked for. Waits for no other
-    /// thread. What fails is tried again once the WAL has grown further.
+    /// Asks for a checkpoint if the WAL has grown long, and finishes what was asked for. Waits for
+    /// no other thread. What fails is tried again once the WAL has grown further.
     pub(super) fn after_commit(&mut self, store: &SqliteStore) -> Result<(), Fault> {
         let pages = store.wal_pages();
         if self.due.after_commit(pages) {

@@ -22,8 +22,8 @@ pub type Ticket = u64;
 pub enum ReplyValue {
     /// An encoded value.
     Packed(Vec<u8>),
-    /// What became of the only task of an enqueue: its key, whether it was accepted, and its id, where
-    /// its user chose one.
+    /// What became of the only task of an enqueue: its key, whether it was accepted, and its id,
+    /// where its user chose one.
     Scheduled(TaskKey, bool, Option<Arc<str>>),
 }
 

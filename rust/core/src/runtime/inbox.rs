@@ -61,7 +61,8 @@ impl Op {
     }
 }
 
-/// At most this many tasks wait to be stored, from their enqueue to the transaction that takes them.
+/// At most this many tasks wait to be stored, from their enqueue to the transaction that takes
+/// them.
 pub(super) const BACKLOG_MAX: usize = 1_000_000;
 
 #[derive(Debug, Default)]
@@ -122,7 +123,8 @@ impl Inbox {
         }
     }
 
-    /// What has arrived, until it stores `max` tasks or more; waits for the first until the time-out.
+    /// What has arrived, until it stores `max` tasks or more; waits for the first until the
+    /// time-out.
     pub(super) fn take(&self, max: usize, timeout: Duration) -> Vec<Op> {
         let mut queue = self.lock();
         if queue.ops.is_empty() {

@@ -1,5 +1,6 @@
 //! The way in: calls pass in the order they were made, so that a cancel never overtakes the enqueue
-//! before it. What opens no file passes at once, where nothing is before it; the rest by way of the admission queue.
+//! before it. What opens no file passes at once, where nothing is before it; the rest by way of the
+//! admission queue.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -120,8 +121,8 @@ impl Ingress {
         });
     }
 
-    /// Ends tasks: those that are stored at once, since no file on a dead mount may hold that up, and in
-    /// its turn those whose enqueue was called before.
+    /// Ends tasks: those that are stored at once, since no file on a dead mount may hold that up,
+    /// and in its turn those whose enqueue was called before.
     pub(super) fn cancel(&self, ticket: Ticket, selection: Selection) {
         let is_stored = matches!(selection, Selection::Key(_)); // its enqueue was answered long ago
         if is_stored || self.admissions.is_empty() {
@@ -133,8 +134,8 @@ impl Ingress {
         self.pass(Op::Cancel { ticket, selection, before });
     }
 
-    /// An op that must not overtake the enqueues before it. Lost only once the loop has ended, whose
-    /// calls are refused by the manager.
+    /// An op that must not overtake the enqueues before it. Lost only once the loop has ended,
+    /// whose calls are refused by the manager.
     pub(super) fn pass(&self, op: Op) {
         if self.admissions.is_empty() {
             self.inbox.push(op);

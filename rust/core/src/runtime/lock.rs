@@ -72,11 +72,12 @@ impl LockSlot {
     }
 }
 
-/// In a forked child: lets go of every lock, which the parent keeps. The kernel counts a lock as held for
-/// as long as anybody has the descriptor, so that a child would keep others from running tasks.
+/// In a forked child: lets go of every lock, which the parent keeps. The kernel counts a lock as
+/// held for as long as anybody has the descriptor, so that a child would keep others from running
+/// tasks.
 pub fn release_locks_after_fork() {
-    // What a thread of the parent was about to change at the fork cannot be reached any more: for those
-    // microseconds the child keeps it until it exits or execs.
+    // What a thread of the parent was about to change at the fork cannot be reached any more: for
+    // those microseconds the child keeps it until it exits or execs.
     let slots = match SLOTS.try_lock() {
         Ok(slots) => slots,
         Err(TryLockError::Poisoned(slots)) => slots.into_inner(),

@@ -199,7 +199,8 @@ impl Runtime {
         self.ingress.enqueue_part(ticket, specs);
     }
 
-    /// Stores the tasks of the parts before, all or none. Answer: encoded pages of (key, accepted, id).
+    /// Stores the tasks of the parts before, all or none. Answer: encoded pages of (key, accepted,
+    /// id).
     pub fn enqueue_all(&self, ticket: Ticket) {
         self.ingress.enqueue_all(ticket);
     }

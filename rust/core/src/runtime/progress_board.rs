@@ -124,8 +124,8 @@ impl ProgressBoard {
         self.lock().held.insert(key, (attempt, Line::new(task_id, tag, update)));
     }
 
-    /// Progress that waits to be stored. Drops that of attempts that are not under way any more. What was
-    /// given before and not released is given again, unless something newer is held.
+    /// Progress that waits to be stored. Drops that of attempts that are not under way any more.
+    /// What was given before and not released is given again, unless something newer is held.
     ///
     /// 100 % is not among it: that is shown with the completion of its task, and only then, since a
     /// crash in between would take it back.

@@ -31,8 +31,8 @@ pub(super) struct Reporter {
 }
 
 impl Reporter {
-    /// An attempt begins. It goes on from what an earlier one has shown: exactly, where that was made
-    /// by this process; from the percentage in the store otherwise.
+    /// An attempt begins. It goes on from what an earlier one has shown: exactly, where that was
+    /// made by this process; from the percentage in the store otherwise.
     pub(super) fn begin(
         of: ReportOf,
         total: u64,

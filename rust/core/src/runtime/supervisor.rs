@@ -55,8 +55,8 @@ impl Supervisor {
     ) -> Result<JoinHandle<()>, Fault> {
         let completions = self.completions.clone();
         let watched = move || {
-            // The panic itself is on the standard error stream. What the thread held is dropped with
-            // it, and nothing of it is used again.
+            // The panic itself is on the standard error stream. What the thread held is dropped
+            // with it, and nothing of it is used again.
             if catch_unwind(AssertUnwindSafe(work)).is_err() {
                 end();
                 let message = format!(

@@ -61,7 +61,8 @@ impl Lane {
     }
 }
 
-/// Every lane that has a due task, a running attempt or a limit of its own. Any other takes no room.
+/// Every lane that has a due task, a running attempt or a limit of its own. Any other takes no
+/// room.
 ///
 /// INVARIANT: the ring holds exactly the lanes that could run a task now.
 #[derive(Debug)]

@@ -131,8 +131,8 @@ enum Place {
 /// nothing due, nothing running and no limit of its own costs nothing.
 ///
 /// The order inside a lane: smallest `due_ms - priority * ageing_ms` first (with `ageing_ms` 0:
-/// largest priority), then who became due first. It never changes while a task waits, so it needs no
-/// sweep. Between lanes: each gives one task in turn; a lane that can run again goes last.
+/// largest priority), then who became due first. It never changes while a task waits, so it needs
+/// no sweep. Between lanes: each gives one task in turn; a lane that can run again goes last.
 #[derive(Debug)]
 pub struct Schedule {
     config: Config,
@@ -256,8 +256,8 @@ impl Schedule {
         self.running = self.running.saturating_add(1);
     }
 
-    /// Advances, then takes up to `limit` tasks and releases each one's slots at once, so a limit of
-    /// 1 or more does not bound the batch. For use without an engine.
+    /// Advances, then takes up to `limit` tasks and releases each one's slots at once, so a limit
+    /// of 1 or more does not bound the batch. For use without an engine.
     pub fn pop_due(&mut self, now_ms: UnixMillis, limit: usize) -> Vec<TaskKey> {
         self.advance(now_ms);
         let mut keys = Vec::with_capacity(limit.min(self.lanes.len()));

@@ -1,11 +1,11 @@
 //! Where a key stands in a table of many.
 
-/// The hash of a key for a table of many: eight keys that follow each other stand together, so tasks
-/// that come one after the other find the table's memory in the processor's cache; blocks of eight are
-/// spread by the finalizer of `SplitMix64`. Keys are our own ids: they need no secrecy.
+/// The hash of a key for a table of many: eight keys that follow each other stand together, so
+/// tasks that come one after the other find the table's memory in the processor's cache; blocks of
+/// eight are spread by the finalizer of `SplitMix64`. Keys are our own ids: they need no secrecy.
 ///
-/// The last three bits of the key are the first of the hash, which a table looks at to tell apart what
-/// shares a place.
+/// The last three bits of the key are the first of the hash, which a table looks at to tell apart
+/// what shares a place.
 pub(crate) fn spread(key: u64) -> u64 {
     let x = key >> 3;
     let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -38,7 +38,8 @@ impl Fingerprint {
 
     /// Whether the file is on a device of this host: no server has to answer before it opens.
     ///
-    /// File systems of a network, in user space or in memory have no device: their major number is 0.
+    /// File systems of a network, in user space or in memory have no device: their major number is
+    /// 0.
     pub fn is_on_device(&self) -> bool {
         rustix::fs::major(self.dev) != 0
     }
@@ -91,8 +92,8 @@ impl Source {
         &self.opened
     }
 
-    /// The fingerprint at opening, with `ino` 0 where the file system does not keep inode numbers across
-    /// mounts.
+    /// The fingerprint at opening, with `ino` 0 where the file system does not keep inode numbers
+    /// across mounts.
     pub fn lasting(&self) -> Fingerprint {
         let ino = if numbers_last(&self.file) { self.opened.ino } else { 0 };
         Fingerprint { ino, ..self.opened }
@@ -136,9 +137,9 @@ impl Source {
         Ok(filled)
     }
 
-    /// Reads what the kernel has in memory at `offset`, possibly less than `buf`. `None`: it would have to
-    /// wait for the disk, or cannot tell, as at the end of the file; then read it with [`Self::read_at`]
-    /// where waiting is allowed.
+    /// Reads what the kernel has in memory at `offset`, possibly less than `buf`. `None`: it would
+    /// have to wait for the disk, or cannot tell, as at the end of the file; then read it with
+    /// [`Self::read_at`] where waiting is allowed.
     pub fn read_at_nowait(&self, offset: u64, buf: &mut [u8]) -> io::Result<Option<usize>> {
         #[cfg(target_os = "linux")]
         {

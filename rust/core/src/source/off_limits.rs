@@ -1,9 +1,9 @@
 //! Files that this process must not open: SQLite's.
 //!
 //! A process loses all its locks (`fcntl`) on a file when it closes any descriptor of it: another
-//! process would then take a store in use for an abandoned one, and undo what was committed. So such a
-//! file is refused before it is opened. Who comes by another name, through a link, is found out only
-//! after: that descriptor stays open, and from then on every file is looked at first.
+//! process would then take a store in use for an abandoned one, and undo what was committed. So
+//! such a file is refused before it is opened. Who comes by another name, through a link, is found
+//! out only after: that descriptor stays open, and from then on every file is looked at first.
 //! SOURCE: fcntl(2), "Record locking"; "How To Corrupt An SQLite Database File", section 2.2.
 
 use std::ffi::OsString;
@@ -77,8 +77,8 @@ impl Drop for OffLimits {
     }
 }
 
-/// Whether `path` must be looked at before it is opened: its name is that of a store's file, or one was
-/// opened before by another name.
+/// Whether `path` must be looked at before it is opened: its name is that of a store's file, or one
+/// was opened before by another name.
 pub(super) fn may_be_at(path: &Path) -> bool {
     let register = sync::read(&REGISTER);
     let by_name = |name| register.held.iter().any(|held| held.name == name);
@@ -102,8 +102,9 @@ fn identity(found: &Metadata) -> Identity {
     (found.dev(), found.ino())
 }
 
-/// Which file is at a path. Does not ask for its times: of a file whose times were asked for, Linux notes the
-/// very next write (since 6.13), and a commit takes a fifth longer. SOURCE: kernel.org, multigrain-ts.rst.
+/// Which file is at a path. Does not ask for its times: of a file whose times were asked for, Linux
+/// notes the very next write (since 6.13), and a commit takes a fifth longer. SOURCE: kernel.org,
+/// multigrain-ts.rst.
 #[cfg(target_os = "linux")]
 fn identity_at(path: &Path) -> Option<Identity> {
     use rustix::fs::{AtFlags, CWD, StatxFlags, makedev, statx};

@@ -82,8 +82,8 @@ impl PathPolicy {
         path.metadata().map_err(|error| SourceError::from_io(path, &error))
     }
 
-    /// As [`Self::open`], where every name on the way is in the kernel's memory. `None` otherwise, and
-    /// where it is not allowed or there is none: then [`Self::open`] says why.
+    /// As [`Self::open`], where every name on the way is in the kernel's memory. `None` otherwise,
+    /// and where it is not allowed or there is none: then [`Self::open`] says why.
     pub(super) fn open_nowait(&self, path: &Path) -> Option<File> {
         if off_limits::may_be_at(path) {
             return None;

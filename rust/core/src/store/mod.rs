@@ -78,7 +78,8 @@ pub trait Store: Send {
     /// Gives up everything since `begin`. Harmless without a transaction.
     fn rollback(&mut self);
 
-    /// Stores the durable effects; ignores the others. What cannot be stored is refused now or by `commit`.
+    /// Stores the durable effects; ignores the others. What cannot be stored is refused now or by
+    /// `commit`.
     fn apply(&mut self, effects: &[Effect]) -> Result<(), StoreError>;
 
     /// The tasks that others changed since our last commit, each once.

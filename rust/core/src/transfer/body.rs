@@ -99,8 +99,8 @@ impl Body for UploadBody {
             return Poll::Ready(None);
         }
         if self.offset > 0 {
-            // Who waits for this processor goes first. On a busy host that is the event loop, which a
-            // thread that moves megabytes without a pause keeps waiting for milliseconds.
+            // Who waits for this processor goes first. On a busy host that is the event loop, which
+            // a thread that moves megabytes without a pause keeps waiting for milliseconds.
             std::thread::yield_now();
         }
         if self.frames == FRAMES_PER_TURN {

@@ -28,10 +28,10 @@ type Driver = http1::Connection<TokioIo<Flushed>, UploadBody>;
 const BUFFER_BYTES_MIN: usize = 16 * 1024;
 
 /// An answer has at most this many headers.
-const HEADERS_MAX: usize = 512;
+const RESPONSE_HEADERS_MAX: usize = 512;
 
-/// A body of which no more than this was sent over a connection that was kept is sent again over a new
-/// one, within the same attempt: its idempotency key makes that harmless.
+/// A body of which no more than this was sent over a connection that was kept is sent again over a
+/// new one, within the same attempt: its idempotency key makes that harmless.
 const STALE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// A connection on which no request is under way.
@@ -44,8 +44,8 @@ pub(crate) struct Connection {
 
 /// Why there is no answer.
 pub(crate) enum Broken {
-    /// A connection that was kept was lost before an answer, with little of the body sent: most likely the
-    /// server was just closing it.
+    /// A connection that was kept was lost before an answer, with little of the body sent: most
+    /// likely the server was just closing it.
     Stale,
     /// Anything else.
     Ended(AttemptError),
@@ -68,7 +68,7 @@ impl Connection {
             .allow_obsolete_multiline_headers_in_responses(true)
             .allow_spaces_after_header_name_in_responses(true)
             .ignore_invalid_headers_in_responses(true)
-            .max_headers(HEADERS_MAX)
+            .max_headers(RESPONSE_HEADERS_MAX)
             .handshake(TokioIo::new(stream))
             .await
             .map_err(|error| AttemptError::network(describe(&error)))?;
@@ -90,28 +90,28 @@ impl Connection {
     ) -> Result<(HttpAnswer, Option<Self>), Broken> {
         let Self { mut sender, driver, is_flushed, is_reused } = self;
         let counter = Arc::clone(counter);
-        let mut line = Line { driver: Some(driver), counter, is_flushed, timer };
+        let mut in_flight = InFlight { driver: Some(driver), counter, is_flushed, timer };
         let sending = pin!(sender.try_send_request(request));
-        let response = match line.until(sending).await? {
+        let response = match in_flight.until(sending).await? {
             Ok(response) => response,
             Err(error) => {
-                let was_much_sent = line.counter.sent() > STALE_BYTES_MAX;
-                if is_reused && !was_much_sent && line.counter.failure().is_none() {
+                let was_much_sent = in_flight.counter.sent() > STALE_BYTES_MAX;
+                if is_reused && !was_much_sent && in_flight.counter.failure().is_none() {
                     return Err(Broken::Stale);
                 }
-                return Err(line.lost(describe(error.error())).into());
+                return Err(in_flight.lost(describe(error.error())).into());
             }
         };
-        let (answer, is_whole) = line.read(response).await?;
-        let is_idle = is_whole && line.has_sent_all() && line.is_idle(&sender).await;
-        let Line { driver, is_flushed, .. } = line;
+        let (answer, is_whole) = in_flight.read(response).await?;
+        let is_idle = is_whole && in_flight.has_sent_all() && in_flight.is_idle(&sender).await;
+        let InFlight { driver, is_flushed, .. } = in_flight;
         let driver = driver.filter(|_| is_idle);
         Ok((answer, driver.map(|driver| Self { sender, driver, is_flushed, is_reused: true })))
     }
 }
 
 /// A request under way: what moves its bytes, and what says that they take too long.
-struct Line {
+struct InFlight {
     /// Gone once the connection has ended.
     driver: Option<Driver>,
     counter: Arc<BodyCounter>,
@@ -119,7 +119,7 @@ struct Line {
     timer: RequestTimer,
 }
 
-impl Line {
+impl InFlight {
     fn poll_driver(&mut self, cx: &mut Context<'_>) {
         let polled = self.driver.as_mut().map(|driver| Pin::new(driver).poll(cx));
         if polled.is_some_and(|polled| polled.is_ready()) {
@@ -249,7 +249,8 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(20);
 
-    /// Takes everything at once and keeps it until it may flush, as encryption does over a full socket.
+    /// Takes everything at once and keeps it until it may flush, as encryption does over a full
+    /// socket.
     struct Keeps {
         answers: DuplexStream,
         has_taken: Arc<AtomicBool>,

@@ -1,6 +1,7 @@
-//! Wraps the stream under the HTTP layer, for two things. It knows whether all that was written has been
-//! flushed, since TLS may buffer some. And it holds reads back until the first write: a server may refuse a
-//! connection as it is made, and the HTTP layer drops an answer that comes before the request.
+//! Wraps the stream under the HTTP layer, for two things. It knows whether all that was written has
+//! been flushed, since TLS may buffer some. And it holds reads back until the first write: a server
+//! may refuse a connection as it is made, and the HTTP layer drops an answer that comes before the
+//! request.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;

@@ -8,10 +8,10 @@ use crate::model::spec::HeaderValueSpec;
 use crate::model::{ErrorCode, Failure, Fault, FaultCode};
 
 /// At most this many headers of the caller's.
-pub const HEADERS_MAX: usize = 100;
+pub const REQUEST_HEADERS_MAX: usize = 100;
 
 /// At most this many bytes of names and values together.
-pub const HEADERS_BYTES_MAX: usize = 64 * 1024;
+pub const REQUEST_HEADERS_BYTES_MAX: usize = 64 * 1024;
 
 const USER_AGENT: &str = concat!("outhaul/", env!("CARGO_PKG_VERSION"));
 
@@ -73,8 +73,8 @@ impl fmt::Debug for ResolvedHeader {
 
 /// Checks a caller's headers when the task is enqueued.
 pub fn check(headers: &[(String, HeaderValueSpec)]) -> Result<(), Fault> {
-    if headers.len() > HEADERS_MAX {
-        let message = format!("more than {HEADERS_MAX} headers: leave some out");
+    if headers.len() > REQUEST_HEADERS_MAX {
+        let message = format!("more than {REQUEST_HEADERS_MAX} headers: leave some out");
         return Err(Fault::invalid("headers", message));
     }
     let mut bytes = 0;
@@ -82,9 +82,10 @@ pub fn check(headers: &[(String, HeaderValueSpec)]) -> Result<(), Fault> {
         check_one(name, value)?;
         bytes += name.len() + text_of(value).len();
     }
-    if bytes > HEADERS_BYTES_MAX {
-        let message =
-            format!("more than {HEADERS_BYTES_MAX} bytes: put data into fields or the file");
+    if bytes > REQUEST_HEADERS_BYTES_MAX {
+        let message = format!(
+            "more than {REQUEST_HEADERS_BYTES_MAX} bytes: put data into fields or the file"
+        );
         return Err(Fault::invalid("headers", message));
     }
     Ok(())
@@ -248,10 +249,10 @@ mod tests {
 
     #[test]
     fn headers_are_bounded_in_number_and_bytes() {
-        let many = vec![("X-A".to_owned(), text("v")); HEADERS_MAX];
+        let many = vec![("X-A".to_owned(), text("v")); REQUEST_HEADERS_MAX];
         assert!(check(&many).is_ok());
         assert!(check(&[many.clone(), many].concat()).is_err());
-        assert!(check_header("X-Big", text(&"v".repeat(HEADERS_BYTES_MAX))).is_err());
+        assert!(check_header("X-Big", text(&"v".repeat(REQUEST_HEADERS_BYTES_MAX))).is_err());
     }
 
     fn facts(is_multipart: bool) -> BodyFacts {

@@ -11,7 +11,8 @@ use crate::sync;
 /// An idle connection is closed after one to two of these.
 const SWEEP_EVERY: Duration = Duration::from_secs(15);
 
-/// One that is older is not used any more, in milliseconds: while the host was suspended nobody swept.
+/// One that is older is not used any more, in milliseconds: while the host was suspended nobody
+/// swept.
 const AGE_MAX_MS: i64 = 45_000;
 
 /// The idle connections. A connection here is in use by nobody.
@@ -68,8 +69,8 @@ impl Idle {
         drop(closed);
     }
 
-    /// Keeps `connection` for the next upload to `origin`, or closes it when there are enough for that one;
-    /// where there are enough in all, the oldest is closed.
+    /// Keeps `connection` for the next upload to `origin`, or closes it when there are enough for
+    /// that one; where there are enough in all, the oldest is closed.
     pub(crate) fn put(self: &Arc<Self>, origin: &str, connection: Connection) {
         let at_ms = self.clock.now().wall_ms;
         let mut shelves = sync::lock(&self.shelves);

@@ -12,9 +12,9 @@
 //! ```
 //!
 //! **Architecture invariants.** An attempt is one future and owns its connection: dropping it
-//! closes the socket, and nothing is left running. A body that was begun is sent again within an attempt
-//! only from its first byte: where the server redirects, and, if it is small, where a connection that was
-//! kept is lost.
+//! closes the socket, and nothing is left running. A body that was begun is sent again within an
+//! attempt only from its first byte: where the server redirects, and, if it is small, where a
+//! connection that was kept is lost.
 
 mod attempt_error;
 mod body;
@@ -171,7 +171,8 @@ impl Transfers {
         })
     }
 
-    /// Closes the connections that nobody uses: the network is another one now, and does not know them.
+    /// Closes the connections that nobody uses: the network is another one now, and does not know
+    /// them.
     pub fn forget_idle(&self) {
         self.idle.clear();
     }

@@ -37,8 +37,8 @@ pub(crate) fn judge(
     let mut failure = Failure::new(code, message(&answer, redactor));
     failure.http_status = Some(answer.status.as_u16());
     failure.retry_after_ms = retry_after::parse(&answer.headers, now);
-    // SOURCE: RFC 9110 §15.5.14: a server that is short of room for now says for how long. So does one
-    // that still works on an earlier request with the same key.
+    // SOURCE: RFC 9110 §15.5.14: a server that is short of room for now says for how long. So does
+    // one that still works on an earlier request with the same key.
     let may_pass = matches!(answer.status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::CONFLICT);
     let is_for_now = may_pass && failure.retry_after_ms.is_some();
     if is_transient(answer.status) || is_for_now {

@@ -1,5 +1,5 @@
-//! Proxy settings from the environment. One that cannot be read is an error, never ignored: bytes meant for
-//! a proxy must not go another way.
+//! Proxy settings from the environment. One that cannot be read is an error, never ignored: bytes
+//! meant for a proxy must not go another way.
 
 use hyper_util::client::proxy::matcher::Matcher;
 use url::{Host, Url};
@@ -15,9 +15,9 @@ pub(super) struct ProxyEnv {
 }
 
 impl ProxyEnv {
-    /// What `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` say, in either case. `None` where no
-    /// proxy is to be used at all: all targets are excepted; or it is a CGI script, whose client could set
-    /// one by a header. SOURCE: <https://httpoxy.org>.
+    /// What `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` say, in either case. `None`
+    /// where no proxy is to be used at all: all targets are excepted; or it is a CGI script, whose
+    /// client could set one by a header. SOURCE: <https://httpoxy.org>.
     pub(super) fn read(variable: impl Fn(&str) -> Option<String>) -> Option<Self> {
         let first = |names: [&str; 2]| {
             let said = names.into_iter().filter_map(&variable);

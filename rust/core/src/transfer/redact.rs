@@ -23,8 +23,8 @@ pub(crate) struct Redactor {
 }
 
 impl Redactor {
-    /// The secrets are the values resolved for `headers`, what authorizes us at the proxy, and what the
-    /// queries of the `targets` hold: the first, and where that has led.
+    /// The secrets are the values resolved for `headers`, what authorizes us at the proxy, and what
+    /// the queries of the `targets` hold: the first, and where that has led.
     pub(crate) fn new(
         headers: &[ResolvedHeader],
         targets: [&Target; 2],
@@ -66,8 +66,8 @@ impl Redactor {
         words.join(" ").chars().take(EXCERPT_CHARS_MAX).collect()
     }
 
-    /// Overwrites every credential in an answer that is kept, with as many asterisks; where the answer was
-    /// cut, also one of which only the beginning is there.
+    /// Overwrites every credential in an answer that is kept, with as many asterisks; where the
+    /// answer was cut, also one of which only the beginning is there.
     pub(crate) fn mask_credentials(&self, body: &mut [u8], is_cut: bool) {
         for credential in self.credentials.iter().filter(|_| is_cut).map(String::as_bytes) {
             let begun = (PIECE_CHARS_MIN..credential.len()).rev();
@@ -91,8 +91,8 @@ impl Redactor {
     }
 }
 
-/// The parts of a secret that a server may repeat by themselves: the words of `Bearer abc`, and the runs
-/// between characters that an address, JSON or HTML may escape.
+/// The parts of a secret that a server may repeat by themselves: the words of `Bearer abc`, and the
+/// runs between characters that an address, JSON or HTML may escape.
 fn pieces(value: &str) -> Vec<String> {
     let words = value.split([' ', ';', ',', '=', '&', ':', '"']);
     let is_escaped = |c: char| !(c.is_alphanumeric() || "-._~".contains(c));

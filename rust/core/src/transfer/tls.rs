@@ -14,8 +14,9 @@ use super::attempt_error::AttemptError;
 use super::io::Stream;
 use crate::model::{ErrorCode, Fault};
 
-/// As much is encrypted before the socket takes it: six records, with one system call. rustls has 64 KiB. With
-/// 512 KiB glibc gave the records' memory back to the kernel after each call (`M_TRIM_THRESHOLD` is 128 KiB).
+/// As much is encrypted before the socket takes it: six records, with one system call. rustls has
+/// 64 KiB. With 512 KiB glibc gave the records' memory back to the kernel after each call
+/// (`M_TRIM_THRESHOLD` is 128 KiB).
 const UNSENT_BYTES_MAX: usize = 96 * 1024;
 
 /// Wraps streams in TLS.
@@ -81,8 +82,8 @@ fn roots_of(file: &Path) -> Result<RootCertStore, Fault> {
     if roots.is_empty() { Err(refuse("has no certificate in PEM form".into())) } else { Ok(roots) }
 }
 
-/// What the host trusts; where it has nothing to say, what browsers trust. That it could not be asked now
-/// is no answer: another attempt asks again.
+/// What the host trusts; where it has nothing to say, what browsers trust. That it could not be
+/// asked now is no answer: another attempt asks again.
 fn system_roots() -> Result<RootCertStore, AttemptError> {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();

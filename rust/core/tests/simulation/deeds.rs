@@ -216,7 +216,8 @@ impl World {
     }
 }
 
-/// An id may come more than once in one call: who holds it then is whoever the call gave it to last.
+/// An id may come more than once in one call: who holds it then is whoever the call gave it to
+/// last.
 fn check_scheduled(arrivals: &[Arrival], scheduled: &[Scheduled]) {
     let mut holders = HashMap::new();
     for (new, answer) in arrivals.iter().zip(scheduled) {

@@ -108,7 +108,8 @@ async fn a_large_body_that_was_begun_is_not_sent_again() {
     assert_eq!(count.load(Ordering::SeqCst), 1, "the second upload was sent twice");
 }
 
-/// A server that takes two requests over each connection, and answers the first. How many there were.
+/// A server that takes two requests over each connection, and answers the first. How many there
+/// were.
 async fn answers_once_a_connection() -> (String, Arc<AtomicUsize>) {
     let count = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&count);

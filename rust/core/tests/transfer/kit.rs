@@ -128,7 +128,8 @@ impl Kit {
     }
 }
 
-/// `n` bytes; a frame that is lost, doubled or swapped shows, because no frame is a multiple of 251.
+/// `n` bytes; a frame that is lost, doubled or swapped shows, because no frame is a multiple of
+/// 251.
 pub(crate) fn bytes(n: usize) -> Vec<u8> {
     let period: Vec<u8> = (0..251).collect();
     let mut bytes = period.repeat(n / 251 + 1);

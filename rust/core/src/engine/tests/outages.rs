@@ -16,7 +16,8 @@ fn signals(engine: &mut Engine, unmet: Needs, at_ms: i64) -> Heard {
     tell(engine, Input::Signals { unmet }, now)
 }
 
-/// A runner whose network is there, with a task whose first attempt has just failed for want of one.
+/// A runner whose network is there, with a task whose first attempt has just failed for want of
+/// one.
 fn failed_once(new: NewTask, outcome: Outcome) -> Engine {
     let mut engine = runner(4);
     signals(&mut engine, 0, 0);

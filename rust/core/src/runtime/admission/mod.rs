@@ -54,7 +54,8 @@ impl Admission {
         self.judge(encoded, read(encoded)?, self.now_ms())
     }
 
-    /// As `admit`, where it takes microseconds: `None` where a file has to be opened, or much to be read.
+    /// As `admit`, where it takes microseconds: `None` where a file has to be opened, or much to be
+    /// read.
     ///
     /// `before` is the last one that was admitted at the same time.
     pub(super) fn admit_at_once(

@@ -1,5 +1,5 @@
-//! Tasks that are enqueued together are mostly alike: one that differs from another in nothing but its
-//! id, its callback's argument, its tag and its priority need not be read and judged again.
+//! Tasks that are enqueued together are mostly alike: one that differs from another in nothing but
+//! its id, its callback's argument, its tag and its priority need not be read and judged again.
 
 use bytes::Bytes;
 use rmp::decode::{read_array_len, read_bin_len, read_int, read_str_from_slice};

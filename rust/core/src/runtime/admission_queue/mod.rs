@@ -1,8 +1,8 @@
 //! Calls on their way to the engine loop, admitted in the order they were made.
 //!
-//! One thread works on them. Opening a file may hang forever (a network mount whose server is gone), and
-//! a thread in such a call cannot be stopped: its caller is refused, and another thread takes over. The
-//! old one ends when its call returns.
+//! One thread works on them. Opening a file may hang forever (a network mount whose server is
+//! gone), and a thread in such a call cannot be stopped: its caller is refused, and another thread
+//! takes over. The old one ends when its call returns.
 
 mod partial;
 
@@ -44,11 +44,12 @@ pub(super) type Admit = Box<dyn Fn(&Bytes) -> Result<NewTask, Fault> + Send + Sy
 /// How long a file may take to open before its enqueue is refused, or its attempt ends.
 pub(super) const FILE_OPEN_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Where one has not opened and still does not, others have but this part of the time (5 s): those that
-/// hang on the same mount are not to hold up everybody one after the other.
+/// Where one has not opened and still does not, others have but this part of the time (5 s): those
+/// that hang on the same mount are not to hold up everybody one after the other.
 const SHARE_WHILE_HUNG: u32 = 6;
 
-/// At most this many threads may hang on files that do not open; then no file is opened until one does.
+/// At most this many threads may hang on files that do not open; then no file is opened until one
+/// does.
 const HUNG_MAX: u32 = 16;
 
 /// What the thread that works shares with those that hang.
@@ -65,7 +66,8 @@ pub(super) struct AdmissionQueue {
 
 #[derive(Default)]
 struct State {
-    /// How often another thread has taken over. A thread of an earlier generation has nothing to say.
+    /// How often another thread has taken over. A thread of an earlier generation has nothing to
+    /// say.
     generation: u32,
     /// How many threads hang.
     hung: u32,
@@ -161,8 +163,8 @@ impl AdmissionQueue {
         self.calls.load(Ordering::Acquire) == 0
     }
 
-    /// Lets another thread take over where the one that works has waited too long for a file. Called now
-    /// and then.
+    /// Lets another thread take over where the one that works has waited too long for a file.
+    /// Called now and then.
     pub(super) fn replace_hung_thread(self: &Arc<Self>) -> Result<(), Fault> {
         let mut state = self.state();
         let timeout = if state.hung == 0 { self.timeout } else { self.timeout / SHARE_WHILE_HUNG };
@@ -213,7 +215,8 @@ impl AdmissionQueue {
         }
     }
 
-    /// Admits what was begun, by this thread or by the one before it. False where another has taken over.
+    /// Admits what was begun, by this thread or by the one before it. False where another has taken
+    /// over.
     fn admit_all(&self, generation: u32) -> bool {
         let mut state = self.state();
         while let Some((ticket, specs)) = state.to_admit.pop_front() {
@@ -272,7 +275,8 @@ impl AdmissionQueue {
         Some(Ok(admitted))
     }
 
-    /// Notes what is looked at now; says how many threads hang. None where another thread has taken over.
+    /// Notes what is looked at now; says how many threads hang. None where another thread has taken
+    /// over.
     fn set_current(&self, generation: u32, current: Option<Current>) -> Option<u32> {
         let mut state = self.state();
         if state.generation != generation {

@@ -260,7 +260,8 @@ impl EngineLoop {
 /// How old the number of tasks may be that a process judges by which has none in memory.
 const COUNT_AGAIN: Duration = Duration::from_secs(1);
 
-/// The answer to an enqueue of many is cut into pieces of this many tasks, so that its reader can pause.
+/// The answer to an enqueue of many is cut into pieces of this many tasks, so that its reader can
+/// pause.
 const PAGE: usize = 256;
 
 /// What is told of a new task: its key, whether it was accepted, and its id, where one was chosen.

@@ -21,8 +21,8 @@ const NO_VERSION: i64 = i64::MIN;
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 impl EngineLoop {
-    /// A transaction failed. Where it had begun, the engine may know what the store does not: before the
-    /// next one it is built again from disk.
+    /// A transaction failed. Where it had begun, the engine may know what the store does not:
+    /// before the next one it is built again from disk.
     pub(super) fn after_failure(&mut self, fault: &Fault) {
         self.parts.completions.report(fault);
         if fault.code == FaultCode::StoreTooNew {
@@ -71,8 +71,8 @@ impl EngineLoop {
         Ok(())
     }
 
-    /// Whether another process has begun to run tasks after this one, as it can where somebody takes the
-    /// file of the lock away. Asked in a transaction, which it fences.
+    /// Whether another process has begun to run tasks after this one, as it can where somebody
+    /// takes the file of the lock away. Asked in a transaction, which it fences.
     pub(super) fn is_superseded(&mut self) -> Result<bool, StoreError> {
         Ok(self.is_runner() && self.parts.store.last_epoch()? != self.epoch)
     }
@@ -139,12 +139,13 @@ impl EngineLoop {
         Ok(())
     }
 
-    /// Tasks that were enqueued in the future, under a clock that was wrong, wait for as long as they were to
-    /// wait, from now on.
+    /// Tasks that were enqueued in the future, under a clock that was wrong, wait for as long as
+    /// they were to wait, from now on.
     fn set_right(&self, rows: &mut [Live], now: Now) -> Result<Vec<Effect>, StoreError> {
         let mut effects = Vec::new();
         for live in rows {
-            // A key never tells an earlier time than that of its task, and is looked at for nothing.
+            // A key never tells an earlier time than that of its task, and is looked at for
+            // nothing.
             if live.run_at <= now.wall_ms || time_of(live.key) <= now.wall_ms {
                 continue;
             }

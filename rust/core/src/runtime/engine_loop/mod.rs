@@ -228,8 +228,8 @@ impl EngineLoop {
 
     /// Answers those who wait for quiet.
     ///
-    /// Where nothing runs, nothing that is due can run: the engine claims all that may be claimed. A
-    /// process that does not run tasks asks the store about the one that does.
+    /// Where nothing runs, nothing that is due can run: the engine claims all that may be claimed.
+    /// A process that does not run tasks asks the store about the one that does.
     fn answer_idle_waiters(&mut self) -> Result<(), StoreError> {
         // Closing answers them otherwise: what ran was cut short.
         if self.engine.counts().running != 0 || self.closing.is_some() {

@@ -1,4 +1,5 @@
-//! When retention does a piece of its work: where nothing else is to be done, once a second, and as the log grows.
+//! When retention does a piece of its work: where nothing else is to be done, once a second, and as
+//! the log grows.
 
 use std::time::{Duration, Instant};
 
@@ -12,8 +13,8 @@ const PIECE_EVENTS: usize = 2000;
 /// Under load a piece is done at least this often, so that retention never stands still.
 const PIECE_AT_LEAST: Duration = Duration::from_secs(1);
 
-/// Where the last piece found something to delete, the next one is due after this many new events: fewer
-/// than a piece looks at, so that retention keeps up with what is written.
+/// Where the last piece found something to delete, the next one is due after this many new events:
+/// fewer than a piece looks at, so that retention keeps up with what is written.
 const PIECE_AFTER_EVENTS: i64 = 1000;
 
 /// The next walk begins this long after the last one, or after [`REST_EVENTS`].

@@ -25,8 +25,8 @@ pub(super) struct Publication {
     pub(super) news: bool,
 }
 
-/// What is to be done about attempts, in the order it was decided: one batch may begin an attempt and
-/// stop it again.
+/// What is to be done about attempts, in the order it was decided: one batch may begin an attempt
+/// and stop it again.
 pub(super) enum Action {
     /// Begin one.
     Start(Claim),
@@ -90,7 +90,8 @@ impl EngineLoop {
         }
     }
 
-    /// Begins an attempt whose claim is on disk. A body that cannot be read fails its own task only.
+    /// Begins an attempt whose claim is on disk. A body that cannot be read fails its own task
+    /// only.
     fn start(&mut self, claim: Claim) {
         let (key, number) = (claim.key, claim.number);
         match claim.attempt() {

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use crate::sync;
 
-/// At most this many files of one file system may hang at once; until one of them has ended, no other of
-/// it is opened. So few threads hang, and other file systems are not held up.
+/// At most this many files of one file system may hang at once; until one of them has ended, no
+/// other of it is opened. So few threads hang, and other file systems are not held up.
 const HANGING_MAX: usize = 4;
 
 /// Which file system a file is on, and since when it is being opened.
@@ -27,8 +27,8 @@ impl Openings {
         Self { patience, under_way: Arc::default(), next: AtomicU64::new(0) }
     }
 
-    /// Opens a file of that file system. `None` where it does not answer: this file takes too long, or
-    /// others have taken too long and still do.
+    /// Opens a file of that file system. `None` where it does not answer: this file takes too long,
+    /// or others have taken too long and still do.
     pub(super) async fn open<T: Send + 'static>(
         &self,
         dev: u64,

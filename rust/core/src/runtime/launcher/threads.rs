@@ -19,8 +19,9 @@ const START_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// As many threads as there are processors, up to a bound.
 ///
-/// Where the host gives only some of them, tokio panics and then waits forever for those it has got. So
-/// first it is tried whether there are enough, and tokio is started on a thread of its own, with a time-out.
+/// Where the host gives only some of them, tokio panics and then waits forever for those it has
+/// got. So first it is tried whether there are enough, and tokio is started on a thread of its own,
+/// with a time-out.
 pub(super) fn of_transfers() -> Result<Runtime, Fault> {
     let threads = std::thread::available_parallelism().map_or(2, usize::from).clamp(1, THREADS_MAX);
     // Two more: the thread that starts tokio, and one that may wait for the disk.
@@ -30,8 +31,8 @@ pub(super) fn of_transfers() -> Result<Runtime, Fault> {
         let tokio = Builder::new_multi_thread()
             .worker_threads(threads)
             .thread_name("outhaul-transfer")
-            // Where there is one that may wait, work for another that the host does not give waits for it;
-            // where there is none, tokio panics.
+            // Where there is one that may wait, work for another that the host does not give waits
+            // for it; where there is none, tokio panics.
             .thread_keep_alive(Duration::MAX)
             .enable_all()
             .build();

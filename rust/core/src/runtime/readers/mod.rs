@@ -1,6 +1,6 @@
-//! The threads that answer questions, each on a connection of its own. One answers what takes no time, and
-//! holds the calls that wait for news: they are asked again after each commit. The other answers what may
-//! have to look at every task; it is started by the first such question.
+//! The threads that answer questions, each on a connection of its own. One answers what takes no
+//! time, and holds the calls that wait for news: they are asked again after each commit. The other
+//! answers what may have to look at every task; it is started by the first such question.
 
 mod thread;
 

@@ -69,8 +69,8 @@ impl Bulk {
 
     /// Adds rows behind the last one of the table: items with ascending keys.
     ///
-    /// Keys that follow each other are counted by SQLite, which then need not look where each belongs
-    /// and whether it is taken. That it counts as we do is checked.
+    /// Keys that follow each other are counted by SQLite, which then need not look where each
+    /// belongs and whether it is taken. That it counts as we do is checked.
     pub(super) fn append<T: IntoRow>(
         &self,
         connection: &Connection,

@@ -1,9 +1,9 @@
 //! Moves the WAL into the file: most of it off the writer's thread, the rest on it.
 //!
-//! A checkpoint is whole only where nobody has written since it began, and only after a whole one does the
-//! next commit begin the WAL again. While commits follow each other closely another connection's never is,
-//! so that the WAL grows, and a commit that makes a file longer waits longer for the disk. The writer itself
-//! writes nothing while it moves the rest.
+//! A checkpoint is whole only where nobody has written since it began, and only after a whole one
+//! does the next commit begin the WAL again. While commits follow each other closely another
+//! connection's never is, so that the WAL grows, and a commit that makes a file longer waits longer
+//! for the disk. The writer itself writes nothing while it moves the rest.
 
 use std::cell::Cell;
 use std::path::Path;
@@ -15,10 +15,12 @@ use super::super::StoreError;
 use super::open::{BUSY_TIMEOUT, open_checkpointer};
 use super::writer::SqliteStore;
 
-/// The WAL is moved into the file every time it has this many more pages (4 MiB): that takes a millisecond.
+/// The WAL is moved into the file every time it has this many more pages (4 MiB): that takes a
+/// millisecond.
 const DUE_PAGES: i32 = 1024;
 
-/// Once this many pages (64 MiB) could not be moved, since somebody always reads, readers are waited for.
+/// Once this many pages (64 MiB) could not be moved, since somebody always reads, readers are
+/// waited for.
 const INSIST_PAGES: i32 = 16 * 1024;
 
 /// How long to wait for the checkpoint of another connection.
@@ -75,15 +77,17 @@ impl Checkpointer {
     pub fn run(&self) -> Result<(), StoreError> {
         wholly(&self.connection, &self.is_doubtful, OTHERS_CHECKPOINT_TIMEOUT, || {
             checkpoint(&self.connection, "PASSIVE")?;
-            // SQLite waits for the disk only where it has moved all, and then the writer would have to.
+            // SQLite waits for the disk only where it has moved all, and then the writer would have
+            // to.
             Ok(outhaul_vfs::sync(&self.connection)?)
         })
     }
 }
 
 impl SqliteStore {
-    /// Moves the rest of the WAL, after a `Checkpointer` has moved the most: the next commit begins it again,
-    /// unless somebody reads what is in it. Who insists waits a moment for readers, who may go on for longer.
+    /// Moves the rest of the WAL, after a `Checkpointer` has moved the most: the next commit begins
+    /// it again, unless somebody reads what is in it. Who insists waits a moment for readers, who
+    /// may go on for longer.
     pub fn finish_checkpoint(&self, insists: bool) -> Result<(), StoreError> {
         let connection = self.connection();
         let moved = |mode| {
@@ -99,11 +103,11 @@ impl SqliteStore {
     }
 }
 
-/// Moves and syncs. Where that fails nothing counts as moved any more: a sync that fails is told once, and
-/// what was written before may never reach the disk. SOURCE: "fsyncgate", 2018.
+/// Moves and syncs. Where that fails nothing counts as moved any more: a sync that fails is told
+/// once, and what was written before may never reach the disk. SOURCE: "fsyncgate", 2018.
 ///
-/// That others are in the way of this is waited for; where it takes longer it is doubtful, and done first
-/// the next time.
+/// That others are in the way of this is waited for; where it takes longer it is doubtful, and done
+/// first the next time.
 fn wholly(
     connection: &Connection,
     is_doubtful: &Cell<bool>,

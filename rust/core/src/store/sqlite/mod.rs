@@ -1,4 +1,5 @@
-//! The store in one SQLite file. Linked once, statically: nobody opens the file with another SQLite.
+//! The store in one SQLite file. Linked once, statically: nobody opens the file with another
+//! SQLite.
 //!
 //! ```text
 //! effects ──▶ writer ─▶ gathered ─▶ bulk ──▶ SQLite ──▶ outhaul-vfs ──▶ the WAL ──checkpoint──▶ the file

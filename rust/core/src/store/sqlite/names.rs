@@ -23,7 +23,8 @@ pub(super) fn newest(
     Ok(query.query_row([task_id], |row| key_at(row, 0)).optional()?)
 }
 
-/// The rows of `name` that a transaction has gathered: in the order of the table, which is quickest.
+/// The rows of `name` that a transaction has gathered: in the order of the table, which is
+/// quickest.
 pub(super) struct Names {
     new: BTreeMap<Arc<str>, TaskKey>,
     into_name: Statements,

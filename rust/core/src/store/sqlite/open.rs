@@ -35,8 +35,8 @@ pub(super) fn open_writer(path: &Path, durability: Durability) -> Result<Connect
     create_private(path)?;
     refuse_network_filesystem(path)?;
     refuse_second_name(path)?;
-    // `Os` does not sync, so each page has to reach the kernel at once: SQLite's own VFS. `Fsync` uses
-    // ours, which writes a whole commit at once.
+    // `Os` does not sync, so each page has to reach the kernel at once: SQLite's own VFS. `Fsync`
+    // uses ours, which writes a whole commit at once.
     let vfs = match durability {
         Durability::Fsync => Some(outhaul_vfs::name().map_err(|e| explain(&e, &shown))?),
         Durability::Os => None,
@@ -47,7 +47,8 @@ pub(super) fn open_writer(path: &Path, durability: Durability) -> Result<Connect
         Durability::Fsync => "FULL",
         Durability::Os => "NORMAL",
     };
-    // The vacuum mode has no effect once the file has a page, so it is set first. It is kept in the file.
+    // The vacuum mode has no effect once the file has a page, so it is set first. It is kept in the
+    // file.
     let vacuum = if found == Found::New { "PRAGMA auto_vacuum=INCREMENTAL;" } else { "" };
     let set_up = format!("{vacuum} PRAGMA journal_mode=WAL; PRAGMA synchronous={synchronous};");
     patiently(&connection, &set_up).map_err(|e| explain(&e, &shown))?;

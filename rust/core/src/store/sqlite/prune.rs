@@ -1,9 +1,9 @@
 //! Retention: what ended long ago goes, a bounded piece at a time.
 //!
-//! A walk scans the log from its beginning, under limits that are fixed when it begins. On reaching the
-//! event that ended a task it deletes the task's rows. A row of the log is deleted once every task it
-//! mentions is gone or may go. So a walk that is cut short leaves no row about no task, and no index is
-//! needed.
+//! A walk scans the log from its beginning, under limits that are fixed when it begins. On reaching
+//! the event that ended a task it deletes the task's rows. A row of the log is deleted once every
+//! task it mentions is gone or may go. So a walk that is cut short leaves no row about no task, and
+//! no index is needed.
 
 use rusqlite::OptionalExtension;
 
@@ -195,8 +195,8 @@ impl SqliteStore {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// Counts on, through `max` rows of the log: the event up to which completed tasks are more than may
-    /// stay, or how far it is. The event is 0 where they are not more.
+    /// Counts on, through `max` rows of the log: the event up to which completed tasks are more
+    /// than may stay, or how far it is. The event is 0 where they are not more.
     fn count(&self, counting: Counting, max: usize) -> Result<(i64, Option<Counting>), StoreError> {
         let Counting { mut below, mut room } = counting;
         let limit = i64::try_from(max).unwrap_or(i64::MAX);

@@ -91,7 +91,8 @@ pub(super) fn inspect(connection: &mut Connection, path: &str) -> Result<Found, 
     }
 }
 
-/// Errors where another process, of a newer outhaul, has changed the tables since the file was opened.
+/// Errors where another process, of a newer outhaul, has changed the tables since the file was
+/// opened.
 pub(super) fn is_known(connection: &Connection) -> Result<(), StoreError> {
     let found = connection
         .prepare_cached("PRAGMA user_version")?

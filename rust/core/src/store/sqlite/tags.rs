@@ -1,8 +1,8 @@
 //! Tasks by their tag.
 //!
-//! The index begins with the stretch of the log a task is in (`first_seq >> 12`): new entries go to its
-//! end, so that a batch with many tags writes few pages. A query by tag visits every stretch. Keys and
-//! stretches have the same order, since both are assigned in one transaction.
+//! The index begins with the stretch of the log a task is in (`first_seq >> 12`): new entries go to
+//! its end, so that a batch with many tags writes few pages. A query by tag visits every stretch.
+//! Keys and stretches have the same order, since both are assigned in one transaction.
 
 use rusqlite::{Connection, OptionalExtension};
 

@@ -1,7 +1,7 @@
 //! The write side: effects to rows, one transaction a batch.
 //!
-//! Rows are gathered while a transaction is open and written when it waits or ends, so a task that is
-//! stored, claimed and finished within one batch touches each table once.
+//! Rows are gathered while a transaction is open and written when it waits or ends, so a task that
+//! is stored, claimed and finished within one batch touches each table once.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -73,8 +73,8 @@ impl SqliteStore {
         Ok(store)
     }
 
-    /// Opens the file again. After a commit that failed, pages that never reached the disk may count as
-    /// written: only another connection reads what is there. SOURCE: "fsyncgate", 2018.
+    /// Opens the file again. After a commit that failed, pages that never reached the disk may
+    /// count as written: only another connection reads what is there. SOURCE: "fsyncgate", 2018.
     pub fn reopen(&mut self) -> Result<(), StoreError> {
         self.rollback();
         self.look_at_files()?;

@@ -125,8 +125,8 @@ impl Reader {
 
     /// Every tag that a stored task has, sorted.
     ///
-    /// Walks along the index, and past a tag that many tasks of a stretch have: the cost is that of the
-    /// tasks, or of the tags in each stretch, whichever is less.
+    /// Walks along the index, and past a tag that many tasks of a stretch have: the cost is that of
+    /// the tasks, or of the tags in each stretch, whichever is less.
     pub fn tags(&self) -> Result<Vec<String>, StoreError> {
         let mut query = self.connection.prepare_cached(&format!(
             "SELECT tag FROM task INDEXED BY task_by_tag WHERE {STRETCH} = ?1 AND tag >= ?2 ORDER BY tag"
