@@ -1,0 +1,147 @@
+"""What the core is told of a callback, whatever it raises, and what a callback is told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from tests.concurrency.test_stopping import Reports
+
+from outhaul import (
+    EventKind,
+    PermanentFailure,
+    PythonWorker,
+    RetryPolicy,
+    TaskContext,
+    TaskEvent,
+    WorkManager,
+)
+from outhaul.bridge import Bridge
+from outhaul.callbacks import RESULT_BYTES_MAX, Callbacks
+
+Callback = Callable[[Any, TaskContext], Any]
+
+
+@pytest.fixture
+async def manager(tmp_path: Path) -> AsyncIterator[WorkManager]:
+    async with WorkManager(tmp_path / "work.db", durability="os") as manager:
+        yield manager
+
+
+async def outcome(manager: WorkManager, work: Callback) -> TaskEvent:
+    """What becomes of a task that this is the callback of, and that has one attempt."""
+    manager.worker("work")(work)
+    task = await manager.enqueue("x", PythonWorker("work"), retry=RetryPolicy.NONE)
+    return await asyncio.wait_for(task.result(), 5)
+
+
+async def test_a_task_of_the_same_id_has_another_idempotency_key(manager: WorkManager) -> None:
+    keys: list[str] = []
+
+    async def work(_: object, ctx: TaskContext) -> None:
+        keys.append(ctx.idempotency_key)
+
+    for _ in range(2):
+        assert (await outcome(manager, work)).success
+    assert len(set(keys)) == 2
+
+
+class EndOfAll(BaseException):
+    """No `Exception`."""
+
+
+async def test_a_callback_that_raises_no_exception_is_reported_all_the_same(
+    manager: WorkManager,
+) -> None:
+    async def work(_: object, __: TaskContext) -> None:
+        raise EndOfAll
+
+    event = await outcome(manager, work)
+    assert event.kind is EventKind.FAILED
+    assert "EndOfAll" in event.message
+
+
+async def test_a_failure_for_good_is_found_however_deep_in_groups(manager: WorkManager) -> None:
+    async def work(_: object, __: TaskContext) -> None:
+        deep = ExceptionGroup("inner", [ValueError("other"), PermanentFailure("gone for good")])
+        raise ExceptionGroup("outer", [ExceptionGroup("between", [deep])])
+
+    manager.worker("work")(work)
+    event = await (await manager.enqueue("x", PythonWorker("work"))).result()
+    assert (event.kind, event.attempt) == (EventKind.FAILED, 1)
+    assert event.message == "gone for good"
+
+
+@pytest.mark.parametrize(
+    ("more", "kind"),
+    [
+        pytest.param(0, EventKind.COMPLETED, id="the largest"),
+        pytest.param(1, EventKind.FAILED, id="one byte more"),
+    ],
+)
+async def test_a_result_is_kept_up_to_its_bound(
+    manager: WorkManager, more: int, kind: EventKind
+) -> None:
+    head_bytes = 3  # SOURCE: MessagePack, bin 16
+    result = bytes(RESULT_BYTES_MAX - head_bytes + more)
+
+    async def work(_: object, __: TaskContext) -> bytes:
+        return result
+
+    event = await outcome(manager, work)
+    assert event.kind is kind
+    if event.result is not None:
+        assert event.result.value == result
+
+
+def opened(work: Callback) -> Callbacks:
+    callbacks = Callbacks(None, {"work": work})
+    callbacks.announce()
+    callbacks.open(cast("Bridge", Reports()), threads_max=1)
+    return callbacks
+
+
+async def test_when_the_core_breaks_callbacks_that_run_are_cancelled() -> None:
+    """Another process may run their tasks now."""
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def work(_: object, __: TaskContext) -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    callbacks = opened(work)
+    callbacks.run((1, 1, "work", b"\xc0", "x"))
+    await begun.wait()
+    callbacks.stop_all()
+    async with asyncio.timeout(5):
+        await ended.wait()
+    await callbacks.close()
+
+
+async def test_of_several_attempts_that_wait_for_one_that_runs_on_one_runs_at_a_time() -> None:
+    let_go = asyncio.Event()
+    order: list[tuple[str, int]] = []
+
+    async def work(_: object, ctx: TaskContext) -> None:
+        order.append(("begins", ctx.attempt))
+        await let_go.wait()
+        await asyncio.sleep(0)
+        order.append(("ends", ctx.attempt))
+
+    callbacks = opened(work)
+    for attempt in (1, 2, 3):
+        callbacks.run((1, attempt, "work", b"\xc0", "x"))
+        await asyncio.sleep(0)
+    let_go.set()
+    async with asyncio.timeout(5):
+        while len(order) < 6:
+            await asyncio.sleep(0)
+    expected = [(what, attempt) for attempt in (1, 2, 3) for what in ("begins", "ends")]
+    assert order == expected
+    await callbacks.close()

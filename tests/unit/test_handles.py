@@ -1,0 +1,72 @@
+"""A handle is its task, whichever enqueue gave it; and progress that is left leaves nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from outhaul import (
+    NativeWorker,
+    PythonWorker,
+    ScheduleResult,
+    TaskProgress,
+    TaskTrigger,
+    WorkManager,
+)
+from outhaul.testing import Answer, FlakyServer
+
+LATER = TaskTrigger.one_time(3600)
+
+
+@pytest.fixture
+async def manager(tmp_path: Path) -> AsyncIterator[WorkManager]:
+    async with WorkManager(tmp_path / "w.db", workers="elsewhere", durability="os") as manager:
+        yield manager
+
+
+async def test_a_handle_equals_those_of_its_task_alone(manager: WorkManager) -> None:
+    task, again, other = [
+        await manager.enqueue(name, PythonWorker("echo"), trigger=LATER) for name in "aab"
+    ]
+    assert (task == again, task == other, task == 5) == (True, False, False)
+    assert len({task, again, other}) == 2
+
+
+@pytest.mark.parametrize("word", [ScheduleResult.ACCEPTED, "accepted"], ids=["member", "string"])
+async def test_a_handle_that_is_compared_with_what_became_of_its_enqueue_is_a_mistake(
+    manager: WorkManager, word: object
+) -> None:
+    task = await manager.enqueue("a", PythonWorker("echo"), trigger=LATER)
+    with pytest.raises(TypeError, match=r"handle\.schedule_result"):
+        _ = task == word
+
+
+async def test_a_handle_that_is_asked_for_says_that_its_task_was_there(
+    manager: WorkManager,
+) -> None:
+    task = await manager.enqueue("a", PythonWorker("echo"), trigger=LATER)
+    found = await manager.get_handle("a")
+    assert found is not None
+    assert found == task
+    assert (found.task_id, found.key, found.schedule_result) == ("a", task.key, ScheduleResult.KEPT)
+    assert await manager.get_handle("b") is None
+
+
+async def test_progress_that_is_left_leaves_no_question(
+    manager: WorkManager, tmp_path: Path
+) -> None:
+    path = tmp_path / "large.bin"
+    path.write_bytes(bytes(1_000_000))
+    async with FlakyServer(script=[Answer(delay_s=30)]) as server:
+        task = await manager.enqueue("x", NativeWorker.http_upload(url=server.url, file_path=path))
+        assert manager._bridge is not None
+        progress = cast("AsyncGenerator[TaskProgress]", task.progress())
+        async with asyncio.timeout(5), aclosing(progress):
+            await anext(progress)
+        await asyncio.sleep(0)
+        assert not manager._bridge._waiting

@@ -1,0 +1,43 @@
+"""How long what has ended is kept: done and failed each as long as it is to be."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from outhaul import PermanentFailure, PythonWorker, Retention, TaskContext, TaskTrigger, WorkManager
+
+LATER = TaskTrigger.one_time(3600)
+
+
+async def bad(_: object, __: TaskContext) -> None:
+    raise PermanentFailure("it is bad")
+
+
+async def good(_: object, __: TaskContext) -> None:
+    """It is done."""
+
+
+@pytest.mark.parametrize(
+    ("keep", "left"),
+    [
+        pytest.param(Retention(completed=0, failed=3600), "failed", id="the failed"),
+        pytest.param(Retention(completed=3600, failed=0), "completed", id="the completed"),
+    ],
+)
+async def test_what_has_failed_and_what_is_done_are_kept_each_for_its_time(
+    tmp_path: Path, keep: Retention, left: str
+) -> None:
+    workers = {"good": good, "bad": bad}
+    async with WorkManager(tmp_path / "w.db", workers=workers, durability="os") as manager:
+        await manager.enqueue("completed", PythonWorker("good"))
+        await manager.enqueue("failed", PythonWorker("bad"))
+        await manager.wait_idle()
+        await manager.enqueue("waits", PythonWorker("good"), trigger=LATER)
+    async with WorkManager(tmp_path / "w.db", workers="elsewhere", retention=keep) as manager:
+        async with asyncio.timeout(5):
+            while len(found := await manager.get_tasks_by_status()) > 2:
+                await asyncio.sleep(0.01)
+        assert {record.task_id for record in found} == {left, "waits"}
