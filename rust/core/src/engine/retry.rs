@@ -117,7 +117,9 @@ mod tests {
 
     #[test]
     fn jitter_only_adds_and_at_most_a_tenth() {
-        assert_eq!(wait_ms(&DEFAULT, 1, None, 0.999_999), 32_999);
+        for (jitter, wait) in [(0.0, 30_000), (0.5, 31_500), (0.999_999, 32_999)] {
+            assert_eq!(wait_ms(&DEFAULT, 1, None, jitter), wait);
+        }
     }
 
     #[test]
