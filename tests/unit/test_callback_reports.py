@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
-from tests.concurrency.test_stopping import Reports
 
 from outhaul import (
     EventKind,
@@ -19,8 +18,7 @@ from outhaul import (
     TaskEvent,
     WorkManager,
 )
-from outhaul.bridge import Bridge
-from outhaul.callbacks import RESULT_BYTES_MAX, Callbacks
+from outhaul.errors import InternalError
 
 Callback = Callable[[Any, TaskContext], Any]
 
@@ -59,6 +57,8 @@ async def test_a_callback_that_raises_no_exception_is_reported_all_the_same(
     async def work(_: object, __: TaskContext) -> None:
         raise EndOfAll
 
+    # What nobody handles is told to the loop, too.
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
     event = await outcome(manager, work)
     assert event.kind is EventKind.FAILED
     assert "EndOfAll" in event.message
@@ -86,7 +86,7 @@ async def test_a_result_is_kept_up_to_its_bound(
     manager: WorkManager, more: int, kind: EventKind
 ) -> None:
     head_bytes = 3  # SOURCE: MessagePack, bin 16
-    result = bytes(RESULT_BYTES_MAX - head_bytes + more)
+    result = bytes(64 * 1024 - head_bytes + more)
 
     async def work(_: object, __: TaskContext) -> bytes:
         return result
@@ -97,17 +97,11 @@ async def test_a_result_is_kept_up_to_its_bound(
         assert event.result.value == result
 
 
-def opened(work: Callback) -> Callbacks:
-    callbacks = Callbacks(None, {"work": work})
-    callbacks.announce()
-    callbacks.open(cast("Bridge", Reports()), threads_max=1)
-    return callbacks
-
-
-async def test_when_the_core_breaks_callbacks_that_run_are_cancelled() -> None:
+async def test_when_the_core_breaks_callbacks_that_run_are_cancelled(manager: WorkManager) -> None:
     """Another process may run their tasks now."""
     begun, ended = asyncio.Event(), asyncio.Event()
 
+    @manager.worker("work")
     async def work(_: object, __: TaskContext) -> None:
         begun.set()
         try:
@@ -115,33 +109,9 @@ async def test_when_the_core_breaks_callbacks_that_run_are_cancelled() -> None:
         finally:
             ended.set()
 
-    callbacks = opened(work)
-    callbacks.run((1, 1, "work", b"\xc0", "x"))
-    await begun.wait()
-    callbacks.stop_all()
+    await manager.enqueue("x", PythonWorker("work"))
     async with asyncio.timeout(5):
+        await begun.wait()
+        assert manager._bridge is not None
+        manager._bridge._break(InternalError("a thread ended"))
         await ended.wait()
-    await callbacks.close()
-
-
-async def test_of_several_attempts_that_wait_for_one_that_runs_on_one_runs_at_a_time() -> None:
-    let_go = asyncio.Event()
-    order: list[tuple[str, int]] = []
-
-    async def work(_: object, ctx: TaskContext) -> None:
-        order.append(("begins", ctx.attempt))
-        await let_go.wait()
-        await asyncio.sleep(0)
-        order.append(("ends", ctx.attempt))
-
-    callbacks = opened(work)
-    for attempt in (1, 2, 3):
-        callbacks.run((1, attempt, "work", b"\xc0", "x"))
-        await asyncio.sleep(0)
-    let_go.set()
-    async with asyncio.timeout(5):
-        while len(order) < 6:
-            await asyncio.sleep(0)
-    expected = [(what, attempt) for attempt in (1, 2, 3) for what in ("begins", "ends")]
-    assert order == expected
-    await callbacks.close()
