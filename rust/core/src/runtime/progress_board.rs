@@ -3,8 +3,10 @@
 //! One value a task, never a queue: a slow reader skips. A finished transfer stays on the board
 //! until [`DONE_KEPT`] later ones have finished, so that a reader who comes late sees its 100 %.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard};
+
+use rustc_hash::FxHashMap;
 
 use serde::Serialize;
 
@@ -61,7 +63,7 @@ pub(super) type AttemptPercent = (TaskKey, u32, u8);
 #[derive(Debug, Default)]
 struct Board {
     version: u64,
-    lines: HashMap<TaskKey, Line>,
+    lines: FxHashMap<TaskKey, Line>,
     done: VecDeque<TaskKey>,
     waiting: Vec<WaitingCall>,
     /// What waits to be remembered by the store before it is shown, with the number of its attempt.
@@ -70,7 +72,7 @@ struct Board {
     storing: Lines,
 }
 
-type Lines = HashMap<TaskKey, (u32, Line)>;
+type Lines = FxHashMap<TaskKey, (u32, Line)>;
 
 /// The board, shared by the transfers that write it and the calls that read it.
 #[derive(Debug)]

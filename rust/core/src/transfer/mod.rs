@@ -118,8 +118,8 @@ pub struct Transfers {
 /// Hears how far an attempt is.
 pub trait Observer: Send + Sync {
     /// The socket took body bytes: `body_bytes_so_far` in all since the body was begun. Called for
-    /// every write, on the thread that writes: it must be cheap. A body that is sent again after a
-    /// redirect counts from 0 again.
+    /// every write, on the thread that writes: it must be cheap. A body that is sent again counts
+    /// from 0 again.
     fn sent(&self, body_bytes_so_far: u64);
 }
 

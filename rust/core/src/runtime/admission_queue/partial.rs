@@ -1,13 +1,13 @@
 //! Enqueues of several tasks that are yet to be made: their parts are admitted as they come.
 
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 use crate::engine::NewTask;
 use crate::runtime::completions::Ticket;
 
 /// What has come of each; `None` where a part of it was refused, and with it the rest.
 #[derive(Default)]
-pub(super) struct PartialEnqueues(HashMap<Ticket, Option<Vec<NewTask>>>);
+pub(super) struct PartialEnqueues(FxHashMap<Ticket, Option<Vec<NewTask>>>);
 
 impl PartialEnqueues {
     /// How many tasks of an enqueue are here; `None` where it was refused.

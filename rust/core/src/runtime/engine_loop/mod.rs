@@ -8,10 +8,11 @@ mod election;
 mod pruning;
 mod publish;
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use rustc_hash::FxHashMap;
 
 use pruning::Pruning;
 
@@ -73,7 +74,7 @@ pub(super) struct EngineLoop {
     epoch: Epoch,
     /// The last key of the open transaction; 0 until it is asked for.
     last_key: TaskKey,
-    running: HashMap<TaskKey, RunningAttempt>,
+    running: FxHashMap<TaskKey, RunningAttempt>,
     data_version: i64,
     tried_lock: Option<Instant>,
     /// Whether the engine knows what the store does not: a commit has failed.
@@ -99,7 +100,7 @@ impl EngineLoop {
             engine,
             epoch: 0,
             last_key: 0,
-            running: HashMap::new(),
+            running: FxHashMap::default(),
             data_version: parts.store.data_version()?,
             tried_lock: None,
             is_stale: false,

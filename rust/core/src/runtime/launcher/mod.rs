@@ -4,9 +4,10 @@ mod openings;
 mod prepare;
 mod threads;
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
+
+use rustc_hash::FxHashMap;
 
 use tokio::runtime::Runtime as Tokio;
 use tokio::task::AbortHandle;
@@ -77,7 +78,7 @@ struct Shared {
 }
 
 /// The native attempts that are under way, by task and number.
-type Natives = HashMap<(TaskKey, u32), Native>;
+type Natives = FxHashMap<(TaskKey, u32), Native>;
 
 enum Native {
     /// Waits for the bridge to resolve its secrets.

@@ -1,9 +1,10 @@
 //! Opening files where that may take forever: on a mount whose server is gone, or in user space.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
+
+use rustc_hash::FxHashMap;
 
 use crate::sync;
 
@@ -12,7 +13,7 @@ use crate::sync;
 const HANGING_MAX: usize = 4;
 
 /// Which file system a file is on, and since when it is being opened.
-type UnderWay = HashMap<u64, (u64, Instant)>;
+type UnderWay = FxHashMap<u64, (u64, Instant)>;
 
 /// The files that are being opened, each on a thread that may wait.
 pub(super) struct Openings {

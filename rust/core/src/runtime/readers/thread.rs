@@ -1,9 +1,10 @@
 //! A reading thread, from inside.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
+
+use rustc_hash::FxHashMap;
 
 use serde::Serialize;
 
@@ -40,7 +41,7 @@ pub(super) struct ReaderThread {
     completions: Completions,
     waiting: Arc<AtomicBool>,
     events: Vec<WaitingCall>,
-    terminal_events: HashMap<TaskKey, Vec<Ticket>>,
+    terminal_events: FxHashMap<TaskKey, Vec<Ticket>>,
 }
 
 impl ReaderThread {
@@ -56,7 +57,7 @@ impl ReaderThread {
             completions: completions.clone(),
             waiting: Arc::clone(waiting),
             events: Vec::new(),
-            terminal_events: HashMap::new(),
+            terminal_events: FxHashMap::default(),
         }
     }
 
