@@ -26,7 +26,7 @@ pub(crate) struct Idle {
 
 #[derive(Default)]
 struct Shelves {
-    /// Newest last; none is empty.
+    /// Newest last. Those that are empty go with the next sweep.
     by_origin: HashMap<String, Vec<Kept>>,
     /// How many there are.
     number: usize,
@@ -106,26 +106,16 @@ impl Idle {
 
 impl Shelves {
     fn take_newest(&mut self, origin: &str) -> Option<Kept> {
-        let kept = self.by_origin.get_mut(origin)?;
-        let newest = kept.pop();
-        if kept.is_empty() {
-            self.by_origin.remove(origin);
-        }
-        self.number -= usize::from(newest.is_some());
-        newest
+        let newest = self.by_origin.get_mut(origin)?.pop()?;
+        self.number -= 1;
+        Some(newest)
     }
 
     fn drop_oldest(&mut self) {
-        let age = |(_, kept): &(&String, &Vec<Kept>)| kept.first().map(|oldest| oldest.at_ms);
-        let Some((origin, _)) = self.by_origin.iter().min_by_key(age) else { return };
-        let origin = origin.clone();
-        let kept = self.by_origin.entry(origin.clone()).or_default();
-        if !kept.is_empty() {
+        let filled = self.by_origin.values_mut().filter(|kept| !kept.is_empty());
+        if let Some(kept) = filled.min_by_key(|kept| kept.first().map(|oldest| oldest.at_ms)) {
             kept.remove(0);
             self.number -= 1;
-        }
-        if kept.is_empty() {
-            self.by_origin.remove(&origin);
         }
     }
 }
