@@ -1,10 +1,6 @@
-"""Durable background work for async Python: uploads that survive crashes and lost networks.
+"""Durable background work for async Python: uploads that survive crashes and lost networks."""
 
-Open a `WorkManager` on a file, enqueue tasks, and they get done: across crashes, restarts, lost
-networks and failing servers.
-"""
-
-from outhaul.callbacks import PermanentFailure, TaskContext
+from outhaul.callbacks import TaskContext
 from outhaul.constraints import Constraints
 from outhaul.errors import OuthaulError
 from outhaul.handle import TaskHandle
@@ -24,6 +20,7 @@ from outhaul.model import (
     TaskStatus,
 )
 from outhaul.policies import AddressPolicy, Retention, RetryPolicy
+from outhaul.results import PermanentFailure
 from outhaul.secrets import Secret
 from outhaul.tasks import Task, task_id_for
 from outhaul.triggers import TaskTrigger

@@ -12,7 +12,7 @@ import os
 import weakref
 from asyncio import get_running_loop
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from outhaul._native import release_locks_after_fork
 from outhaul.errors import ForkedError, ManagerClosedError, OuthaulError, WrongLoopError, from_core
@@ -28,14 +28,11 @@ _LOG: Final = logging.getLogger("outhaul")
 # More wait for the next turn of the loop, so that no turn takes long.
 BATCH_MAX: Final = 64
 
-# This many enqueues cross before the turn of the loop ends, so that the core begins with them.
-CROSSING: Final = 32
+# This many enqueues are sent before the turn of the loop ends, so that the core begins with them.
+ENQUEUE_BATCH: Final = 32
 
 # An answer under this number is everybody's: a thread of the core has ended.
 EVERYBODY: Final = 0
-
-CallbackRequest = tuple[int, int, str, bytes, str]
-"""Key, attempt, callback, encoded input, task id."""
 
 Scheduled = tuple[int, bool, str]
 """Key, whether it was accepted, task id."""
@@ -50,10 +47,10 @@ SecretNames = list[tuple[SecretSource, str, str]]
 _OPEN: weakref.WeakSet[Bridge] = weakref.WeakSet()
 
 
-class Work(Protocol):
-    """What the core asks Python to do: implemented by `callbacks`."""
+class CallbackRunner(Protocol):
+    """What the core asks of Python's callbacks: implemented by `callbacks`."""
 
-    def run(self, request: CallbackRequest) -> None:
+    def run(self, key: int, attempt: int, callback_id: str, encoded: bytes, task_id: str) -> None:  # noqa: PLR0917 — a request of the core
         """Runs a registered callback; its outcome goes back through the bridge."""
 
     def stop(self, key: int, attempt: int, reason: str) -> None:
@@ -62,8 +59,22 @@ class Work(Protocol):
     def stop_all(self) -> None:
         """Stops every callback that runs: another process may run their tasks now."""
 
+
+class SecretResolver(Protocol):
+    """Where the core has secrets looked up: implemented by `secret_lookup`."""
+
     def resolve(self, key: int, attempt: int, names: SecretNames) -> None:
         """Looks up the secrets of an attempt; they go back to the core."""
+
+
+class _ClosedCore:
+    """What stands for the core once it is closed: nobody hears what it is still told.
+
+    What it is asked, `Bridge.check` refuses before.
+    """
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *_, **__: None
 
 
 class Bridge:
@@ -73,20 +84,35 @@ class Bridge:
         is_broken: Whether a thread of the core has ended by a mistake: nobody is answered now.
     """
 
-    def __init__(self, core: Core, work: Work, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        core: Core,
+        runner: CallbackRunner,
+        resolver: SecretResolver,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
         self.core = core
-        self._work = work
+        # Until the close: a user's callback may hold a handle, which holds this, and a handle is
+        # nothing that the garbage collector looks into.
+        self._runner: CallbackRunner | None = runner
+        self._resolver: SecretResolver | None = resolver
         self._loop = loop
         self._thread = get_ident()
         self._ticket = 0  # the last that was given
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._refusal: OuthaulError | type[OuthaulError] | None = None
         self.is_broken = False
+        self._is_claiming = True
         self._specs: list[bytes] = []  # of the last tickets: enqueued in this turn, not across yet
         self._results: list[tuple[int, int, bytes]] = []
-        self._leaves = False  # whether `_leave` is called at the end of this turn
+        self._is_flush_scheduled = False  # whether `_flush` is called at the end of this turn
         loop.add_reader(core.fileno(), self._drain)
         _OPEN.add(self)
+
+    @property
+    def is_stranded(self) -> bool:
+        """Whether its event loop was closed before it: nobody can call, nor be answered."""
+        return self._loop.is_closed()
 
     def check(self) -> None:
         """Whether calls are possible from here.
@@ -103,9 +129,9 @@ class Bridge:
 
     def enqueue(self, spec: bytes) -> asyncio.Future[Scheduled]:
         """Stores a task. What is enqueued in one turn of the loop crosses together."""
-        if not self._leaves:
+        if not self._is_flush_scheduled:
             self.check()
-            self._leave_soon()
+            self._schedule_flush()
         # Which loop runs is asked once a turn: before CPython 3.12 that is a system call.
         elif self._refusal is not None or get_ident() != self._thread:
             self.check()
@@ -114,8 +140,8 @@ class Bridge:
         self._waiting[ticket] = future
         specs = self._specs
         specs.append(spec)
-        if len(specs) == CROSSING:
-            self._cross()
+        if len(specs) == ENQUEUE_BATCH:
+            self._send_enqueues()
         return future
 
     async def enqueue_all(self, parts: Iterable[list[bytes]]) -> bytes:
@@ -129,7 +155,7 @@ class Bridge:
                 await asyncio.sleep(0)
                 if future.done():  # refused
                     break
-            self._leave()  # what was called meanwhile
+            self._flush()  # what was called meanwhile
             self.core.enqueue_all(ticket)
             return await future
         except (Exception, asyncio.CancelledError):  # also the caller's own, who makes the parts
@@ -139,31 +165,31 @@ class Bridge:
 
     def succeeded(self, key: int, attempt: int, result: bytes) -> None:
         """A callback has done its work. Crosses as enqueues do."""
-        if not self._leaves:
-            self._leave_soon()
+        if not self._is_flush_scheduled:
+            self._schedule_flush()
         self._results.append((key, attempt, result))
 
     def _new_ticket(self) -> int:
         """For a call that crosses now: nothing overtakes what was called before it."""
         self.check()
-        self._leave()
+        self._flush()
         self._ticket += 1
         return self._ticket
 
-    def _leave_soon(self) -> None:
-        self._leaves = True
-        self._loop.call_soon(self._leave)
+    def _schedule_flush(self) -> None:
+        self._is_flush_scheduled = True
+        self._loop.call_soon(self._flush)
 
-    def _cross(self) -> None:
+    def _send_enqueues(self) -> None:
         """Enqueues of this turn cross, under tickets that follow each other."""
         specs, self._specs = self._specs, []
         self.core.enqueue(self._ticket - len(specs) + 1, specs)
 
-    def _leave(self) -> None:
+    def _flush(self) -> None:
         """What has gathered crosses into the core."""
-        self._leaves = False
+        self._is_flush_scheduled = False
         if self._specs:
-            self._cross()
+            self._send_enqueues()
         if self._results:
             self.core.succeeded(self._results)
             self._results = []
@@ -195,30 +221,44 @@ class Bridge:
         self._waiting[ticket] = future
         return future
 
+    def claim_no_more(self) -> None:
+        """Begins no attempt any more: the interpreter is exiting, and has no threads for them."""
+        if self._is_claiming and self._refusal is None:
+            self._is_claiming = False
+            self.core.drain(self._new_ticket())  # nobody waits for the answer
+            _LOG.warning("the interpreter is exiting: what is left runs in the next process")
+
     async def close(self, *, grace_ms: int) -> None:
         """Closes the core and ends reading. Calls that still wait are told that it is closed."""
-        if self.is_broken:
-            return
-        closed = self.call(self.core.close, grace_ms)
-        self._refusal = ManagerClosedError
         try:
-            await closed
+            if self.is_stranded:
+                self.core.close(self._ticket + 1, 0)
+            elif not self.is_broken:
+                closed = self.call(self.core.close, grace_ms)
+                self._refusal = ManagerClosedError
+                await closed
         finally:
-            self._end(ManagerClosedError())
+            if not self.is_broken:
+                self._refusal = ManagerClosedError
+                self._end(ManagerClosedError())
+            self.core = cast("Core", _ClosedCore())
+            self._runner = self._resolver = None
 
     def _break(self, error: OuthaulError) -> None:
         """No call will be answered any more: those that wait are told, and later ones."""
         self.is_broken = True
         self._refusal = error
         self._end(error)
-        self._work.stop_all()
+        if self._runner is not None:
+            self._runner.stop_all()
 
     def _end(self, error: OuthaulError) -> None:
         _OPEN.discard(self)
-        self._loop.remove_reader(self.core.fileno())
-        for future in self._waiting.values():
-            if not future.done():
-                future.set_exception(error)
+        if not self.is_stranded:
+            self._loop.remove_reader(self.core.fileno())
+            for future in self._waiting.values():
+                if not future.done():
+                    future.set_exception(error)
         self._waiting.clear()
 
     def forked(self) -> None:
@@ -227,14 +267,14 @@ class Bridge:
         self.core.after_fork()
 
     def _drain(self) -> None:
+        runner, resolver = self._runner, self._resolver
+        assert runner is not None
+        assert resolver is not None
         replies, callbacks, secrets, stops, errors = self.core.poll(BATCH_MAX)
         self._answer(replies)
-        for request in callbacks:
-            self._work.run(request)
-        for wanted in secrets:
-            self._work.resolve(*wanted)
-        for stop in stops:
-            self._work.stop(*stop)
+        _pass_on(callbacks, runner.run)
+        _pass_on(secrets, resolver.resolve)
+        _pass_on(stops, runner.stop)
         for error in errors:
             _LOG.error("%s", error)
 
@@ -254,6 +294,14 @@ class Bridge:
                     future.set_exception(from_core(*refusal))
             except asyncio.InvalidStateError:
                 continue  # whoever waited was cancelled
+
+
+def _pass_on(requests: Iterable[tuple[Any, ...]], act: Callable[..., None]) -> None:
+    for request in requests:
+        try:
+            act(*request)
+        except Exception:  # noqa: BLE001 — our own mistake, which must not take the others along
+            _LOG.exception("a request of the core was lost: %s", act.__name__)
 
 
 def _after_fork() -> None:

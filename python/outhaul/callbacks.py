@@ -1,49 +1,46 @@
-"""Runs the user's own code: Python workers on the loop or in a thread, and secret providers."""
+"""Runs the user's callbacks: coroutine functions on the loop, plain functions in threads."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
 import logging
-import os
-import weakref
-from collections import deque
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
 from outhaul.arguments import text, wrong_type
-from outhaul.errors import InvalidArgumentError, SecretUnavailableError
-from outhaul.secrets import Provider, resolve_all
-from outhaul.usercode import called, is_being_cancelled
-from outhaul.wire import SecretRef
+from outhaul.errors import InvalidArgumentError
+from outhaul.results import FALSE, encoded, permanent_failure
+from outhaul.usercode import (
+    CutShort,
+    NoThreadError,
+    StoppableTask,
+    Threads,
+    described,
+    said,
+    stop_all,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from outhaul.bridge import Bridge, CallbackRequest, SecretNames
+    from outhaul.bridge import Bridge
 
     Callback = Callable[[Any, "TaskContext"], Any]
 
 _LOG: Final = logging.getLogger("outhaul.callbacks")
 _DECODER: Final = msgspec.msgpack.Decoder()
-_ENCODER: Final = msgspec.msgpack.Encoder()
-RESULT_BYTES_MAX: Final = 64 * 1024
-MESSAGE_CHARS_MAX: Final = 500
-# Remember at most this many tasks whose attempt was cancelled from outside.
-CANCELLED_MAX: Final = 1024
-# How long, in seconds, a callback that was stopped at the close may take to end.
-GIVEN_UP_AFTER_S: Final = 1.0
-
-
-class PermanentFailure(Exception):  # noqa: N818 — it is what the callback says, not a mistake
-    """Raised by a callback to end its task as failed, without another attempt."""
 
 
 class TaskContext(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a callback is told about its task.
+
+    A coroutine that is to stop is cancelled, and its `asyncio.CancelledError` has the reason as its
+    argument: `cancelled` (the task has ended for good), `shutdown` (the manager closes),
+    `constraint_lost` (a condition of the task no longer holds) or `crash` (outhaul has broken). It
+    has none where another scope has taken it on, as a `TaskGroup` does.
 
     Attributes:
         task_id: The caller's id, or the generated one.
@@ -64,27 +61,13 @@ class TaskContext(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class Callbacks:
     """The registered callbacks and those that run."""
 
-    def __init__(
-        self,
-        providers: Mapping[str, Provider] | None,
-        workers: Mapping[str, Callback] | Literal["elsewhere"] | None,
-    ) -> None:
-        providers = {} if providers is None else providers
-        if not isinstance(providers, Mapping):
-            raise wrong_type("secrets", providers, "a mapping of functions")
-        for name, provider in providers.items():
-            if not callable(provider):
-                raise wrong_type(f"secrets[{name!r}]", provider, "a function that answers a secret")
-        self._providers = providers
+    def __init__(self, workers: Mapping[str, Callback] | Literal["elsewhere"] | None) -> None:
         self._registered: dict[str, tuple[Callback, bool]] = {}  # with: is it a coroutine function
-        self._running: dict[tuple[int, int], asyncio.Task[None]] = {}
+        self._running: dict[tuple[int, int], StoppableTask] = {}
         # INVARIANT: an attempt is in here for as long as its callback runs, stopped or not; so no
         # two attempts at one task run at once.
-        self._inside: dict[str, asyncio.Task[None]] = {}  # by task id
-        self._resolving: set[asyncio.Task[None]] = set()
-        # Of both: those that we cancelled, and the keys of those that somebody else did, lately.
-        self._stopped: weakref.WeakSet[asyncio.Task[None]] = weakref.WeakSet()
-        self._cancelled: deque[int] = deque(maxlen=CANCELLED_MAX)
+        self._active_by_task_id: dict[str, asyncio.Task[Any]] = {}
+        self._cut_short = CutShort()
         self._announced: list[str] = []
         self._bridge: Bridge | None = None
         self.elsewhere = workers == "elsewhere"
@@ -125,46 +108,37 @@ class Callbacks:
             self._bridge.core.register(name)
 
     def open(self, bridge: Bridge, *, threads_max: int) -> None:
-        """From now on outcomes go to `bridge`; at most that many threads run plain functions.
-
-        As many more ask secret providers: one that hangs keeps its thread, and is to hold up
-        neither callbacks nor whoever else uses the threads of the loop.
-        """
+        """From now on outcomes go to `bridge`; at most that many threads run plain functions."""
         self._bridge = bridge
-        self._threads = ThreadPoolExecutor(threads_max, "outhaul-callback")
-        self._asking = ThreadPoolExecutor(threads_max, "outhaul-secret")
+        self._threads = Threads(threads_max, "outhaul-callback")
         # What an event loop that is gone has left behind is never known to end.
         here = asyncio.get_running_loop()
-        self._inside = {id_: task for id_, task in self._inside.items() if task.get_loop() is here}
+        active = self._active_by_task_id.items()
+        self._active_by_task_id = {id_: task for id_, task in active if task.get_loop() is here}
         for name in self._registered.keys() - set(self._announced):
             bridge.core.register(name)
 
     async def close(self) -> None:
         """Waits for what was stopped, and gives up what does not stop."""
-        tasks = [*self._running.values(), *self._resolving]
-        for task in tasks:
-            self._stop(task)
-        if tasks:
-            await asyncio.wait(tasks, timeout=GIVEN_UP_AFTER_S)
-        self._running.clear()
-        self._resolving.clear()
-        for threads in (self._threads, self._asking):
-            threads.shutdown(wait=False, cancel_futures=True)
-        self._bridge = None
+        try:
+            await stop_all(list(self._running.values()))
+        finally:
+            self._running.clear()
+            self._threads.close()
+            self._bridge = None
 
-    def run(self, request: CallbackRequest) -> None:
-        """See `bridge.Work.run`."""
-        key, attempt, callback_id, encoded, task_id = request
+    def run(self, key: int, attempt: int, callback_id: str, encoded: bytes, task_id: str) -> None:  # noqa: PLR0917 — a request of the core
+        """See `bridge.CallbackRunner.run`."""
         bridge = self._bridge
         assert bridge is not None
         registered = self._registered.get(callback_id)
         if registered is None:  # its lane is a hash of its name, which another name may share
-            said = f"no callback is registered as {callback_id!r}"
-            bridge.core.failed(key, attempt, said, retry=True)
+            message = f"no callback is registered as {callback_id!r}"
+            bridge.core.failed(key, attempt, message, retry=True)
             return
         context = TaskContext(task_id=task_id, key=key, attempt=attempt)
         work = self._attempt(registered, encoded, context, bridge=bridge)
-        task = asyncio.get_running_loop().create_task(work)
+        task = StoppableTask(work, loop=asyncio.get_running_loop())
         self._running[key, attempt] = task
 
         def ended(task: asyncio.Task[None]) -> None:
@@ -174,46 +148,21 @@ class Callbacks:
 
         task.add_done_callback(ended)
 
-    def stop(self, key: int, attempt: int, reason: str) -> None:  # noqa: ARG002 — the core's word; cancellation carries none
-        """See `bridge.Work.stop`."""
+    def stop(self, key: int, attempt: int, reason: str) -> None:
+        """See `bridge.CallbackRunner.stop`."""
         task = self._running.get((key, attempt))
         if task is not None:
-            self._stop(task)
+            task.stop(reason)
 
     def stop_all(self) -> None:
-        """See `bridge.Work.stop_all`."""
+        """See `bridge.CallbackRunner.stop_all`."""
         for task in list(self._running.values()):
-            self._stop(task)
-
-    def resolve(self, key: int, attempt: int, names: SecretNames) -> None:
-        """See `bridge.Work.resolve`."""
-        task = asyncio.get_running_loop().create_task(self._resolve(key, attempt, names))
-        self._resolving.add(task)
-        task.add_done_callback(self._resolving.discard)
-
-    def _stop(self, task: asyncio.Task[None]) -> None:
-        self._stopped.add(task)
-        # Once: a second time would end the wait for a thread that runs on.
-        if not task.cancelling():
-            task.cancel()
-
-    def _excuse(self, key: int) -> bool:
-        """Says whether a cancelled attempt is made again at once, and not counted.
-
-        Where we stopped it; and where somebody else cancelled it, as a program does that ends. But
-        that only once: user's code that cancels itself would else be called again for ever.
-        """
-        if asyncio.current_task() in self._stopped:
-            return True
-        if not is_being_cancelled() or key in self._cancelled:
-            return False
-        self._cancelled.append(key)
-        return True
+            task.stop("crash")
 
     async def _attempt(
         self,
         registered: tuple[Callback, bool],
-        encoded: bytes,
+        value: bytes,
         context: TaskContext,
         *,
         bridge: Bridge,
@@ -221,57 +170,63 @@ class Callbacks:
         """INVARIANT: it never ends without exactly one report, unless it never begins."""
         key, attempt = context.key, context.attempt
         try:
-            answer = await self._in_turn(registered, _DECODER.decode(encoded), context)
-            result = _encoded(answer)
-        except asyncio.CancelledError:
-            if self._excuse(key):
-                bridge.core.interrupted(key, attempt)
-            else:
-                said = "CancelledError: the callback or what it waited for was cancelled"
-                bridge.core.failed(key, attempt, said, retry=True)
-        except (KeyboardInterrupt, SystemExit):  # the process is to end, which interrupts
-            bridge.core.interrupted(key, attempt)
-            raise
-        except Exception as error:  # noqa: BLE001 — whatever the user's code raises
-            for_good = _for_good(error)
-            if for_good is not None:
-                bridge.core.failed(key, attempt, _said(for_good), retry=False)
-                return
-            _LOG.warning("%s: attempt %d raised", context.task_id, attempt, exc_info=error)
-            said = f"{type(error).__name__}: {_said(error)}"
-            bridge.core.failed(key, attempt, said, retry=True)
-        except BaseException as error:  # else the attempt would run for ever
-            bridge.core.failed(key, attempt, type(error).__name__, retry=True)
-            raise
+            result = await self._in_turn(registered, _DECODER.decode(value), context)
+        except BaseException as error:
+            self._report(error, context, bridge)
+            if not isinstance(error, (Exception, asyncio.CancelledError)):
+                raise
+            # After the report, since a handler of the user's may raise.
+            if isinstance(error, Exception) and permanent_failure(error) is None:
+                _LOG.warning("%s: attempt %d raised", context.task_id, attempt, exc_info=error)
         else:
-            if answer is False:
+            if result == FALSE:
                 bridge.core.failed(key, attempt, "the callback returned False", retry=True)
             else:
                 bridge.succeeded(key, attempt, result)
 
+    def _report(self, error: BaseException, context: TaskContext, bridge: Bridge) -> None:
+        """Tells the core what has become of an attempt that brought no result."""
+        core, key, attempt = bridge.core, context.key, context.attempt
+        match error:
+            case asyncio.CancelledError() if self._cut_short.is_uncounted(key):
+                core.interrupted(key, attempt)
+            case asyncio.CancelledError():
+                message = "CancelledError: the callback or what it waited for was cancelled"
+                core.failed(key, attempt, message, retry=True)
+            case KeyboardInterrupt():  # somebody ends the process
+                core.interrupted(key, attempt)
+            case GeneratorExit() if self._cut_short.is_first(key):  # its event loop is gone
+                core.interrupted(key, attempt)
+            case NoThreadError(is_exiting=True):
+                core.interrupted(key, attempt)
+                bridge.claim_no_more()
+            case _ if (failure := permanent_failure(error)) is not None:
+                core.failed(key, attempt, said(failure), retry=False)
+            case _:  # also a SystemExit: one that comes each time must not be made again for ever
+                core.failed(key, attempt, described(error), retry=True)
+
     async def _in_turn(
         self, registered: tuple[Callback, bool], value: object, context: TaskContext
-    ) -> object:
+    ) -> bytes:
         """Calls back, once no earlier attempt runs: one that was stopped may take its time."""
-        while (before := self._inside.get(context.task_id)) is not None:
-            _LOG.info("%s: attempt %d waits for one that runs on", context.task_id, context.attempt)
+        active, task_id = self._active_by_task_id, context.task_id
+        while (before := active.get(task_id)) is not None:
+            _LOG.info("%s: attempt %d waits for one that runs on", task_id, context.attempt)
             await asyncio.wait({before})
         this = asyncio.current_task()
         assert this is not None
-        self._inside[context.task_id] = this
+        active[task_id] = this
         try:
-            return await self._call(registered, value, context)
+            callback, is_coroutine_function = registered
+            if is_coroutine_function:
+                return encoded(await callback(value, context))
+            return await self._in_thread(callback, value, context)
         finally:
-            if self._inside.get(context.task_id) is this:  # else its loop is gone
-                del self._inside[context.task_id]
+            if self._active_by_task_id.get(task_id) is this:  # else its loop is gone
+                del self._active_by_task_id[task_id]
 
-    async def _call(
-        self, registered: tuple[Callback, bool], value: object, context: TaskContext
-    ) -> object:
-        callback, is_coroutine_function = registered
-        if is_coroutine_function:
-            return await callback(value, context)
-        job = self._threads.submit(called, callback, value, context)
+    async def _in_thread(self, callback: Callback, value: object, context: TaskContext) -> bytes:
+        job = self._threads.submit(_called, callback, value, context)
         running = asyncio.wrap_future(job)
         try:
             answer = await asyncio.shield(running)
@@ -281,68 +236,14 @@ class Callbacks:
             # A thread can't be stopped: the attempt ends when it does, with what has come of it.
             await asyncio.wait({running})
             answer = running.result()
-        return await answer if inspect.isawaitable(answer) else answer
-
-    async def _resolve(self, key: int, attempt: int, names: SecretNames) -> None:
-        assert self._bridge is not None
-        core = self._bridge.core
-        try:
-            values = await resolve_all(
-                [
-                    SecretRef(source=source, name=name, prefix=prefix)
-                    for source, name, prefix in names
-                ],
-                environ=os.environ,
-                providers=self._providers,
-                threads=self._asking,
-            )
-            core.provide(key, attempt, values)
-        except SecretUnavailableError as error:
-            core.withhold(key, attempt, error.message, retry=error.retry)
-        except Exception as error:  # noqa: BLE001 — else the attempt would wait for ever
-            # Its type alone: its text might hold what must not be logged.
-            said = f"a secret cannot be used: {type(error).__name__}"
-            core.withhold(key, attempt, said, retry=False)
-        except asyncio.CancelledError:
-            if self._excuse(key):
-                core.interrupted(key, attempt)
-            else:
-                core.withhold(key, attempt, "who asked for a secret was cancelled", retry=True)
-            raise
-        except BaseException:  # the process is to end
-            core.interrupted(key, attempt)
-            raise
+            if not isinstance(answer, bytes):  # the rest of the work, which can be stopped
+                if inspect.iscoroutine(answer):
+                    answer.close()
+                raise
+        return answer if isinstance(answer, bytes) else encoded(await answer)
 
 
-def _encoded(answer: object) -> bytes:
-    try:
-        encoded = _ENCODER.encode(answer)
-    except Exception as error:  # its own mistake, which the same work would bring again
-        raise PermanentFailure(
-            f"the result cannot be stored: {_said(error)}; return None, booleans, numbers, "
-            "strings, bytes, lists, dicts"
-        ) from error
-    if len(encoded) > RESULT_BYTES_MAX:
-        raise PermanentFailure(
-            f"the result takes {len(encoded)} bytes, more than {RESULT_BYTES_MAX}: "
-            "write it to a file and return its path"
-        )
-    return encoded
-
-
-def _for_good(error: Exception) -> Exception | None:
-    """The failure that no other attempt mends: it is one, or a `TaskGroup` has one in its group."""
-    if isinstance(error, ExceptionGroup):
-        found: Exception | None = error.subgroup(PermanentFailure)
-        while isinstance(found, ExceptionGroup):
-            found = found.exceptions[0]
-        return found
-    return error if isinstance(error, PermanentFailure) else None
-
-
-def _said(error: Exception) -> str:
-    try:
-        said = str(error)[:MESSAGE_CHARS_MAX]
-    except BaseException:  # noqa: BLE001 — the user's code, while an attempt waits for a report
-        said = "its text cannot be had"
-    return said.encode(errors="replace").decode()
+def _called(callback: Callback, value: object, context: TaskContext) -> Any:  # noqa: ANN401 — bytes, or what is to be awaited for them
+    """Calls a plain function and encodes what it returns: both in its thread."""
+    answer = callback(value, context)
+    return answer if inspect.isawaitable(answer) else encoded(answer)

@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 import msgspec
 
 from outhaul.arguments import text, unknown_keyword, wrong_type
-from outhaul.bridge import Bridge
 from outhaul.callbacks import Callbacks
 from outhaul.errors import ManagerClosedError
 from outhaul.handle import ACCEPTED, KEPT, TaskHandle, handles
 from outhaul.model import ExistingTaskPolicy
-from outhaul.options import ANY_ADDRESS, RETENTION_DEFAULT, Options, unmet
-from outhaul.queries import Queries
+from outhaul.openable import NOT_OPEN
+from outhaul.options import ANY_ADDRESS, RETENTION_DEFAULT, Options
 from outhaul.reads import Reads
-from outhaul.signals import Facts, HostSignals
+from outhaul.secret_lookup import SecretLookups
+from outhaul.signals import HostSignals
 from outhaul.tasks import AT_ONCE, RETRY_DEFAULT, WORKER_DEFAULT, Task, encoded
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import timedelta
-    from types import TracebackType
 
     from outhaul.callbacks import Callback
     from outhaul.constraints import Constraints
@@ -41,7 +39,6 @@ if TYPE_CHECKING:
 # `enqueue_all` yields to the event loop after this many tasks.
 SLICE: Final = 32
 
-_NOT_OPEN: Final = "the manager is not open: use `async with WorkManager(...)`"
 _NUMBER: Final = msgspec.msgpack.Decoder(int)
 
 
@@ -112,54 +109,9 @@ class WorkManager(Reads):
             close_timeout=close_timeout,
             clock=clock,
         )
-        self._callbacks = Callbacks(secrets, workers)
+        self._callbacks = Callbacks(workers)
+        self._lookups = SecretLookups(secrets)
         self._signals = signals or HostSignals()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._bridge: Bridge | None = None
-        self._queries: Queries | None = None
-
-    async def __aenter__(self) -> Self:
-        """Opens the store and takes up what it has.
-
-        Raises:
-            StoreError: It cannot be opened: says why.
-        """
-        if self._bridge is not None:
-            raise ManagerClosedError("the manager is already open")
-        loop = asyncio.get_running_loop()
-        facts = Facts()
-        try:
-            # First, so that all is judged from the beginning by what the host is like.
-            await facts.watch(self._signals, loop)
-            core = await asyncio.to_thread(self._options.open, self._callbacks)
-        except BaseException:
-            self._signals.close()
-            raise
-        facts.listen(lambda known: core.set_unmet(unmet(known)))
-        self._loop = loop
-        self._bridge = Bridge(core, self._callbacks, loop)
-        self._callbacks.open(self._bridge, threads_max=self._options.max_concurrent)
-        self._queries = Queries(self._bridge)
-        try:
-            if self._options.clock is not None:
-                self._options.clock.start(core.poke)
-        except BaseException:  # the user's own code: what is open is closed again
-            await self.close()
-            raise
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.close()
-
-    @property
-    def is_open(self) -> bool:
-        """Whether it was opened and not closed since."""
-        return self._bridge is not None
 
     @property
     def allowed_roots(self) -> Sequence[str]:
@@ -170,17 +122,6 @@ class WorkManager(Reads):
     def address_policy(self) -> AddressPolicy:
         """Which addresses transfers may connect to."""
         return self._options.address_policy
-
-    def _here(self) -> Bridge:
-        """The bridge, if the manager is open. That it is used rightly is checked by each call."""
-        if self._bridge is None:
-            raise ManagerClosedError(_NOT_OPEN)
-        return self._bridge
-
-    def _ask(self) -> Queries:
-        if self._queries is None:
-            raise ManagerClosedError(_NOT_OPEN)
-        return self._queries
 
     def worker(self, name: str) -> Callable[[_Function], _Function]:
         """Registers a callback for Python workers: `@manager.worker("name")`.
@@ -227,7 +168,7 @@ class WorkManager(Reads):
         """
         queries = self._queries
         if queries is None:
-            raise ManagerClosedError(_NOT_OPEN)
+            raise ManagerClosedError(NOT_OPEN)
         if unknown:
             raise unknown_keyword(Task.__init__, unknown)
         spec = encoded(task_id, worker, trigger, constraints, existing_policy, retry, tag, priority)
@@ -301,26 +242,6 @@ class WorkManager(Reads):
         """
         bridge = self._here()
         await bridge.wait(bridge.core.wait_idle)
-
-    async def close(self) -> None:
-        """Stops: transfers at once, callbacks within the time-out. What ran will run again.
-
-        May be called twice.
-        """
-        if self._bridge is None:
-            return
-        bridge = self._bridge
-        if not bridge.is_broken:
-            bridge.check()
-        self._bridge = self._queries = None
-        # From the last to the first, each whatever the one before it has raised.
-        async with contextlib.AsyncExitStack() as closing:
-            closing.push_async_callback(self._callbacks.close)
-            grace_ms = self._options.close_timeout_ms
-            closing.push_async_callback(bridge.close, grace_ms=grace_ms)
-            if self._options.clock is not None:
-                closing.callback(self._options.clock.close, bridge.core.poke)
-            closing.callback(self._signals.close)
 
 
 def _encoded(tasks: Iterable[Task]) -> Iterator[list[bytes]]:

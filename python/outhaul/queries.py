@@ -40,13 +40,12 @@ class Queries:
 
     def __init__(self, bridge: Bridge) -> None:
         self.bridge = bridge
-        self._core = bridge.core
 
     async def task(
         self, *, key: int | None = None, task_id: str | None = None
     ) -> TaskRecord | None:
         """One task: by its key, or the newest with that id."""
-        answer = await self.bridge.call(self._core.ask_task, key=key, task_id=task_id)
+        answer = await self.bridge.call(self.bridge.core.ask_task, key=key, task_id=task_id)
         record: TaskRecord | None = _RECORD.decode(answer)
         return record
 
@@ -61,7 +60,7 @@ class Queries:
     ) -> list[TaskRecord]:
         """The first tasks that match with a key above `after`. No status means any."""
         answer = await self.bridge.call(
-            self._core.ask_tasks,
+            self.bridge.core.ask_tasks,
             statuses=[choice("statuses", status, TaskStatus).value for status in statuses],
             tag=optional_text("tag", tag),
             prefix=optional_text("prefix", prefix),
@@ -86,11 +85,11 @@ class Queries:
 
     async def tags(self) -> list[str]:
         """Every tag of a stored task, sorted."""
-        return _TAGS.decode(await self.bridge.call(self._core.ask_tags))
+        return _TAGS.decode(await self.bridge.call(self.bridge.core.ask_tags))
 
     async def stats(self) -> Stats:
         """How many tasks stand where."""
-        return _STATS.decode(await self.bridge.call(self._core.ask_counts))
+        return _STATS.decode(await self.bridge.call(self.bridge.core.ask_counts))
 
     async def events(
         self,
@@ -116,13 +115,13 @@ class Queries:
             "prefix": optional_text("prefix", prefix),
         }
         if after is None:
-            after = _NUMBER.decode(await self.bridge.call(self._core.ask_last_event))
+            after = _NUMBER.decode(await self.bridge.call(self.bridge.core.ask_last_event))
         after = integer("after", after, least=0, most=SEQ_MAX)
         # From the beginning is from what is left of it: on no page is anything missed.
         skip_pruned = skip_pruned or after == 0
         while True:
             answer = await self.bridge.wait(
-                self._core.ask_events,
+                self.bridge.core.ask_events,
                 after=after,
                 skip_pruned=skip_pruned,
                 limit=PAGE,
@@ -147,7 +146,7 @@ class Queries:
     ) -> tuple[int, list[TaskProgress]]:
         """The newest progress since a version, and the version to go on from."""
         answer = await self.bridge.wait(
-            self._core.ask_progress,
+            self.bridge.core.ask_progress,
             after=version,
             key=key,
             task_id=optional_text("task_id", task_id),

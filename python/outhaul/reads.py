@@ -6,21 +6,18 @@ from typing import TYPE_CHECKING, Final
 
 from outhaul.arguments import text
 from outhaul.model import TaskStatus
+from outhaul.openable import Openable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
     from outhaul.model import Stats, TaskEvent, TaskProgress, TaskRecord
-    from outhaul.queries import Queries
 
 LIVE: Final = (TaskStatus.PENDING, TaskStatus.RUNNING, TaskStatus.PAUSED, TaskStatus.BLOCKED)
 
 
-class Reads:
+class Reads(Openable):
     """The verbs of a `WorkManager` that change nothing."""
-
-    def _ask(self) -> Queries:
-        raise NotImplementedError
 
     async def get_task(self, task_id: str) -> TaskRecord | None:
         """The newest task with that id, live or ended; `None` if there is none."""

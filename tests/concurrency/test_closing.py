@@ -9,7 +9,6 @@ import os
 import pickle
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +25,7 @@ from outhaul import (
     WorkManager,
 )
 from outhaul.errors import ForkedError, ManagerClosedError, OuthaulError, WrongLoopError
+from outhaul.testing import FakeSignals
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -221,11 +221,29 @@ async def nothing(_: object, __: TaskContext) -> None:
     """Ends at once."""
 
 
+class HoldingUp(FakeSignals):
+    """Holds up the loop as the core is closed, and right after."""
+
+    def close(self) -> None:
+        super().close()
+        self.hold_up()
+        asyncio.get_running_loop().call_soon(self.hold_up)
+
+    def hold_up(self) -> None:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + 0.05
+        while loop.time() < until:
+            pass
+
+
 async def test_closing_never_waits_for_callbacks_that_had_no_time_to_begin(tmp_path: Path) -> None:
     """Requests and their stops arrive together, since the loop is held up at the close."""
-    loop = asyncio.get_running_loop()
     async with WorkManager(
-        tmp_path / "work.db", workers={"nothing": nothing}, close_timeout=60, durability="os"
+        tmp_path / "work.db",
+        workers={"nothing": nothing},
+        close_timeout=60,
+        durability="os",
+        signals=HoldingUp(),
     ) as manager:
         rounds, kinds = 0, collections.Counter[str]()
         while not kinds["interrupted"] and rounds < 40:  # whether some were asked for is chance
@@ -233,10 +251,7 @@ async def test_closing_never_waits_for_callbacks_that_had_no_time_to_begin(tmp_p
             tasks = [Task(None, PythonWorker("nothing")) for _ in range(100)]
             handles = await manager.enqueue_all(tasks)
             await handles[50].result()
-            loop.call_soon(time.sleep, 0.05)
-            closing = asyncio.ensure_future(manager.close())
-            loop.call_soon(time.sleep, 0.05)
-            await asyncio.wait_for(closing, 10)
+            await asyncio.wait_for(manager.close(), 10)
             await manager.__aenter__()
             await manager.wait_idle()
             events = [event async for event in manager.events(after=0, follow=False)]
@@ -248,26 +263,36 @@ async def test_closing_never_waits_for_callbacks_that_had_no_time_to_begin(tmp_p
 
 PROCESS_THAT_EXITS = """
 import asyncio, sys
-from outhaul import PythonWorker, WorkManager
+from outhaul import PythonWorker, RetryPolicy, WorkManager
 
-KIND exits(_, __):
+async def exits(_, __):
     sys.exit(7)
 
 async def main():
     async with WorkManager(sys.argv[1], workers={"exits": exits}, close_timeout=60) as manager:
-        task = await manager.enqueue("x", PythonWorker("exits"))
+        retry = RetryPolicy(max_retries=1, initial_delay=0.3)
+        task = await manager.enqueue("x", PythonWorker("exits"), retry=retry)
         await task.result()
 
 asyncio.run(main())
 """
 
 
-@pytest.mark.parametrize("kind", ["def", "async def"])
-def test_a_callback_that_ends_the_process_holds_up_nobody(tmp_path: Path, kind: str) -> None:
-    code = PROCESS_THAT_EXITS.replace("KIND", kind)
-    command = [sys.executable, "-c", code, str(tmp_path / "work.db")]
-    ended = subprocess.run(command, timeout=20, check=False, capture_output=True)
-    assert ended.returncode == 7, ended.stderr.decode()
+async def test_a_callback_that_ends_the_process_holds_up_nobody_and_fails_in_the_end(
+    tmp_path: Path,
+) -> None:
+    """Else a service that is started again each time would never get past it."""
+    command = [sys.executable, "-c", PROCESS_THAT_EXITS, str(tmp_path / "work.db")]
+    for _ in range(2):
+        ended = await asyncio.to_thread(
+            subprocess.run, command, timeout=20, check=False, capture_output=True
+        )
+        assert ended.returncode == 7, ended.stderr.decode()
+    async with WorkManager(tmp_path / "work.db", workers="elsewhere", run=False) as manager:
+        record = await manager.get_task("x")
+    assert record is not None
+    assert (record.status, record.attempt) == (TaskStatus.FAILED, 2)
+    assert record.message == "SystemExit: 7"
 
 
 async def test_an_enqueue_under_way_at_the_close_is_stored_or_refused(tmp_path: Path) -> None:

@@ -21,8 +21,8 @@ from outhaul import (
     TaskContext,
     TaskHandle,
     WorkManager,
+    usercode,
 )
-from outhaul import callbacks as callbacks_module
 from outhaul.bridge import Bridge
 from outhaul.callbacks import Callbacks
 from outhaul.testing import FakeSignals
@@ -201,7 +201,7 @@ async def test_a_coroutine_that_tidies_up_holds_back_the_next_attempt(
 async def test_a_function_that_runs_on_after_the_close_holds_back_the_attempt_after_the_opening(
     tmp_path: Path, blocking: Blocking, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(callbacks_module, "GIVEN_UP_AFTER_S", 0.05)
+    monkeypatch.setattr(usercode, "GIVEN_UP_AFTER_S", 0.05)
     manager = WorkManager(tmp_path / "w.db", workers={"blocking": blocking}, close_timeout=0.05)
     async with manager:
         await manager.enqueue("x", PythonWorker("blocking"))
@@ -221,7 +221,7 @@ def test_what_a_loop_that_is_gone_left_behind_holds_back_nobody(
     tmp_path: Path, blocking: Blocking, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody can learn any more when it ends: better twice at once than never again."""
-    monkeypatch.setattr(callbacks_module, "GIVEN_UP_AFTER_S", 0.05)
+    monkeypatch.setattr(usercode, "GIVEN_UP_AFTER_S", 0.05)
     manager = WorkManager(tmp_path / "w.db", workers={"blocking": blocking}, close_timeout=0.05)
 
     async def begin() -> None:
@@ -251,6 +251,15 @@ class Reports:
     def __init__(self) -> None:
         self.told: list[tuple[Any, ...]] = []
         self.core = self
+
+    def claim_no_more(self) -> None:
+        self.told.append(("claim_no_more",))
+
+    def provide(self, key: int, attempt: int, secrets: list[str]) -> None:
+        self.told.append(("provide", key, attempt, secrets))
+
+    def withhold(self, key: int, attempt: int, message: str, *, retry: bool) -> None:
+        self.told.append(("withhold", key, attempt, message, retry))
 
     def interrupted(self, key: int, attempt: int) -> None:
         self.told.append(("interrupted", key, attempt))
@@ -285,10 +294,10 @@ async def test_an_attempt_that_is_stopped_at_whatever_moment_is_reported_once(
 ) -> None:
     """With none of the loop's turns in between it has not even begun."""
     reports = Reports()
-    callbacks = Callbacks(None, {"work": work})
+    callbacks = Callbacks({"work": work})
     callbacks.announce()
     callbacks.open(cast("Bridge", reports), threads_max=1)
-    callbacks.run((1, 1, "work", b"\xc0", "x"))
+    callbacks.run(1, 1, "work", b"\xc0", "x")
     for _ in range(turns):
         await asyncio.sleep(0)
     for _ in range(stops):

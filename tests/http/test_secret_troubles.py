@@ -21,7 +21,7 @@ from outhaul import (
     Secret,
     Task,
     WorkManager,
-    secrets,
+    secret_lookup,
 )
 from outhaul.testing import FakeClock, FlakyServer
 from outhaul.wire import SecretRef
@@ -86,7 +86,7 @@ async def test_an_attempt_without_its_secret_is_made_again(
     trouble: Callable[[Vault], str],
     said: str,
 ) -> None:
-    monkeypatch.setattr(secrets, "RESOLVE_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(secret_lookup, "RESOLVE_TIMEOUT_S", 0.1)
     vault = Vault()
     providers = {"vault": trouble.__get__(vault)}
     headers = {"X-Api-Key": Secret.provider("vault")}

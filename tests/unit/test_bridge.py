@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from outhaul.bridge import CROSSING, EVERYBODY, Bridge, Work
+from outhaul.bridge import ENQUEUE_BATCH, EVERYBODY, Bridge, CallbackRunner, SecretResolver
 from outhaul.errors import InternalError, WrongLoopError
 
 if TYPE_CHECKING:
@@ -65,6 +65,11 @@ class StoppingWork:
     def __init__(self) -> None:
         self.is_stopped = False
 
+    def run(self, *request: Any) -> None:  # noqa: ANN401 — whatever a core asks
+        """Nothing is run."""
+
+    resolve = stop = run
+
     def stop_all(self) -> None:
         self.is_stopped = True
 
@@ -80,8 +85,13 @@ def core() -> Iterator[BreakingCore]:
 @pytest.fixture
 async def bridge(core: BreakingCore) -> AsyncIterator[Bridge]:
     loop = asyncio.get_running_loop()
-    yield Bridge(cast("Core", core), cast("Work", StoppingWork()), loop)
+    yield bridge_to(core, StoppingWork())
     loop.remove_reader(core.reading)
+
+
+def bridge_to(core: BreakingCore, work: StoppingWork) -> Bridge:
+    runner, resolver = cast("CallbackRunner", work), cast("SecretResolver", work)
+    return Bridge(cast("Core", core), runner, resolver, asyncio.get_running_loop())
 
 
 async def test_whoever_waits_for_a_core_that_breaks_is_told_and_so_is_whoever_asks_later(
@@ -89,7 +99,7 @@ async def test_whoever_waits_for_a_core_that_breaks_is_told_and_so_is_whoever_as
 ) -> None:
     loop = asyncio.get_running_loop()
     work = StoppingWork()
-    bridge = Bridge(cast("Core", core), cast("Work", work), loop)
+    bridge = bridge_to(core, work)
     waiting = [bridge.call(core.ask), asyncio.ensure_future(bridge.wait(core.ask))]
     await asyncio.sleep(0)
     assert len(core.asked) == 2
@@ -108,11 +118,11 @@ async def test_whoever_waits_for_a_core_that_breaks_is_told_and_so_is_whoever_as
     ("number", "crossings"),
     [
         pytest.param(1, [(1, 1)], id="one"),
-        pytest.param(CROSSING - 1, [(1, CROSSING - 1)], id="few"),
-        pytest.param(CROSSING, [(1, CROSSING)], id="just a part"),
+        pytest.param(ENQUEUE_BATCH - 1, [(1, ENQUEUE_BATCH - 1)], id="few"),
+        pytest.param(ENQUEUE_BATCH, [(1, ENQUEUE_BATCH)], id="just a part"),
         pytest.param(
-            2 * CROSSING + 3,
-            [(1, CROSSING), (1 + CROSSING, CROSSING), (1 + 2 * CROSSING, 3)],
+            2 * ENQUEUE_BATCH + 3,
+            [(1, ENQUEUE_BATCH), (1 + ENQUEUE_BATCH, ENQUEUE_BATCH), (1 + 2 * ENQUEUE_BATCH, 3)],
             id="more",
         ),
     ],
@@ -129,12 +139,12 @@ async def test_enqueues_of_a_turn_cross_together_or_where_they_are_many_in_parts
 async def test_a_call_does_not_overtake_the_enqueues_before_it(
     core: BreakingCore, bridge: Bridge
 ) -> None:
-    for _ in range(CROSSING + 1):
+    for _ in range(ENQUEUE_BATCH + 1):
         bridge.enqueue(b"spec")
     bridge.call(core.ask)
-    crossed = [(1, CROSSING), (CROSSING + 1, 1)]
+    crossed = [(1, ENQUEUE_BATCH), (ENQUEUE_BATCH + 1, 1)]
     assert core.crossed == crossed
-    assert core.asked == [CROSSING + 2]
+    assert core.asked == [ENQUEUE_BATCH + 2]
     await asyncio.sleep(0)
     assert core.crossed == crossed
 
@@ -184,3 +194,41 @@ async def test_an_enqueue_from_another_thread_is_refused_in_the_middle_of_a_turn
     assert len(refused) == 1
     await asyncio.sleep(0)
     assert core.crossed == [(1, 1)]
+
+
+class BusyCore(BreakingCore):
+    """A core that asks for several things at once."""
+
+    def poll(self, limit: int) -> tuple[list[Reply], list[Any], list[Any], list[Any], list[str]]:
+        super().poll(limit)
+        runs = [(key, 1, "work", b"", "x") for key in (1, 2, 3)]
+        return [], runs, [(4, 1, [])], [(5, 1, "cancelled")], []
+
+
+class ClumsyWork(StoppingWork):
+    """One that raises where it is not yet known how."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.keys: list[int] = []
+
+    def run(self, *request: Any) -> None:  # noqa: ANN401 — as above
+        self.keys.append(request[0])
+        if request[0] == 2:
+            raise AssertionError("our own mistake")
+
+    resolve = stop = run
+
+
+async def test_a_request_that_cannot_be_passed_on_takes_no_other_along(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    core, work = BusyCore(), ClumsyWork()
+    bridge = bridge_to(core, work)
+    core.breaks()
+    bridge._drain()
+    assert work.keys == [1, 2, 3, 4, 5]
+    assert "our own mistake" in caplog.text
+    asyncio.get_running_loop().remove_reader(core.reading)
+    os.close(core.reading)
+    os.close(core.writing)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
-from typing import Any, cast
+from typing import Any
 
 import pytest
-from tests.unit.test_bridge import BreakingCore, Reply, StoppingWork
+from tests.unit.test_bridge import BreakingCore, Reply, StoppingWork, bridge_to
 
-from outhaul._native import Core
-from outhaul.bridge import Bridge, Work
+from outhaul.bridge import Bridge
 from outhaul.errors import InternalError, QueueFullError
 
 
@@ -46,7 +45,7 @@ def core() -> Iterator[EndingCore]:
 @pytest.fixture
 async def bridge(core: EndingCore) -> AsyncIterator[Bridge]:
     loop = asyncio.get_running_loop()
-    yield Bridge(cast("Core", core), cast("Work", StoppingWork()), loop)
+    yield bridge_to(core, StoppingWork())
     loop.remove_reader(core.reading)
 
 

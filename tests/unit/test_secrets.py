@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
-from outhaul import Secret, secrets
+from outhaul import Secret
 from outhaul.errors import InvalidArgumentError, SecretUnavailableError
-from outhaul.secrets import resolve, resolve_all
+from outhaul.secret_lookup import resolve
+from outhaul.usercode import Threads
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
@@ -29,7 +29,11 @@ async def resolved(
     environ: Mapping[str, str] | None = None,
     providers: Mapping[str, Provider] | None = None,
 ) -> str:
-    return await resolve(ref, environ=environ or {}, providers=providers or {})
+    threads = Threads(1, "test")
+    try:
+        return await resolve(ref, environ=environ or {}, providers=providers or {}, threads=threads)
+    finally:
+        threads.close()
 
 
 def in_bytes() -> bytes:
@@ -152,50 +156,6 @@ async def test_a_pipe_that_nobody_writes_is_refused_and_keeps_no_thread(tmp_path
             await asyncio.wait_for(resolved(Secret.file(path)), 5)
     finally:
         os.close(os.open(path, os.O_RDWR))  # lets go whoever waits for somebody to write
-
-
-async def never() -> str:
-    await asyncio.Event().wait()
-    return VALUE
-
-
-async def soon() -> str:
-    await asyncio.sleep(0.02)
-    return VALUE
-
-
-@pytest.mark.parametrize("kind", ["a coroutine function", "a plain function"])
-async def test_a_provider_that_never_answers_is_named_after_a_while(
-    monkeypatch: pytest.MonkeyPatch, kind: str
-) -> None:
-    monkeypatch.setattr(secrets, "RESOLVE_TIMEOUT_S", 0.05)
-    let_go = threading.Event()
-
-    def hangs() -> str:
-        let_go.wait(20)
-        return VALUE
-
-    provider: Provider = never if kind == "a coroutine function" else hangs
-    refs = [Secret.provider("soon"), Secret.provider("never")]
-    with pytest.raises(SecretUnavailableError, match=r"provider:never .* within 0\.05 s") as caught:
-        await resolve_all(refs, environ={}, providers={"soon": soon, "never": provider})
-    assert caught.value.retry
-    let_go.set()
-
-
-async def test_the_time_is_for_all_secrets_of_an_attempt_together(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(secrets, "RESOLVE_TIMEOUT_S", 0.1)
-    with pytest.raises(SecretUnavailableError):
-        await resolve_all([Secret.provider("x")] * 10, environ={}, providers={"x": soon})
-
-
-async def test_many_secrets_come_in_the_order_they_were_asked_for() -> None:
-    refs = [Secret.provider("x"), Secret.env("TOKEN"), Secret.env("OTHER", prefix="Bearer ")]
-    environ = {"TOKEN": "a", "OTHER": "b"}
-    values = await resolve_all(refs, environ=environ, providers={"x": soon})
-    assert values == [VALUE, "a", "Bearer b"]
 
 
 def test_a_reference_shows_where_and_never_what(monkeypatch: pytest.MonkeyPatch) -> None:
