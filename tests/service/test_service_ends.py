@@ -13,6 +13,7 @@ import pytest
 from aiohttp import web
 from tests.service.kit import Service
 from tests.service.serving import a_manager
+from tests.service.test_stream_ends import LONG, Deaf
 from tests.service.test_streams import task
 
 from outhaul.service import create_app, feed
@@ -108,3 +109,23 @@ async def test_a_mistake_in_a_stream_that_has_begun_cuts_it_off(
             await response.read()
     (mistake,) = [record for record in caplog.records if record.levelno > logging.WARNING]
     assert mistake.exc_info is not None
+
+
+async def test_what_is_held_for_a_client_that_is_dropped_is_let_go(
+    tmp_path: Path, folder: Path
+) -> None:
+    """A connection that is only closed would be kept until all of it was read."""
+    async with Service(tmp_path / "w.db", folder, stall_timeout=0.1) as service:
+        await service.manager.enqueue_all([task(f"{n}-{LONG}") for n in range(12_000)])
+        deaf = Deaf(service, "/v1/events?after=0")
+        await deaf.begun()
+        assert service._runner is not None
+        assert service._runner.server is not None
+        (connection,) = service._runner.server.connections
+        transport = connection.transport
+        assert transport is not None
+        async with asyncio.timeout(5):
+            while deaf.held is not None:
+                await asyncio.sleep(0.01)
+        assert transport.get_write_buffer_size() == 0
+        deaf.socket.close()
