@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import hashlib
 import hmac
@@ -53,6 +54,13 @@ async def test_whoever_bears_the_token_gets_in(guarded: Service) -> None:
         assert (await guarded.ask("GET", "/v1/stats", headers=bearing(given))).status == 200
     nowhere = await guarded.ask("GET", "/nowhere", headers=bearing(f"Bearer {TOKEN}"))
     assert nowhere.status == 404
+
+
+async def test_who_watches_may_ask_for_the_status_alone(guarded: Service) -> None:
+    for path in ("/healthz", "/readyz"):
+        async with guarded.session.head(path) as answer:
+            assert (answer.status, answer.content_type) == (200, "application/json")
+            assert await answer.read() == b""
 
 
 async def test_health_and_the_document_are_open(guarded: Service) -> None:
@@ -126,10 +134,24 @@ async def test_a_name_that_is_not_ours_is_not_answered(tmp_path: Path, folder: P
         for host in ("localhost", "LOCALHOST:1", f"127.0.0.1:{service.port}", "[::1]:80", "[::1]"):
             answer = await service.ask("GET", "/v1/stats", headers={"Host": host})
             assert answer.status == 200, host
-        for host in ("evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "", "[::"):
+        wrong = ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "", "[::"]
+        wrong += ["[::1]evil", "[::1]:x", "localhost:80@evil", "localhost:80:80", "localhost:-1"]
+        for host in wrong:
             for path in ("/v1/stats", "/healthz", "/openapi.json"):
                 answer = await service.ask("GET", path, headers={"Host": host})
                 assert (answer.status, answer.field) == (421, "Host"), host
+
+
+async def test_who_names_no_host_is_not_answered_and_no_name_is_looked_up(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HTTP/1.0 may leave it out; aiohttp would take our own name then, which it asks the system."""
+    monkeypatch.setattr("socket.getfqdn", lambda: "localhost")
+    async with Service(tmp_path / "w.db", folder, hosts=["localhost"]) as service:
+        reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+        writer.write(b"GET /v1/stats HTTP/1.0\r\n\r\n")
+        assert (await reader.read()).startswith(b"HTTP/1.0 421 ")
+        writer.close()
 
 
 async def test_no_other_origin_may_read_what_we_answer(service: Service) -> None:

@@ -155,7 +155,7 @@ async def test_a_server_that_is_none_of_ours_is_called_so(status: str, said: byt
 async def test_it_gives_up_on_a_stream_that_never_comes_back(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("outhaul.service.client.RECONNECT_AFTER_S", 0.01)
+    monkeypatch.setattr("outhaul.service.patience.RECONNECT_AFTER_S", 0.01)
     service = Service(tmp_path / "w.db", folder)
     async with Client("http://127.0.0.1:1") as nowhere:
         with pytest.raises(ServiceError, match="cannot be reached"):

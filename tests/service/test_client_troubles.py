@@ -28,7 +28,7 @@ LATER = TaskTrigger.one_time(3600)
 
 @pytest.fixture
 async def client(service: Service, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Client]:
-    monkeypatch.setattr("outhaul.service.client.RECONNECT_AFTER_S", 0.02)
+    monkeypatch.setattr("outhaul.service.patience.RECONNECT_AFTER_S", 0.02)
     async with Client(service.url) as client:
         yield client
 
@@ -147,7 +147,7 @@ def test_what_is_no_address_of_a_server_is_refused(url: str) -> None:
 async def test_a_refusal_that_does_not_pass_is_raised_in_the_end(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("outhaul.service.client.RECONNECT_AFTER_S", 0.01)
+    monkeypatch.setattr("outhaul.service.patience.BUSY_MAX_S", 0.0)
     async with (
         Service(tmp_path / "w.db", folder, streams_max=1) as service,
         Client(service.url) as client,
@@ -186,8 +186,8 @@ async def test_a_task_that_retention_has_removed_has_no_result(
 async def test_who_waits_through_a_restart_learns_that_the_task_is_gone(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("outhaul.service.client.RECONNECT_AFTER_S", 0.1)
-    monkeypatch.setattr("outhaul.service.client.RECONNECTS_MAX", 1000)
+    monkeypatch.setattr("outhaul.service.patience.RECONNECT_AFTER_S", 0.1)
+    monkeypatch.setattr("outhaul.service.patience.RECONNECTS_MAX", 1000)
     store = tmp_path / "w.db"
 
     async def note(_: object, __: object) -> bool:
@@ -234,7 +234,7 @@ def block(seq: int, end: str = "\n\n") -> bytes:
 
 async def test_an_event_that_is_cut_off_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Even where the end of the connection is the end of the answer."""
-    monkeypatch.setattr("outhaul.service.client.RECONNECT_AFTER_S", 0.01)
+    monkeypatch.setattr("outhaul.service.patience.RECONNECT_AFTER_S", 0.01)
     bodies = [block(1) + block(2, end=""), block(2, end="\n"), block(2) + b":\nid: 7\n\n", block(8)]
     asked: list[bytes] = []
 

@@ -74,8 +74,8 @@ async def write(served: Serve) -> None:
 async def test_a_stream_goes_on_over_kills_without_a_gap(
     tmp_path: Path, folder: Path, read: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("outhaul.service.client.RECONNECT_AFTER_S", 0.02)
-    monkeypatch.setattr("outhaul.service.client.RECONNECTS_MAX", 1000)
+    monkeypatch.setattr("outhaul.service.patience.RECONNECT_AFTER_S", 0.02)
+    monkeypatch.setattr("outhaul.service.patience.RECONNECTS_MAX", 1000)
     assert folder.exists()
     chance = random.Random(11)
     seen: Seen = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from aiohttp.typedefs import Handler, Middleware
 
 TOKEN_CHARS_MIN: Final = 16
+
+# A name, or an address in brackets, and perhaps a port. SOURCE: RFC 9110 §7.2.
+_HOST: Final = re.compile(r"(?P<name>\[[^\]]*\]|[^:]*)(?::[0-9]*)?")
 
 
 def guard(
@@ -36,8 +40,10 @@ def guard(
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if ours is not None and _name(request.host) not in ours:
-            said = f"this service is not {request.host!r}: call it by the address it listens on"
+        # What was sent, and nothing else: without a header aiohttp would look up our own name.
+        host = request.headers.get("Host", "")
+        if ours is not None and _name(host) not in ours:
+            said = f"this service is not {host!r}: call it by the address it listens on"
             raise Refused(421, "WRONG_HOST", said, field="Host")
         is_public = request.match_info.route.name in public
         if digest is not None and not is_public and not _bears(request, digest):
@@ -73,8 +79,7 @@ def _digest(token: str) -> bytes:
     return hashlib.sha256(token.encode(errors="surrogateescape")).digest()
 
 
-def _name(host: str) -> str:
-    """A `Host` without its port."""
-    if host.startswith("["):
-        return host[: host.find("]") + 1].lower()
-    return host.partition(":")[0].lower()
+def _name(host: str) -> str | None:
+    """A `Host` without its port; `None` where it is none."""
+    found = _HOST.fullmatch(host)
+    return None if found is None else found["name"].lower()

@@ -83,13 +83,11 @@ def create_app(
     public = {_OPENAPI, *(operation.name for operation in known if operation.is_public)}
     app = web.Application(middlewares=[problems, guard(token, hosts, public=public)])
     for operation in known:
-        app.router.add_route(
-            # Also an id with braces, which aiohttp leaves out by default.
-            operation.method,
-            operation.path.replace("{id}", "{id:[^/]+}"),
-            operation.respond,
-            name=operation.name,
-        )
+        # Also an id with braces, which aiohttp leaves out by default.
+        path = operation.path.replace("{id}", "{id:[^/]+}")
+        app.router.add_route(operation.method, path, operation.respond, name=operation.name)
+        if operation.is_public:  # what watches a service often wants the status alone
+            app.router.add_route("HEAD", path, operation.respond, name=operation.name)
     said = _openapi(document(known, has_token=token is not None))
     app.router.add_route("GET", _OPENAPI_PATH, said, name=_OPENAPI)
     app[HANDLERS] = handlers

@@ -24,6 +24,9 @@ _LOG: Final = logging.getLogger("outhaul.service")
 
 CONTENT_TYPE: Final = "application/problem+json"
 
+# Said to who would open another stream, when there are as many as there may be.
+TOO_MANY_STREAMS: Final = "TOO_MANY_STREAMS"
+
 # The first that fits counts.
 _STATUS_OF: Final[tuple[tuple[type[errors.OuthaulError], int], ...]] = (
     (errors.SecurityViolationError, 403),

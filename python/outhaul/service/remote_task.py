@@ -4,19 +4,41 @@ from __future__ import annotations
 
 import contextlib
 from contextlib import aclosing
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from outhaul.errors import CursorPrunedError, TaskNotFoundError
 
 if TYPE_CHECKING:
-    from outhaul.model import ScheduleResult, TaskEvent
-    from outhaul.service.client import Client
+    import asyncio
+    from collections.abc import AsyncGenerator
+
+    from outhaul.model import ScheduleResult, TaskEvent, TaskRecord
+
+
+class Asked(Protocol):
+    """What a hold asks of its client.
+
+    Attributes:
+        results: Whoever waits for a result holds one of these, and a connection.
+        looks: Likewise who looks whether it is there already.
+    """
+
+    results: asyncio.Semaphore
+    looks: asyncio.Semaphore
+
+    async def get_task(self, task_id: str) -> TaskRecord | None:
+        """The newest task with that id."""
+
+    def log(
+        self, *, after: int | None, task_id: str | None, follow: bool
+    ) -> AsyncGenerator[TaskEvent]:
+        """What happened to it, and says what is missing."""
 
 
 class RemoteTask(NamedTuple):
     """A hold on a task that a server has."""
 
-    client: Client
+    client: Asked
     task_id: str
     key: int
     schedule_result: ScheduleResult

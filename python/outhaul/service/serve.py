@@ -14,7 +14,7 @@ from aiohttp import web
 from aiohttp.http import HttpProcessingError
 
 from outhaul.arguments import duration_ms
-from outhaul.errors import InvalidArgumentError
+from outhaul.errors import InvalidArgumentError, ServiceError
 from outhaul.service.app import HANDLERS, create_app
 
 if TYPE_CHECKING:
@@ -62,6 +62,9 @@ class Address(NamedTuple):
             argument="listen",
         )
 
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
     @property
     def is_loopback(self) -> bool:
         """Whether only this host reaches it."""
@@ -91,7 +94,7 @@ async def serve(
     Raises:
         InvalidArgumentError: It would listen to strangers without a token; or an argument of
             `create_app` or of the manager is refused.
-        OSError: It cannot listen there.
+        ServiceError: It cannot listen there.
     """
     drain_timeout_s = duration_ms("drain_timeout", drain_timeout) / 1000
     if token is None and not address.is_loopback:
@@ -106,10 +109,13 @@ async def serve(
     await runner.setup()
     try:
         site = web.TCPSite(runner, address.host, address.port)
-        await site.start()
+        try:
+            await site.start()
+        except OSError as error:
+            why = error.strerror or error
+            raise ServiceError(f"cannot listen on {address}: {why}") from error
         with _signals() as told:
-            host, port = runner.addresses[0][:2]
-            say(f"listening on http://{f'[{host}]' if ':' in host else host}:{port}")
+            say(f"listening on http://{Address(*runner.addresses[0][:2])}")
             await told.wait_for(1)
             app[HANDLERS].is_draining = True
             await site.stop()
@@ -144,7 +150,7 @@ def _allow_files() -> None:
 def _is_ours(record: logging.LogRecord) -> bool:
     """Whether it may be logged. What is no HTTP is a stranger's mistake, and might hold a token."""
     error = record.exc_info[1] if record.exc_info else None
-    return not isinstance(error, HttpProcessingError)
+    return not isinstance(error, (HttpProcessingError, web.RequestPayloadError))
 
 
 class _Told:

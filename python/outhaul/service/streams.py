@@ -13,7 +13,7 @@ from aiohttp import web
 from outhaul.errors import ManagerClosedError, OuthaulError
 from outhaul.queries import SEQ_MAX
 from outhaul.service.feed import HEARTBEAT, PROLOGUE
-from outhaul.service.problems import Refused
+from outhaul.service.problems import TOO_MANY_STREAMS, Refused
 from outhaul.service.specs import EventsQuery, ProgressQuery, query
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Streams:
             raise Refused(503, "CLOSED", "the service ends")
         if len(self._open) >= self._streams_max:
             said = f"{self._streams_max} streams are open, which is the bound: try later"
-            raise Refused(503, "TOO_MANY_STREAMS", said)
+            raise Refused(503, TOO_MANY_STREAMS, said)
         task = asyncio.current_task()
         assert task is not None
         self._open.add(task)
@@ -147,8 +147,9 @@ def _cut(request: web.Request) -> None:
 
 def _number(last_event_id: str) -> int:
     """A cursor as a client gives it back. Digits only: nothing else was ever given out."""
-    if last_event_id.isascii() and last_event_id.isdigit():
-        number = int(last_event_id[:20])
+    is_number = last_event_id.isascii() and last_event_id.isdigit()
+    if is_number and len(last_event_id) <= len(str(SEQ_MAX)):
+        number = int(last_event_id)
         if number <= SEQ_MAX:
             return number
     raise Refused(422, "INVALID_ARGUMENT", "it is no number of an event", field="Last-Event-ID")
