@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from outhaul import PythonWorker, WorkManager
 from outhaul.testing import Answer, FlakyServer
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
     from collections.abc import Callable
-    from pathlib import Path
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -39,6 +41,10 @@ async def begin(folder: Path, *words: str, within: tuple[str, ...] = (), **envir
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
+
+
+# What a full disk says.
+FULL = ("sh", "-c", 'exec "$@" >/dev/full', "sh")
 
 
 async def end(process: Process) -> tuple[int | None, str, str]:
@@ -89,6 +95,72 @@ async def test_ctrl_c_leaves_work_that_run_goes_on_with(folder: Path) -> None:
             "a b.jpg": 1,
             "b.jpg": 1,
         }
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+async def test_a_supervisor_that_ends_it_is_told_that_the_work_is_safe(
+    folder: Path, number: signal.Signals
+) -> None:
+    async with FlakyServer(script=[Answer(delay_s=30)]) as server:
+        upload = await begin(folder, "upload", "b.jpg", "--to", server.url)
+        await server.wait_requests()
+        upload.send_signal(number)
+        status, _, err = await end(upload)
+    assert (status, err.count("\n")) == (128 + number, 1)
+    assert err.startswith("outhaul: interrupted: the work is safe in work.db")
+
+
+async def test_ctrl_c_that_is_pressed_twice_is_as_one(folder: Path) -> None:
+    async with FlakyServer(script=[Answer(delay_s=30)]) as server:
+        upload = await begin(folder, "upload", "b.jpg", "--to", server.url)
+        await server.wait_requests()
+        upload.send_signal(signal.SIGINT)
+        await asyncio.sleep(0.005)
+        with contextlib.suppress(ProcessLookupError):
+            upload.send_signal(signal.SIGINT)
+        status, _, err = await end(upload)
+    assert (status, err.count("\n")) == (130, 1)
+
+
+async def test_ctrl_c_before_anything_has_begun_leaves_no_traceback(folder: Path) -> None:
+    program = (
+        "import os, signal, sys, outhaul.cli\n"
+        "sys.meta_path.insert(0, type('', (), {'find_spec': staticmethod(lambda name, *_: "
+        "os.kill(os.getpid(), signal.SIGINT) if name == 'typer' else None)}))\n"
+        "outhaul.cli.main()\n"
+    )
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", program, "list"),
+        cwd=folder,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert await end(process) == (130, "", "")
+
+
+CANNOT = "outhaul: cannot write the output: No space left on device"
+
+
+@pytest.mark.parametrize("words", [("--version",), ("--help",), ("list", "--help"), ("list",)])
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has such a device")
+async def test_an_output_that_cannot_be_written_is_said_in_a_line(
+    folder: Path, words: tuple[str, ...]
+) -> None:
+    async with WorkManager(folder / "work.db", workers="elsewhere", run=False) as manager:
+        await manager.enqueue("x", PythonWorker("nobody"))
+    status, _, err = await end(await begin(folder, *words, within=FULL))
+    assert (status, err) == (1, f"{CANNOT}\n")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has such a device")
+async def test_work_that_is_stored_is_safe_though_nobody_can_be_told(folder: Path) -> None:
+    async with FlakyServer() as server:
+        words = ("upload", "b.jpg", "--to", server.url)
+        for verb in (words, (*words, "--detach"), ("run", "--until-idle")):
+            status, _, err = await end(await begin(folder, *verb, within=FULL))
+            first, second = err.splitlines()
+            assert (status, first) == (1, CANNOT)
+            assert second.startswith("outhaul: the work is safe in work.db; ")
 
 
 async def test_cancel_reaches_the_process_that_runs(folder: Path) -> None:

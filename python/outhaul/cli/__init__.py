@@ -1,6 +1,7 @@
 """The command `outhaul`: parses, calls `WorkManager`, renders. Knows nothing below the manager.
 
-One file per verb; `session` holds what they share, `render` what people and programs see.
+One file per verb; `session` holds what they share, `render`, `report` and `bars` what people and
+programs see, `streams` and `signals` what a process is given by its parent.
 """
 
 from __future__ import annotations
@@ -9,9 +10,15 @@ from __future__ import annotations
 def main() -> None:
     """Runs the command. Its exit status tells the truth; `session.ExitStatus` says which."""
     # Imported here: they load typer and rich, which nobody needs who only imports outhaul.
+    from outhaul.cli.signals import leave_quietly, nothing_is_left  # noqa: PLC0415
+
+    leave_quietly()
     from outhaul.cli.streams import prepare  # noqa: PLC0415
 
     prepare()
     from outhaul.cli.app import run  # noqa: PLC0415
 
-    run()
+    try:
+        run()
+    finally:
+        nothing_is_left()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import sys
 from typing import Annotated
 
@@ -11,7 +10,8 @@ import typer
 
 from outhaul.cli import bench, cancel, events, list_tasks, run_tasks, serve, show, upload
 from outhaul.cli.place import Place, token_in
-from outhaul.cli.session import ExitStatus
+from outhaul.cli.session import ExitStatus, complain
+from outhaul.cli.streams import OutputError
 
 app = typer.Typer(
     name="outhaul",
@@ -73,9 +73,6 @@ def run() -> None:
     """Runs the command line."""
     try:
         app()
-    except BrokenPipeError:
-        # The reader of our output has seen enough. Python must not flush into the void at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OutputError as error:  # a verb's own is said by `session`, this is what typer writes
+        complain(str(error))
         sys.exit(ExitStatus.FAILED)
-    except KeyboardInterrupt:
-        sys.exit(ExitStatus.INTERRUPTED)

@@ -62,16 +62,16 @@ class Place(NamedTuple):
 
     @property
     def safe(self) -> str:
-        """What is said to a user who stops work that is stored."""
+        """What is said to a user whose verb is cut short when the work is stored."""
         if self.server is not None:
-            return f"interrupted: the work is safe at {self.server}, which goes on with it"
+            return f"the work is safe at {self.server}, which goes on with it"
         again = f"outhaul --db {shlex.quote(self.db)} run --until-idle"
-        return f"interrupted: the work is safe in {self.db}; `{again}` goes on with it"
+        return f"the work is safe in {self.db}; `{again}` goes on with it"
 
     @property
     def unsure(self) -> str:
         """What is said to a user who stops before it is known that the work is stored."""
-        return f"interrupted: {self} has not said that it has the work; give the command again"
+        return f"{self} has not said that it has the work; give the command again"
 
 
 def token_in(path: str | None) -> str | None:

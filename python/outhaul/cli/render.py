@@ -1,166 +1,34 @@
-"""What people and programs see: bars on a terminal, plain lines elsewhere, JSON when asked."""
+"""What people and programs see of tasks and events: a table or lines, JSON when asked."""
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import typer
 
-from outhaul.model import EventKind, TaskEvent, TaskProgress, TaskRecord, bytes_human
+from outhaul.model import EventKind, TaskEvent, TaskRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
 
-    from rich.progress import Progress, TaskID
-
-
-class Reporter(Protocol):
-    """Tells how an upload of several files goes. `name` is the file as the user spelled it."""
-
-    def enqueued(self, name: str, task_id: str, result: str) -> None:
-        """A file is in the store (or was: `kept`)."""
-
-    def progress(self, name: str, progress: TaskProgress) -> None:
-        """Some of a file is sent."""
-
-    def retrying(self, name: str, event: TaskEvent) -> None:
-        """An attempt failed and another follows."""
-
-    def finished(self, name: str, event: TaskEvent) -> None:
-        """A task ended."""
-
-    def close(self) -> None:
-        """Nothing more comes."""
-
-
-def reporter(*, as_json: bool, total: int) -> Reporter:
-    """The reporter for a terminal, a program, or a file."""
-    if as_json:
-        return JsonReporter()
-    return BarsReporter(total) if sys.stdout.isatty() else PlainReporter()
-
-
-class JsonReporter:
-    """One JSON object a line: what ended, and nothing that only people want."""
-
-    def enqueued(self, name: str, task_id: str, result: str) -> None:
-        """See `Reporter`."""
-        echo_json({"file": name, "task_id": task_id, "schedule_result": result})
-
-    def progress(self, name: str, progress: TaskProgress) -> None:
-        """See `Reporter`."""
-
-    def retrying(self, name: str, event: TaskEvent) -> None:
-        """See `Reporter`."""
-        echo_json({"file": name, **event_json(event)})
-
-    def finished(self, name: str, event: TaskEvent) -> None:
-        """See `Reporter`."""
-        echo_json({"file": name, **event_json(event)})
-
-    def close(self) -> None:
-        """See `Reporter`."""
-
-
-class PlainReporter:
-    """A line for everything that stays true."""
-
-    def enqueued(self, name: str, task_id: str, result: str) -> None:
-        """See `Reporter`."""
-        self.say(f"{result:<10} {printable(name)}  {task_id}")
-
-    def progress(self, name: str, progress: TaskProgress) -> None:
-        """See `Reporter`."""
-
-    def retrying(self, name: str, event: TaskEvent) -> None:
-        """See `Reporter`."""
-        when = f", again at {clock(event.retry_at)}" if event.retry_at else ""
-        self.say(f"{'retry':<10} {printable(name)}  {reason(event)}{when}")
-
-    def finished(self, name: str, event: TaskEvent) -> None:
-        """See `Reporter`."""
-        why = "" if event.success else f"  {reason(event)}"
-        self.say(f"{event.kind.value:<10} {printable(name)}{why}")
-
-    def say(self, line: str) -> None:
-        """Writes one line."""
-        typer.echo(line)
-
-    def close(self) -> None:
-        """See `Reporter`."""
-
-
-class BarsReporter(PlainReporter):
-    """A bar for every file under way, and one for all of them. What ended is a line above."""
-
-    def __init__(self, total: int) -> None:
-        self._bars = _bars()
-        self._all: TaskID = self._bars.add_task("all files", total=total, detail="")
-        self._bar_of: dict[str, TaskID] = {}
-        self._bars.start()
-
-    def enqueued(self, name: str, task_id: str, result: str) -> None:
-        """Said by the bar itself, unless it is news."""
-        if result not in {"accepted", "kept"}:
-            super().enqueued(name, task_id, result)
-
-    def progress(self, name: str, progress: TaskProgress) -> None:
-        """See `Reporter`."""
-        bar = self._bar_of.get(name)
-        if bar is None:
-            bar = self._bars.add_task(printable(name), total=100, detail="")
-            self._bar_of[name] = bar
-        detail = (
-            f"{bytes_human(progress.bytes_sent)} of {bytes_human(progress.bytes_total)}, "
-            f"{progress.rate_human}, {progress.remaining_human}"
-        )
-        self._bars.update(bar, completed=progress.percent, detail=detail)
-
-    def finished(self, name: str, event: TaskEvent) -> None:
-        """See `Reporter`."""
-        bar = self._bar_of.pop(name, None)
-        if bar is not None:
-            self._bars.remove_task(bar)
-        self._bars.advance(self._all)
-        super().finished(name, event)
-
-    def say(self, line: str) -> None:
-        """Writes one line above the bars."""
-        self._bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-    def close(self) -> None:
-        """Takes the bars away: what remains is lines."""
-        self._bars.stop()
-
-
-def _bars() -> Progress:
-    from rich import progress as rich_progress  # noqa: PLC0415 — only a terminal wants it
-
-    return rich_progress.Progress(
-        rich_progress.TextColumn("{task.description}", markup=False),
-        rich_progress.BarColumn(),
-        rich_progress.TaskProgressColumn(),
-        rich_progress.TextColumn("{task.fields[detail]}", markup=False),
-        transient=True,
-    )
-
 
 def records(found: Iterable[TaskRecord], *, as_json: bool) -> None:
-    """Writes tasks: JSON lines, a table on a terminal, or columns divided by tabs."""
+    """Writes tasks: JSON lines, a table on a terminal that is wide enough, or columns and tabs."""
     if as_json:
         for record in found:
             echo_json(msgspec.to_builtins(record))
-    elif sys.stdout.isatty():
-        _table(found)
-    else:
-        for record in found:
-            typer.echo("\t".join(_row(record)))
+        return
+    rows = [_row(record) for record in found]
+    if not (sys.stdout.isatty() and _table(rows)):
+        for row in rows:
+            typer.echo("\t".join(row))
 
 
 _COLUMNS = ("task", "status", "attempt", "tag", "due or ended", "message", "file or callback")
+_WIDE = 1_000_000
 
 
 def _row(record: TaskRecord) -> tuple[str, ...]:
@@ -176,15 +44,21 @@ def _row(record: TaskRecord) -> tuple[str, ...]:
     )
 
 
-def _table(found: Iterable[TaskRecord]) -> None:
+def _table(rows: list[tuple[str, ...]]) -> bool:
+    """Writes rows as a table, if the terminal is wide enough for it: nothing is cut off."""
     from rich.console import Console  # noqa: PLC0415 — only a terminal wants it
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
     table = Table(*_COLUMNS, box=None, pad_edge=False)
-    for record in found:
-        table.add_row(*(Text(cell) for cell in _row(record)))
-    Console().print(table)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    console = Console()
+    unbounded = console.options.update(width=_WIDE)
+    if console.measure(table, options=unbounded).maximum > console.width:
+        return False
+    console.print(table)
+    return True
 
 
 def details(record: TaskRecord) -> None:

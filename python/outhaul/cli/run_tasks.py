@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shlex
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -13,14 +13,17 @@ from outhaul.cli.session import ExitStatus, complain, counted, run
 from outhaul.model import EventKind, TaskRecord, TaskStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterable
+
     from outhaul import WorkManager
     from outhaul.cli.place import Place
 
-# How often it is asked whether anything is left. Asking is one query.
+# How often it is asked whether anything is left. Asking is two short queries, most of the time.
 POLL_S: Final = 0.2
 
 # What a pending task waits for that passes without anybody doing anything about it.
-_PASSES: Final = frozenset({"time", "retry", "limit"})
+_DUE_LATER: Final = frozenset({"time", "retry"})
+_PASSES: Final = _DUE_LATER | {"limit"}
 
 
 def run_tasks(
@@ -51,12 +54,10 @@ def run_tasks(
             before = await manager.stats()
         async with place.manager(run=True, allow_http=allow_http) as manager:
             log = _Log(before.last_event, as_json=as_json)
-            watcher = asyncio.create_task(log.follow(manager))
-            try:
-                await (_until_idle(manager) if until_idle else watcher)
-            finally:
-                watcher.cancel()
-                await asyncio.gather(watcher, return_exceptions=True)
+            ways = (
+                [log.follow(manager), _until_idle(manager)] if until_idle else [log.follow(manager)]
+            )
+            await _first_of(ways)
             await log.rest(manager)
             after = await manager.stats()
         if after.live:
@@ -64,7 +65,7 @@ def run_tasks(
             complain(f"not ended: {after.live}; `{ask}` says what they wait for")
         return ExitStatus.FAILED if log.unsuccessful else ExitStatus.OK
 
-    run(work(), interrupted=lambda: place.safe)
+    run(work(), stored=lambda: place.safe)
 
 
 class _Log:
@@ -94,21 +95,41 @@ class _Log:
             render.event(event, as_json=self._as_json)
 
 
+async def _first_of(ways: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Waits for the first of these, and raises what it raises. The others are cancelled."""
+    tasks = [asyncio.create_task(way) for way in ways]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        task.result()
+
+
 async def _until_idle(manager: WorkManager) -> None:
     """Waits until no task is left but those that wait for somebody else.
 
     `WorkManager.wait_idle` waits for what is due now; a person means what will be due, too.
     """
     told = ""
+    next_due: TaskRecord | None = None
     while True:
         stats = await manager.stats()
-        if not stats.running:
+        if not stats.running and not await _stands(manager, next_due):
             live = await manager.get_tasks_by_status(TaskStatus.PENDING, TaskStatus.RUNNING)
             awaited = [record for record in live if _is_awaited(record)]
             if not awaited:
                 return
-            told = _tell_once(awaited, told)
+            next_due = min(awaited, key=_due)
+            told = _tell_once(next_due, len(awaited), told)
         await asyncio.sleep(POLL_S)
+
+
+async def _stands(manager: WorkManager, record: TaskRecord | None) -> bool:
+    """Whether a task stands where it stood. While one is awaited, the others need not be asked."""
+    return record is not None and await manager.get_task(record.task_id) == record
 
 
 def _is_awaited(record: TaskRecord) -> bool:
@@ -118,12 +139,16 @@ def _is_awaited(record: TaskRecord) -> bool:
     return record.waiting_on in _PASSES and record.worker != "python"
 
 
-def _tell_once(awaited: list[TaskRecord], told: str) -> str:
+def _due(record: TaskRecord) -> tuple[bool, int]:
+    return record.waiting_on in _DUE_LATER, record.run_at_ms or 0
+
+
+def _tell_once(next_due: TaskRecord, count: int, told: str) -> str:
     """Says until when it waits; nothing, where something is about to run or was said before."""
-    if any(record.waiting_on not in {"time", "retry"} for record in awaited):
+    if next_due.waiting_on not in _DUE_LATER:
         return told
-    next_due = min((record.run_at for record in awaited if record.run_at), default=None)
-    says = f"waiting for {counted(len(awaited), 'task')}, the next due at {render.clock(next_due)}"
+    when = render.clock(next_due.run_at)
+    says = f"waiting for {counted(count, 'task')}, the next due at {when}"
     if says != told:
         complain(says)
     return says

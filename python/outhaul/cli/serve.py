@@ -9,7 +9,6 @@ import typer
 
 from outhaul.cli.place import token_in
 from outhaul.cli.session import ExitStatus, complain, run, usage
-from outhaul.errors import OuthaulError
 
 if TYPE_CHECKING:
     from outhaul.cli.place import Place
@@ -46,7 +45,11 @@ def serve(
         float, typer.Option(metavar="SECONDS", help="How long the end waits for what runs.")
     ] = 30.0,
 ) -> None:
-    """Takes tasks over HTTP, and does them. SIGTERM finishes what runs, and ends."""
+    """Takes tasks over HTTP, and does them.
+
+    SIGTERM lets what runs finish within --drain-timeout, and ends. The rest goes on at the next
+    start.
+    """
     place: Place = context.obj.only_here("serve")
     token = token_in(token_file) or place.token
     for each in root:
@@ -64,20 +67,14 @@ def serve(
             address_policy=AddressPolicy.strict(allow=allow_address or ()),
             allow_http=allow_http,
         )
-        try:
-            await service.serve(
-                manager,
-                service.Address.parse(listen),
-                token=token,
-                allow_secrets=allow_secret or (),
-                drain_timeout=drain_timeout,
-                say=complain,
-            )
-        except OuthaulError:
-            raise
-        except OSError as error:
-            complain(f"cannot listen on {listen}: {error.strerror or error}")
-            return ExitStatus.FAILED
+        await service.serve(
+            manager,
+            service.Address.parse(listen),
+            token=token,
+            allow_secrets=allow_secret or (),
+            drain_timeout=drain_timeout,
+            say=complain,
+        )
         return ExitStatus.OK
 
     run(work())

@@ -1,4 +1,4 @@
-"""What every verb needs: an event loop, and errors as exit statuses."""
+"""What every verb needs: an event loop, and errors and signals as exit statuses."""
 
 from __future__ import annotations
 
@@ -9,44 +9,62 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import typer
 
 from outhaul.cli.render import printable
-from outhaul.errors import OuthaulError
+from outhaul.cli.signals import Signals
+from outhaul.cli.streams import OutputError
+from outhaul.errors import OuthaulError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
 
+# How the command spells what an application says.
+_IN_PYTHON, _AS_OPTION = "allow_http=True", "--allow-http"
+
+
 class ExitStatus(enum.IntEnum):
-    """What the command answers its caller."""
+    """What the command answers its caller. A signal has a status of its own: 128 and its number."""
 
     OK = 0
     FAILED = 1
     USAGE = 2
-    INTERRUPTED = 130
 
 
 def run(
-    work: Coroutine[Any, Any, int], *, interrupted: Callable[[], str] | None = None
+    work: Coroutine[Any, Any, int],
+    *,
+    stored: Callable[[], str | None] | None = None,
+    unsure: str = "",
 ) -> NoReturn:
     """Runs a verb to its end and leaves with its status.
 
     Args:
         work: The verb. What it returns is the exit status.
-        interrupted: Answers what is said when the user has ended it with Ctrl-C.
+        stored: Says where the work is safe, once it is. Told to a user whose verb is cut short.
+        unsure: Told to one who stops it before.
     """
-    try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            status = runner.run(work)
-    except KeyboardInterrupt:
-        if interrupted is not None:
-            complain(interrupted())
-        status = ExitStatus.INTERRUPTED
-    except OuthaulError as error:
-        complain(str(error))
-        bad_argument = isinstance(
-            error, (ValueError, TypeError, FileNotFoundError, PermissionError)
-        )
-        status = ExitStatus.USAGE if bad_argument else ExitStatus.FAILED
+    status: int
+    with Signals() as signals:
+        try:
+            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+                status = runner.run(signals.stoppable(work))
+        except (asyncio.CancelledError, OuthaulError, OutputError) as error:
+            safe = stored() if stored is not None else None
+            if signals.number is None and isinstance(error, Exception):
+                status = _failed(error, safe)
+            else:
+                if safe or unsure:
+                    complain(f"interrupted: {safe or unsure}")
+                status = signals.status
     raise typer.Exit(int(status))
+
+
+def _failed(error: Exception, safe: str | None) -> ExitStatus:
+    complain(str(error).replace(_IN_PYTHON, _AS_OPTION))
+    if isinstance(error, (ValueError, TypeError, FileNotFoundError, PermissionError)):
+        return ExitStatus.USAGE
+    if safe is not None and not isinstance(error, StoreError):  # which keeps no promise
+        complain(safe)
+    return ExitStatus.FAILED
 
 
 def usage(message: str) -> NoReturn:

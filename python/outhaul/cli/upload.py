@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import TYPE_CHECKING, Annotated
+import sys
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Annotated, Final, cast
 
 import typer
 
-from outhaul.cli import render
-from outhaul.cli.session import ExitStatus, run
-from outhaul.errors import InvalidArgumentError
+from outhaul.cli.report import JsonReporter, PlainReporter
+from outhaul.cli.session import ExitStatus, complain, run, usage
+from outhaul.errors import InvalidArgumentError, OuthaulError
 from outhaul.model import EventKind
 from outhaul.policies import RetryPolicy
 from outhaul.secrets import Secret
@@ -18,11 +20,16 @@ from outhaul.tasks import Task, task_id_for
 from outhaul.workers import NativeWorker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 
     from outhaul.cli.place import Place
+    from outhaul.cli.report import Reporter
     from outhaul.cli.works import Held, Works
+    from outhaul.model import TaskEvent
     from outhaul.wire import SecretRef
+
+# How often what is shown on a terminal is drawn anew.
+REFRESH_S: Final = 0.1
 
 # `Bearer env:API_TOKEN`: a word, and where the secret is found.
 _REFERENCE = re.compile(r"(?P<prefix>\S+ )?(?P<source>env|file):(?P<name>\S.*)")
@@ -62,33 +69,43 @@ def upload(
     while it waits or runs adds nothing.
     """
     place: Place = context.obj
+    if allow_http and place.server is not None:
+        usage("upload: whether http:// may leave its host is said where the server is started")
     is_stored = False
 
     async def work() -> int:
         nonlocal is_stored
         headers = [parse_header(text) for text in header or ()]
         retry = RetryPolicy(max_retries=max_retries, initial_delay=retry_delay)
-        tasks = {
-            file: Task(
-                task_id_for(file, to),
+        # One file may be spelled in several ways: the first one counts.
+        names: dict[str, str] = {}
+        for file in files:
+            names.setdefault(task_id_for(file, to), file)
+        tasks = [
+            Task(
+                task_id,
                 NativeWorker.http_upload(url=to, file_path=file, field_name=field, headers=headers),
                 retry=retry,
                 tag=tag,
             )
-            for file in files
-        }
+            for task_id, file in names.items()
+        ]
         if place.server is not None:
             where = place.opened()
         else:
             where = place.manager(run=not detach, allow_http=allow_http)
         async with where as works:
-            handles: Sequence[Held] = await works.enqueue_all(list(tasks.values()))
+            # Asked before anything can run, so that nothing that happens is missed.
+            before = await works.stats()
+            handles: Sequence[Held] = await works.enqueue_all(tasks)
             is_stored = True
             if detach:
-                return _detached(tasks, handles, as_json=as_json)
-            return await _attended(works, tasks, handles, as_json=as_json)
+                return _detached(names.values(), handles, as_json=as_json)
+            held = zip(handles, names.values(), strict=True)
+            name_of = {handle.key: name for handle, name in held}
+            return await _attended(works, name_of, after=before.last_event, as_json=as_json)
 
-    run(work(), interrupted=lambda: place.safe if is_stored else place.unsure)
+    run(work(), stored=lambda: place.safe if is_stored else None, unsure=place.unsure)
 
 
 def parse_header(text: str) -> tuple[str, str | SecretRef]:
@@ -110,48 +127,82 @@ def parse_header(text: str) -> tuple[str, str | SecretRef]:
 
 
 def _detached(names: Iterable[str], handles: Sequence[Held], *, as_json: bool) -> int:
-    report = render.JsonReporter() if as_json else render.PlainReporter()
+    said = JsonReporter() if as_json else PlainReporter()
     for name, handle in zip(names, handles, strict=True):
-        report.enqueued(name, handle.task_id, handle.schedule_result.value)
+        said.enqueued(name, handle.task_id, handle.schedule_result.value)
     return ExitStatus.OK
 
 
-async def _attended(
-    works: Works, files: Iterable[str], handles: Sequence[Held], *, as_json: bool
-) -> int:
-    names: dict[int, str] = {handle.key: name for name, handle in zip(files, handles, strict=True)}
-    report = render.reporter(as_json=as_json, total=len(handles))
-    watchers = [
+async def _attended(works: Works, names: Mapping[int, str], *, after: int, as_json: bool) -> int:
+    """Tells how tasks go until all have ended. One stream of events says it, however many they are.
+
+    Args:
+        works: What does them.
+        names: What they are called, by key.
+        after: The last event before they were stored.
+        as_json: Whether a program is told.
+    """
+    report = _reporter(as_json=as_json, total=len(names))
+    display = [
         asyncio.create_task(_show_progress(works, names, report)),
-        asyncio.create_task(_show_retries(works, names, report)),
+        asyncio.create_task(_keep_drawn(report)),
     ]
-    results = [asyncio.create_task(handle.result()) for handle in handles]
-    completed = 0
     try:
-        for ended in asyncio.as_completed(results):
-            event = await ended
-            report.finished(names[event.key], event)
-            completed += event.success is True
+        completed = await _until_ended(works, names, report, after=after)
     finally:
-        for task in (*watchers, *results):
+        for task in display:
             task.cancel()
-        outcomes = await asyncio.gather(*watchers, *results, return_exceptions=True)
+        outcomes = await asyncio.gather(*display, return_exceptions=True)
         report.close()
     for outcome in outcomes:
-        if isinstance(outcome, Exception):
+        if isinstance(outcome, OuthaulError):  # something was not shown: that changes no result
+            complain(str(outcome))
+        elif isinstance(outcome, Exception):
             raise outcome
-    return ExitStatus.OK if completed == len(handles) else ExitStatus.FAILED
+    return ExitStatus.OK if completed == len(names) else ExitStatus.FAILED
 
 
-async def _show_progress(works: Works, names: Mapping[int, str], report: render.Reporter) -> None:
+def _reporter(*, as_json: bool, total: int) -> Reporter:
+    """What tells a program, a terminal, or a file."""
+    if as_json:
+        return JsonReporter()
+    if not sys.stdout.isatty():
+        return PlainReporter()
+    # Imported here: it loads rich.
+    from outhaul.cli.bars import BarsReporter  # noqa: PLC0415
+
+    return BarsReporter(total)
+
+
+async def _until_ended(
+    works: Works, names: Mapping[int, str], report: Reporter, *, after: int
+) -> int:
+    """Waits until all have ended: how many have arrived."""
+    waiting = set(names)
+    completed = 0
+    events = works.events(after=after)
+    async with aclosing(cast("AsyncGenerator[TaskEvent]", events)) as log:
+        while waiting:
+            event = await anext(log)
+            if event.key not in waiting:
+                continue
+            if event.kind is EventKind.RETRY_SCHEDULED:
+                report.retrying(names[event.key], event)
+            elif event.is_terminal:
+                report.finished(names[event.key], event)
+                waiting.discard(event.key)
+                completed += event.success is True
+    return completed
+
+
+async def _show_progress(works: Works, names: Mapping[int, str], report: Reporter) -> None:
     async for progress in works.progress():
         name = names.get(progress.key)
         if name is not None:
             report.progress(name, progress)
 
 
-async def _show_retries(works: Works, names: Mapping[int, str], report: render.Reporter) -> None:
-    async for event in works.events():
-        name = names.get(event.key)
-        if name is not None and event.kind is EventKind.RETRY_SCHEDULED:
-            report.retrying(name, event)
+async def _keep_drawn(report: Reporter) -> None:
+    while True:
+        await asyncio.sleep(REFRESH_S)
+        report.refresh()

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Held(Protocol):
-    """A hold on a task."""
+    """Which task it is, and what became of its enqueue."""
 
     @property
     def task_id(self) -> str: ...
@@ -19,7 +19,6 @@ class Held(Protocol):
     def key(self) -> int: ...
     @property
     def schedule_result(self) -> ScheduleResult: ...
-    async def result(self) -> TaskEvent: ...
 
 
 class Works(Protocol):

@@ -47,28 +47,32 @@ RECORD = TaskRecord(
 )
 
 
+Happening = TaskEvent | Exception | signal.Signals
+
+
 class FakeHandle(NamedTuple):
     key: int
     task_id: str
-    ending: TaskEvent | None
     schedule_result: ScheduleResult = ScheduleResult.ACCEPTED
-
-    async def result(self) -> TaskEvent:
-        await asyncio.sleep(0)
-        if self.ending is None:  # the user presses Ctrl-C
-            signal.raise_signal(signal.SIGINT)
-            await asyncio.Event().wait()
-        assert self.ending is not None
-        return self.ending
 
 
 class FakeManager:
-    """Answers from class attributes that a test sets, and remembers what it was asked."""
+    """Answers from class attributes that a test sets, and remembers what it was asked.
 
-    endings: list[TaskEvent | None]
-    log: list[TaskEvent]
+    Attributes:
+        log: Events, an error, or a signal that somebody sends.
+        endings: What follows in the log for what is enqueued.
+        troubles: What becomes of asking for progress.
+        pending: What is left, each time somebody asks.
+        newest: How one task stands, each time somebody asks.
+    """
+
+    endings: list[Happening]
+    troubles: list[Exception]
+    log: list[Happening]
     stats_after: list[Stats]
     pending: list[list[TaskRecord]]
+    newest: list[TaskRecord]
     refusal: OuthaulError | None
     calls: list[tuple[object, ...]]
     tasks: list[Task]
@@ -87,12 +91,11 @@ class FakeManager:
         if self.refusal is not None:
             raise self.refusal
         self.tasks.extend(tasks)
-        return [
-            FakeHandle(key, f"t{key}", ending)
-            for key, ending in zip(range(1, len(tasks) + 1), self.endings, strict=False)
-        ]
+        return [FakeHandle(key, f"t{key}") for key in range(1, len(tasks) + 1)]
 
     async def progress(self) -> AsyncIterator[TaskProgress]:
+        for trouble in self.troubles:
+            raise trouble
         yield TaskProgress(
             task_id="t1", key=1, percent=50, bytes_sent=5, bytes_acknowledged=0, bytes_total=10
         )
@@ -100,12 +103,20 @@ class FakeManager:
 
     async def events(self, **asked: object) -> AsyncIterator[TaskEvent]:
         self.calls.append(("events", asked))
-        for happened in self.log:
-            yield happened
+        for happened in [*self.log, *self.endings[: len(self.tasks)]]:
+            await asyncio.sleep(0)
+            if isinstance(happened, TaskEvent):
+                yield happened
+            elif isinstance(happened, Exception):
+                raise happened
+            else:
+                signal.raise_signal(happened)
         if asked.get("follow", True):
             await asyncio.Event().wait()
 
     async def get_task(self, task_id: str) -> TaskRecord | None:
+        if self.newest:
+            return self.newest.pop(0)
         return RECORD if task_id == "t1" else None
 
     async def get_tasks_by_tag(self, tag: str, *, statuses: list[TaskStatus]) -> list[TaskRecord]:

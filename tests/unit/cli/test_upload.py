@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
 from tests.unit.cli.fakes import FAILED, URL, FakeManager, command, event
 
 import outhaul
-from outhaul import EventKind, Secret
+from outhaul import EventKind, Secret, Stats
+from outhaul.cli.signals import ENDING
 from outhaul.cli.upload import parse_header
 from outhaul.errors import (
     InvalidArgumentError,
     OuthaulError,
     PlainSecretError,
+    ServiceError,
     SourceNotFoundError,
+    StoreFullError,
     StoreUnavailableError,
 )
 
@@ -67,13 +71,93 @@ def test_a_retry_is_told(manager: type[FakeManager], db: str) -> None:
     assert ended.stdout.count("retry ") == 1
 
 
-def test_ctrl_c_says_that_the_work_is_safe(manager: type[FakeManager], db: str) -> None:
-    manager.endings = [None]
-    ended = command(db, "upload", "/a.jpg", "--to", URL)
-    assert ended.exit_code == 130
-    assert "safe in" in ended.stderr
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_who_ends_it_hears_that_the_work_is_safe(
+    manager: type[FakeManager], db: str, number: signal.Signals
+) -> None:
+    manager.endings = [number, number]  # the second one is the same, sent twice
+    before = [signal.getsignal(each) for each in ENDING]
+    ended = command(db, "upload", "/a.jpg", "/b.jpg", "--to", URL)
+    assert ended.exit_code == 128 + number
+    assert ended.stderr.startswith("outhaul: interrupted: the work is safe in")
     assert "run --until-idle" in ended.stderr
     assert manager.calls[-1] == ("close",)
+    assert [signal.getsignal(each) for each in ENDING] == before
+
+
+def test_a_signal_that_the_caller_ignores_is_ignored(manager: type[FakeManager], db: str) -> None:
+    """As `nohup` says it."""
+    manager.log = [signal.SIGHUP]
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        ended = command(db, "upload", "/a.jpg", "--to", URL)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert (ended.exit_code, ended.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("error", "is_safe"),
+    [
+        pytest.param(ServiceError("it is away"), True, id="the work is stored"),
+        pytest.param(
+            StoreFullError("the disk is full"), False, id="a store that fails promises no more"
+        ),
+    ],
+)
+def test_an_error_after_the_work_is_stored_says_so(
+    manager: type[FakeManager], db: str, error: OuthaulError, *, is_safe: bool
+) -> None:
+    manager.endings = [error]
+    ended = command(db, "upload", "/a.jpg", "--to", URL)
+    assert ended.exit_code == 1
+    first, *more = ended.stderr.splitlines()
+    assert first == f"outhaul: {error}"
+    assert [line.startswith("outhaul: the work is safe in ") for line in more] == [True] * is_safe
+
+
+def test_what_cannot_be_shown_changes_no_result(manager: type[FakeManager], db: str) -> None:
+    manager.troubles = [ServiceError("1000 streams are open")]
+    ended = command(db, "upload", "/a.jpg", "--to", URL)
+    assert (ended.exit_code, ended.stdout) == (0, "completed  /a.jpg\n")
+    assert ended.stderr == "outhaul: 1000 streams are open\n"
+
+
+def test_a_file_that_is_named_twice_goes_once_as_it_was_named_first(
+    manager: type[FakeManager], db: str
+) -> None:
+    ended = command(db, "upload", "f1.bin", "./f1.bin", "--to", URL)
+    assert (ended.exit_code, ended.stdout) == (0, "completed  f1.bin\n")
+    assert len(manager.tasks) == 1
+
+
+def test_what_happens_is_told_from_before_the_work_was_stored(
+    manager: type[FakeManager], db: str
+) -> None:
+    manager.stats_after = [Stats(last_event=7)]
+    assert command(db, "upload", "/a.jpg", "--to", URL).exit_code == 0
+    assert [call for call in manager.calls if call[0] == "events"] == [("events", {"after": 7})]
+
+
+def test_an_option_is_called_as_the_command_line_spells_it(
+    manager: type[FakeManager], db: str
+) -> None:
+    manager.refusal = InvalidArgumentError("use https://, or pass allow_http=True", argument="url")
+    ended = command(db, "upload", "/a.jpg", "--to", "http://example.com/")
+    assert (ended.exit_code, ended.stderr) == (
+        2,
+        "outhaul: url: use https://, or pass --allow-http\n",
+    )
+
+
+def test_whether_http_may_be_used_is_not_the_clients_to_say(
+    manager: type[FakeManager], db: str
+) -> None:
+    at = ("--server", "http://127.0.0.1:1")
+    ended = command(db, *at, "upload", "/a.jpg", "--to", URL, "--allow-http")
+    assert ended.exit_code == 2
+    assert "where the server is started" in ended.stderr
+    assert manager.calls == []
 
 
 def test_a_detached_upload_only_stores(manager: type[FakeManager], db: str) -> None:

@@ -9,13 +9,15 @@ import pytest
 from tests.unit.cli.fakes import FAILED, RECORD, FakeManager, command, event
 from typer.testing import CliRunner
 
-from outhaul import EventKind, Stats, TaskProgress, TaskRecord, TaskStatus
+from outhaul import EventKind, Stats, TaskRecord, TaskStatus
 from outhaul.cli import render, run_tasks
 from outhaul.cli.app import app
+from outhaul.errors import StoreFullError
 
 WAITS_FOR_NETWORK = msgspec.structs.replace(RECORD, waiting_on="network")
 NEEDS_THE_APPLICATION = msgspec.structs.replace(RECORD, waiting_on="limit", worker="python")
 DUE_LATER = msgspec.structs.replace(RECORD, run_at_ms=4_000_000_000_000)
+DONE = msgspec.structs.replace(RECORD, status=TaskStatus.COMPLETED)
 RUNS = msgspec.structs.replace(RECORD, status=TaskStatus.RUNNING, waiting_on=None)
 
 
@@ -49,6 +51,7 @@ def test_run_until_idle_waits_for_what_passes_by_itself(
     manager: type[FakeManager], db: str, record: TaskRecord, *, is_awaited: bool
 ) -> None:
     manager.pending = [[record], [record], []]
+    manager.newest = [RECORD, DONE, DONE]
     assert command(db, "run", "--until-idle").exit_code == 0
     asked = manager.calls.count(("by_status", TaskStatus.PENDING))
     assert asked == (3 if is_awaited else 1)
@@ -56,8 +59,33 @@ def test_run_until_idle_waits_for_what_passes_by_itself(
 
 def test_run_until_idle_says_once_until_when_it_waits(manager: type[FakeManager], db: str) -> None:
     manager.pending = [[DUE_LATER], [DUE_LATER], []]
+    manager.newest = [DONE, DONE]
     said = command(db, "run", "--until-idle").stderr
     assert said.count("waiting for 1 task, the next due at 2096-10-02") == 1
+
+
+def test_run_until_idle_asks_of_one_task_while_that_is_awaited(
+    manager: type[FakeManager], db: str
+) -> None:
+    """The one that is due next: there may be very many."""
+    sooner = msgspec.structs.replace(DUE_LATER, run_at_ms=3_000_000_000_000)
+    manager.pending = [[DUE_LATER, sooner], []]
+    manager.newest = [*[sooner] * 50, RUNS]
+    ended = command(db, "run", "--until-idle")
+    assert ended.exit_code == 0
+    assert ended.stderr.count("waiting for 2 tasks") == 1
+    assert (manager.pending, manager.newest) == ([], [])
+
+
+def test_run_until_idle_ends_when_its_log_cannot_be_read(
+    manager: type[FakeManager], db: str
+) -> None:
+    manager.pending = [[DUE_LATER]]
+    manager.newest = [DUE_LATER] * 10_000
+    manager.log = [StoreFullError("the disk is full")]
+    ended = command(db, "run", "--until-idle")
+    assert ended.exit_code == 1
+    assert ended.stderr.endswith("outhaul: the disk is full\n")
 
 
 def test_run_looks_before_anything_can_happen(manager: type[FakeManager], db: str) -> None:
@@ -172,26 +200,3 @@ def test_names_and_servers_cannot_steer_the_terminal() -> None:
         == "a\N{REPLACEMENT CHARACTER}[2Jb\N{REPLACEMENT CHARACTER}c"
     )
     assert render.printable("été [bold]") == "été [bold]"
-
-
-def test_bars_leave_a_line_for_everything_that_ended(capsys: pytest.CaptureFixture[str]) -> None:
-    bars = render.BarsReporter(2)
-    bars.enqueued("[red].jpg", "t1", "accepted")
-    for percent in (10, 90):
-        bars.progress(
-            "[red].jpg",
-            TaskProgress(
-                task_id="t1",
-                key=1,
-                percent=percent,
-                bytes_sent=percent,
-                bytes_acknowledged=0,
-                bytes_total=100,
-            ),
-        )
-    bars.finished("[red].jpg", event(1))
-    bars.finished("b.jpg", event(2, EventKind.FAILED, **FAILED))
-    bars.close()
-    out = capsys.readouterr().out
-    assert "completed  [red].jpg\n" in out
-    assert "failed     b.jpg  HTTP_SERVER_ERROR" in out
