@@ -64,15 +64,74 @@ async def test_a_callback_that_raises_no_exception_is_reported_all_the_same(
     assert "EndOfAll" in event.message
 
 
+@pytest.mark.parametrize(
+    ("error", "is_logged"),
+    [
+        pytest.param(ValueError("a mistake, it seems"), True, id="a mistake"),
+        pytest.param(PermanentFailure("no such album"), False, id="what the callback says"),
+    ],
+)
+async def test_a_mistake_is_logged_with_its_traceback_and_a_failure_for_good_is_none(
+    manager: WorkManager, caplog: pytest.LogCaptureFixture, error: Exception, *, is_logged: bool
+) -> None:
+    async def work(_: object, __: TaskContext) -> None:
+        raise error
+
+    assert (await outcome(manager, work)).kind is EventKind.FAILED
+    raised = [record.exc_info[1] for record in caplog.records if record.exc_info is not None]
+    assert raised == ([error] if is_logged else [])
+
+
+async def test_a_callback_that_always_says_that_its_loop_is_gone_is_not_called_for_ever(
+    manager: WorkManager,
+) -> None:
+    """A `GeneratorExit` from without is no attempt, but only once."""
+    calls = 0
+
+    async def work(_: object, __: TaskContext) -> None:
+        nonlocal calls
+        calls += 1
+        raise GeneratorExit
+
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+    event = await outcome(manager, work)
+    assert (event.kind, calls) == (EventKind.FAILED, 2)
+
+
+def test_a_callback_in_which_the_process_is_interrupted_ends_it_and_it_was_no_attempt(
+    tmp_path: Path,
+) -> None:
+    is_first = True
+
+    async def work(_: object, __: TaskContext) -> None:
+        nonlocal is_first
+        if is_first:
+            is_first = False
+            raise KeyboardInterrupt
+
+    async def run() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+        async with WorkManager(tmp_path / "w.db") as manager:
+            await outcome(manager, work)
+
+    async def happened() -> set[EventKind]:
+        async with WorkManager(tmp_path / "w.db", run=False) as manager:
+            return {event.kind async for event in manager.events(after=0, follow=False)}
+
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(run())
+    kinds = asyncio.run(happened())
+    assert EventKind.STARTED in kinds
+    assert not {EventKind.FAILED, EventKind.RETRY_SCHEDULED} & kinds
+
+
 async def test_a_failure_for_good_is_found_however_deep_in_groups(manager: WorkManager) -> None:
     async def work(_: object, __: TaskContext) -> None:
         deep = ExceptionGroup("inner", [ValueError("other"), PermanentFailure("gone for good")])
         raise ExceptionGroup("outer", [ExceptionGroup("between", [deep])])
 
-    manager.worker("work")(work)
-    event = await (await manager.enqueue("x", PythonWorker("work"))).result()
-    assert (event.kind, event.attempt) == (EventKind.FAILED, 1)
-    assert event.message == "gone for good"
+    event = await outcome(manager, work)
+    assert (event.kind, event.message) == (EventKind.FAILED, "gone for good")
 
 
 @pytest.mark.parametrize(
