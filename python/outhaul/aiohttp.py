@@ -20,7 +20,7 @@ from aiohttp.payload import Payload
 from outhaul._native import MultipartEncoder, ProgressMeter
 from outhaul.arguments import Value, absolute_path, optional_text, text, unknown_keyword, wrong_type
 from outhaul.errors import InvalidArgumentError, InvalidTypeError
-from outhaul.model import bytes_human, duration_human
+from outhaul.human import HumanProgress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -113,7 +113,7 @@ class FilePart(Value[_FileWire]):
 Part = TextPart | FilePart | tuple[str, str]
 
 
-class UploadProgress(msgspec.Struct, frozen=True, gc=False):
+class UploadProgress(HumanProgress, msgspec.Struct, frozen=True, gc=False):
     """How far an upload is.
 
     Attributes:
@@ -129,16 +129,6 @@ class UploadProgress(msgspec.Struct, frozen=True, gc=False):
     bytes_total: int
     rate_bytes_per_s: float = 0.0
     remaining_ms: int | None = None
-
-    @property
-    def rate_human(self) -> str:
-        """The rate with a unit, as in `3.4 MB/s`."""
-        return f"{bytes_human(self.rate_bytes_per_s)}/s"
-
-    @property
-    def remaining_human(self) -> str:
-        """The time remaining, as in `1 min 05 s`; `unknown` where nothing is known."""
-        return "unknown" if self.remaining_ms is None else duration_human(self.remaining_ms)
 
 
 class MultipartPayload(Payload):
@@ -242,8 +232,9 @@ class MultipartPayload(Payload):
         except BaseException:
             # aiohttp closes the connection, too, but lets go out first what it has buffered, and
             # waits for the rest of an answer that came early.
-            if writer.transport is not None:
-                writer.transport.abort()
+            transport = _transport(writer)
+            if transport is not None:
+                transport.abort()
             raise
 
     async def _send(self, writer: AbstractStreamWriter) -> None:
@@ -261,7 +252,8 @@ class MultipartPayload(Payload):
             await writer.write(chunk)
             offset += len(chunk)
             if progress is not None:
-                waiting = 0 if (to := writer.transport) is None else to.get_write_buffer_size()
+                transport = _transport(writer)
+                waiting = 0 if transport is None else transport.get_write_buffer_size()
                 progress.sent(offset - waiting, loop.time())
 
     async def close(self) -> None:
@@ -310,6 +302,11 @@ class _Progress:
             raise InvalidArgumentError(
                 f"raised {type(error).__name__}: the request was given up", argument="on_progress"
             ) from error
+
+
+def _transport(writer: AbstractStreamWriter) -> asyncio.WriteTransport | None:
+    """Where a body goes; the writer that compresses it as a part of another body has none."""
+    return getattr(writer, "transport", None)
 
 
 def _wires(parts: object) -> list[_TextWire | _FileWire]:

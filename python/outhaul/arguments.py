@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from outhaul.errors import InvalidArgumentError, InvalidTypeError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
 DURATION_MS_MAX: Final = 10 * 366 * 86_400_000
 
@@ -45,9 +45,11 @@ class Value(Generic[_Wire]):
 
 
 def text(name: str, value: object) -> str:
-    """`value`, which must be a string that UTF-8 can carry."""
-    if not isinstance(value, str):
-        raise wrong_type(name, value, "a string")
+    """`value`, which must be a string that UTF-8 can carry; a plain one of a subclass's."""
+    if type(value) is not str:
+        if not isinstance(value, str):
+            raise wrong_type(name, value, "a string")
+        value = str.__str__(value)  # msgspec takes no other
     if not value.isascii():
         try:
             value.encode()
@@ -66,7 +68,7 @@ def optional_text(name: str, value: object) -> str | None:
 
 def absolute_path(name: str, value: object) -> str:
     """A path, as text, made absolute but not resolved: links stay links."""
-    path = value if isinstance(value, str) else _path_text(name, value)
+    path = value if type(value) is str else _path_text(name, value)
     if not path:
         raise InvalidArgumentError("is empty: give the path of a file", argument=name)
     if not path.isascii():
@@ -90,7 +92,7 @@ def _path_text(name: str, value: object) -> str:
         path = None
     if not isinstance(path, str):
         raise wrong_type(name, value, "a string or a Path")
-    return path
+    return str.__str__(path)  # as in `text`
 
 
 def boolean(name: str, value: object) -> bool:
@@ -105,7 +107,7 @@ def integer(name: str, value: object, *, least: int, most: int) -> int:
     if type(value) is not int:  # a bool is no number here
         raise wrong_type(name, value, "an integer")
     if not least <= value <= most:
-        raise InvalidArgumentError(f"is {value}: use {least} to {most}", argument=name)
+        raise InvalidArgumentError(f"is {_shown(value)}: use {least} to {most}", argument=name)
     return value
 
 
@@ -114,7 +116,7 @@ def number(name: str, value: object, *, least: float, most: float) -> float:
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         raise wrong_type(name, value, "a number")
     if not least <= value <= most:  # false for NaN, too
-        raise InvalidArgumentError(f"is {value}: use {least:g} to {most:g}", argument=name)
+        raise InvalidArgumentError(f"is {_shown(value)}: use {least:g} to {most:g}", argument=name)
     return float(value)
 
 
@@ -130,9 +132,16 @@ def duration_ms(name: str, value: object, *, least_ms: int = 0) -> int:
         seconds = value.total_seconds() if isinstance(value, timedelta) else value
         least = "0" if least_ms == 0 else f"at least {least_ms / 1000:g} s"
         raise InvalidArgumentError(
-            f"is {seconds} s: use {least} and at most 10 years", argument=name
+            f"is {_shown(seconds)} s: use {least} and at most 10 years", argument=name
         )
     return math.ceil(ms)
+
+
+def _shown(value: float) -> str:
+    try:
+        return str(value)
+    except ValueError:  # CPython writes out no integer of more than 4,300 digits
+        return "a number of thousands of digits"
 
 
 def choice(name: str, value: object, of: type[_Choice]) -> _Choice:
@@ -145,6 +154,14 @@ def choice(name: str, value: object, of: type[_Choice]) -> _Choice:
         return of(value)
     except ValueError:
         raise unknown_choice(name, value, (str(member.value) for member in of)) from None
+
+
+def one_of(name: str, value: object, known: Collection[str]) -> Any:  # noqa: ANN401 — a Literal
+    """`value`, which must be one of those strings."""
+    word = text(name, value)
+    if word not in known:
+        raise unknown_choice(name, word, known)
+    return word
 
 
 def unknown_choice(name: str, value: str, known: Iterable[str]) -> InvalidArgumentError:

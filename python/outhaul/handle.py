@@ -46,7 +46,11 @@ class TaskHandle(msgspec.Struct, frozen=True, eq=False, gc=False):
             raise TypeError(
                 "a TaskHandle is not a ScheduleResult: compare handle.schedule_result instead"
             )
-        return isinstance(other, TaskHandle) and self.key == other.key
+        return (
+            isinstance(other, TaskHandle)
+            and self.key == other.key
+            and self._queries is other._queries  # two stores have the same keys
+        )
 
     def __hash__(self) -> int:
         return hash(self.key)

@@ -42,6 +42,7 @@ class Secret:
 
 
 def _reference(source: SecretSource, name: str, prefix: str) -> SecretRef:
-    if not text("name", name):
+    name = text("name", name)
+    if not name:
         raise InvalidArgumentError("is empty: say where the secret is found", argument="name")
     return SecretRef(source=source, name=name, prefix=text("prefix", prefix))

@@ -117,7 +117,7 @@ def _terms(
 def _label(tag: str | None, priority: int) -> bytes:
     """A task's tag and priority, checked, as the end of its bytes."""
     if tag is not None:
-        text("tag", tag)
+        tag = text("tag", tag)
     if priority is not _PRIORITY:
         integer("priority", priority, least=-PRIORITY_MAX - 1, most=PRIORITY_MAX)
     return encode(tag) + encode(priority)

@@ -12,9 +12,9 @@ from outhaul.arguments import (
     Value,
     absolute_path,
     duration_ms,
+    one_of,
     optional_text,
     text,
-    unknown_choice,
     unknown_keyword,
     wrong_type,
 )
@@ -94,10 +94,10 @@ class NativeWorker(Value[HttpUploadSpec]):
         """
         if unknown:
             raise unknown_keyword(cls.http_upload, unknown)
-        if method not in METHODS:
-            raise unknown_choice("method", text("method", method), METHODS)
-        if body not in BODIES:
-            raise unknown_choice("body", text("body", body), BODIES)
+        if type(method) is not str or method not in METHODS:
+            method = one_of("method", method, METHODS)
+        if type(body) is not str or body not in BODIES:
+            body = one_of("body", body, BODIES)
         if file_field_name is not None:
             field_name = _from_alias(field_name, file_field_name)
         worker = cls()
@@ -145,7 +145,7 @@ class PythonWorker(Value[PythonSpec]):
             raise unknown_keyword(type(self).__init__, unknown)
         # What is plainly text is not asked again: this is called for every enqueue.
         if type(callback_id) is not str or not callback_id.isascii():
-            text("callback_id", callback_id)
+            callback_id = text("callback_id", callback_id)
         try:
             packed = encode(input)
         except _UNENCODABLE as error:
@@ -200,10 +200,16 @@ def _pairs(argument: str, given: Pairs, allowed: tuple[type, ...]) -> list[tuple
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:  # noqa: PLR2004 — a pair
             raise InvalidTypeError("must hold pairs of a name and a value", argument=argument)
         name, value = text(argument, pair[0]), pair[1]
-        if not isinstance(value, allowed):
-            expected = "a string or a Secret reference" if SecretRef in allowed else "a string"
-            raise wrong_type(f'{argument}["{name}"]', value, expected)
-        if isinstance(value, str) and not value.isascii():
-            text(f'{argument}["{name}"]', value)
+        if type(value) is not str or not value.isascii():
+            value = _pair_value(f'{argument}["{name}"]', value, allowed)
         pairs.append((name, value))
     return pairs
+
+
+def _pair_value(name: str, value: object, allowed: tuple[type, ...]) -> object:
+    if isinstance(value, str):
+        return text(name, value)
+    if not isinstance(value, allowed):
+        expected = "a string or a Secret reference" if SecretRef in allowed else "a string"
+        raise wrong_type(name, value, expected)
+    return value

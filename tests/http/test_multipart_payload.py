@@ -267,3 +267,18 @@ async def test_what_is_not_in_the_page_cache_is_read_in_a_thread(
     (cold,) = Cold.made
     assert len(cold.readers) == 10
     assert threading.get_ident() not in cold.readers
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "identity"])
+async def test_it_tells_its_progress_as_a_part_of_another_body_too(
+    session: aiohttp.ClientSession, server: FlakyServer, encoding: str
+) -> None:
+    """The writer that compresses a part has no transport that could be asked."""
+    told: list[UploadProgress] = []
+    payload = MultipartPayload([("album", "2026")], on_progress=told.append)
+    payload.headers["Content-Encoding"] = encoding
+    around = aiohttp.MultipartWriter("mixed")
+    around.append(payload)
+    async with session.post(server.url, data=around) as response:
+        assert response.status == 200
+    assert [update.percent for update in told] == [0, 99]

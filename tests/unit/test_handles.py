@@ -18,7 +18,7 @@ from outhaul import (
     TaskTrigger,
     WorkManager,
 )
-from outhaul.testing import Answer, FlakyServer
+from outhaul.testing import Answer, FakeClock, FlakyServer
 
 LATER = TaskTrigger.one_time(3600)
 
@@ -70,3 +70,17 @@ async def test_progress_that_is_left_leaves_no_question(
             await anext(progress)
         await asyncio.sleep(0)
         assert not manager._bridge._waiting
+
+
+async def test_tasks_of_two_stores_are_never_equal(tmp_path: Path) -> None:
+    """Their keys are, where they were made in the same millisecond."""
+    one, two = [
+        WorkManager(tmp_path / name, workers="elsewhere", clock=FakeClock()) for name in ("1", "2")
+    ]
+    async with one, two:
+        task, another = [
+            await manager.enqueue("a", PythonWorker("echo"), trigger=LATER)
+            for manager in (one, two)
+        ]
+        assert task.key == another.key
+        assert task != another

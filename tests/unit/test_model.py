@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from outhaul import EventKind, Stats, TaskEvent, TaskProgress, TaskStatus
-from outhaul.model import bytes_human, duration_human
+from outhaul.human import bytes_human, duration_human
 
 
 @pytest.mark.parametrize("kind", EventKind)

@@ -170,3 +170,48 @@ async def test_a_slow_server_reads_no_faster_than_told() -> None:
         began = asyncio.get_running_loop().time()
         assert await upload(session, server) == 200
         assert asyncio.get_running_loop().time() - began >= 0.1
+
+
+FILE_PART = (b'Content-Disposition: form-data; name="photo"; filename="a.bin"', b"the file")
+
+
+def raw_form(*parts: tuple[bytes, bytes]) -> bytes:
+    return b"".join(b"--b\r\n%b\r\n\r\n%b\r\n" % part for part in parts) + b"--b--\r\n"
+
+
+async def sends(body: bytes, **headers: str) -> tuple[int, FlakyServer]:
+    headers = {"Content-Type": "multipart/form-data; boundary=b"} | headers
+    async with (
+        FlakyServer() as server,
+        aiohttp.ClientSession() as session,
+        session.post(server.url, data=body, headers=headers) as response,
+    ):
+        return response.status, server
+
+
+@pytest.mark.parametrize(
+    ("head", "value"),
+    [
+        pytest.param(b"Content-Type: text/plain; charset=latin-1", "\xfc", id="Latin 1"),
+        pytest.param(b"Content-Type: text/plain; charset=none", "\ufffd", id="no such charset"),
+        pytest.param(b"Content-Type: text/plain", "\ufffd", id="no UTF-8"),
+        pytest.param(b"Content-Transfer-Encoding: none", "\ufffd", id="no such encoding"),
+    ],
+)
+async def test_a_field_is_read_whatever_it_says_of_itself(head: bytes, value: str) -> None:
+    field = (b'Content-Disposition: form-data; name="album"\r\n' + head, b"\xfc")
+    status, server = await sends(raw_form(field, FILE_PART))
+    assert (status, server.requests[0].fields) == (200, [("album", value)])
+    assert server.files["a.bin"].size == len(FILE_PART[1])
+
+
+async def test_a_file_that_is_a_multipart_itself_is_a_file() -> None:
+    content = b"--c\r\n\r\ninner\r\n--c--\r\n"
+    head = FILE_PART[0] + b"\r\nContent-Type: multipart/mixed; boundary=c"
+    status, server = await sends(raw_form((head, content)))
+    assert (status, server.files["a.bin"].size) == (200, len(content))
+
+
+async def test_a_body_that_is_not_encoded_as_it_says_is_the_client_s_mistake() -> None:
+    status, server = await sends(raw_form(FILE_PART), **{"Content-Encoding": "gzip"})
+    assert (status, server.requests[0].status, server.files) == (400, 400, {})

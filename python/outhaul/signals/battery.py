@@ -39,6 +39,7 @@ class BatterySignal:
         self._supplies = supplies
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._check: asyncio.Future[bool] | None = None
         self._reported: bool | None = None
 
     def read(self) -> bool:
@@ -57,15 +58,16 @@ class BatterySignal:
         """Ends watching: nothing is reported any more. May be called twice."""
         if self._timer is not None:
             self._timer.cancel()
-        # Forgotten, so that after another start everything is told again.
-        self._loop = self._timer = self._reported = None
+        # Forgotten, so that after another start everything is told again; also a look under way.
+        self._loop = self._timer = self._check = self._reported = None
 
     def _look(self) -> None:
         if self._loop is not None:
-            self._loop.run_in_executor(None, self.read).add_done_callback(self._report)
+            self._check = self._loop.run_in_executor(None, self.read)
+            self._check.add_done_callback(self._report)
 
     def _report(self, check: asyncio.Future[bool]) -> None:
-        if self._loop is None or check.cancelled():
+        if self._loop is None or check is not self._check or check.cancelled():
             return
         charged = check.result()
         if charged is not self._reported:

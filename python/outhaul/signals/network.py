@@ -79,13 +79,15 @@ class NetworkSignal:
         if self._loop is None:
             return
         if self._socket is not None:
-            self._loop.remove_reader(self._socket.fileno())
+            if not self._loop.is_closed():
+                self._loop.remove_reader(self._socket.fileno())
             self._socket.close()
             self._socket = None
         if self._timer is not None:
             self._timer.cancel()
-        # Forgotten, so that after another start everything is told again.
-        self._loop = self._timer = self._reported = None
+        # Forgotten, so that after another start everything is told again; also a look under way,
+        # which never ends where its loop goes away.
+        self._loop = self._timer = self._check = self._reported = None
 
     def _drain(self) -> None:
         """Something changed: what exactly does not matter, so a lost message doesn't either."""
@@ -114,6 +116,8 @@ class NetworkSignal:
         self._check.add_done_callback(self._report)
 
     def _report(self, check: asyncio.Future[bool]) -> None:
+        if check is not self._check:  # of an earlier start
+            return
         self._check = None
         if self._loop is None or check.cancelled():
             return

@@ -186,6 +186,9 @@ class FlakyServer:
         whole: list[ReceivedFile] = []
         try:
             answer = await self._read(request, received, whole)
+        except web.RequestPayloadError:  # it is not encoded as its Content-Encoding says
+            received.status = 400
+            return web.Response(status=400)
         except _ENDED:  # the client went away, or sent what is no body
             return self._drop(request)
         if answer.drop_after_bytes is not None:
@@ -212,10 +215,10 @@ class FlakyServer:
             return answer
         received.fields = []
         planned: Answer | None = None
-        async for part in await request.multipart():
-            assert isinstance(part, aiohttp.BodyPartReader), "no form nests another multipart"
+        async for part in _FormReader(request.headers, request.content):
+            assert isinstance(part, aiohttp.BodyPartReader)
             if part.filename is None:
-                received.fields.append((part.name or "", await part.text()))
+                received.fields.append((part.name or "", await _text(part)))
                 continue
             received.filename, received.field_name = part.filename, part.name or ""
             received.mime_type = part.headers.get("Content-Type", "")
@@ -280,6 +283,28 @@ class FlakyServer:
         if request.transport is not None:
             request.transport.abort()
         return web.Response()  # goes nowhere
+
+
+class _FormReader(aiohttp.MultipartReader):
+    """Takes every part for a field or a file, also one that is a multipart itself."""
+
+    def _get_part_reader(self, headers: CIMultiDictProxy[str]) -> aiohttp.BodyPartReader:
+        return self.part_reader_cls(
+            self._boundary,
+            headers,
+            self._content,
+            subtype=self._mimetype.subtype,
+            default_charset=self._default_charset,
+        )
+
+
+async def _text(part: aiohttp.BodyPartReader) -> str:
+    """A field's value; as UTF-8 where it is not encoded as it says."""
+    raw = await part.read()
+    try:
+        return bytes(part.decode(raw)).decode(part.get_charset("utf-8"))
+    except (LookupError, RuntimeError, ValueError):
+        return raw.decode(errors="replace")
 
 
 async def _chunk(body: aiohttp.BodyPartReader | aiohttp.StreamReader) -> bytes:
