@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import pty
 import signal
 import sys
 from pathlib import Path
@@ -108,6 +109,30 @@ async def test_a_supervisor_that_ends_it_is_told_that_the_work_is_safe(
         status, _, err = await end(upload)
     assert (status, err.count("\n")) == (128 + number, 1)
     assert err.startswith("outhaul: interrupted: the work is safe in work.db")
+
+
+async def test_a_terminal_gets_its_cursor_back(folder: Path) -> None:
+    ours, theirs = pty.openpty()
+    async with FlakyServer(script=[Answer(delay_s=30)]) as server:
+        process = await asyncio.create_subprocess_exec(
+            *(*PROGRAM, "upload", "b.jpg", "--to", server.url),
+            cwd=folder,
+            env={**os.environ, "TERM": "xterm"},
+            stdout=theirs,
+            stderr=theirs,
+        )
+        os.close(theirs)
+        said = b""
+        while b"\x1b[?25l" not in said:
+            said += await asyncio.to_thread(os.read, ours, 65536)
+        process.send_signal(signal.SIGTERM)
+        assert await process.wait() == 143
+    with contextlib.suppress(OSError):  # which is how the other end of a terminal says it is gone
+        while more := os.read(ours, 65536):
+            said += more
+    os.close(ours)
+    assert said.count(b"\x1b[?25l") == said.count(b"\x1b[?25h") == 1
+    assert b"interrupted: the work is safe" in said.rpartition(b"\x1b[?25h")[2]
 
 
 async def test_ctrl_c_that_is_pressed_twice_is_as_one(folder: Path) -> None:

@@ -40,7 +40,7 @@ def guard(
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        # What was sent, and nothing else: without a header aiohttp would look up our own name.
+        # As it was sent: aiohttp's own word for it is our address, where there is no header.
         host = request.headers.get("Host", "")
         if ours is not None and _name(host) not in ours:
             said = f"this service is not {host!r}: call it by the address it listens on"
