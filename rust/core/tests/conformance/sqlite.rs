@@ -258,7 +258,9 @@ fn a_missing_directory_is_said_to_be_missing() {
 #[test]
 fn a_directory_in_the_place_of_the_file_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    assert!(matches!(refusal(dir.path()), StoreError::Unavailable(_)));
+    let error = refusal(dir.path());
+    assert!(matches!(error, StoreError::Unavailable(_)));
+    assert!(error.to_string().contains("is a directory"), "{error}");
 }
 
 #[test]

@@ -34,7 +34,7 @@ pub(super) fn open_writer(path: &Path, durability: Durability) -> Result<Connect
     let shown = path.display().to_string();
     create_private(path)?;
     refuse_network_filesystem(path)?;
-    refuse_second_name(path)?;
+    refuse_no_file_of_its_own(path)?;
     // `Os` does not sync, so each page has to reach the kernel at once: SQLite's own VFS. `Fsync`
     // uses ours, which writes a whole commit at once.
     let vfs = match durability {
@@ -134,9 +134,16 @@ fn create_private(path: &Path) -> Result<(), StoreError> {
 }
 
 /// SQLite names the WAL after the file: with another name of the same file there would be two.
-fn refuse_second_name(path: &Path) -> Result<(), StoreError> {
+fn refuse_no_file_of_its_own(path: &Path) -> Result<(), StoreError> {
     use std::os::unix::fs::MetadataExt;
-    if std::fs::metadata(path).is_ok_and(|found| found.nlink() > 1) {
+    let Ok(found) = std::fs::metadata(path) else { return Ok(()) };
+    if found.is_dir() {
+        return Err(StoreError::Unavailable(format!(
+            "the store {} is a directory; name a file in it",
+            path.display()
+        )));
+    }
+    if found.nlink() > 1 {
         return Err(StoreError::Unavailable(format!(
             "the store {} has another name (a hard link), and would be damaged by whoever uses that; \
              copy the file instead",
