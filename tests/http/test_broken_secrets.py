@@ -22,7 +22,9 @@ from outhaul import (
     Secret,
     Task,
     TaskContext,
+    TaskEvent,
     WorkManager,
+    secret_lookup,
 )
 from outhaul.testing import FlakyServer
 from outhaul.wire import SecretRef
@@ -140,6 +142,91 @@ def test_a_provider_in_which_the_process_is_interrupted_ends_it_and_it_was_no_at
     kinds = asyncio.run(happened())
     assert EventKind.STARTED in kinds
     assert not {EventKind.FAILED, EventKind.RETRY_SCHEDULED} & kinds
+
+
+def test_a_provider_that_exits_the_process_has_had_its_attempt(tmp_path: Path, make: Made) -> None:
+    """One that does so each time would else be asked for ever."""
+
+    async def provider() -> str:
+        raise SystemExit(3)
+
+    async def work() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+        async with (
+            FlakyServer() as server,
+            WorkManager(tmp_path / "w.db", secrets={"p": provider}) as manager,
+        ):
+            worker = sends(server, make(), Secret.provider("p"))
+            await (await manager.enqueue("x", worker, retry=RetryPolicy.NONE)).result()
+            await asyncio.Event().wait()
+
+    async def happened() -> list[TaskEvent]:
+        async with WorkManager(tmp_path / "w.db", run=False) as manager:
+            return [event async for event in manager.events(after=0, follow=False)]
+
+    with pytest.raises(SystemExit):
+        asyncio.run(work())
+    (*_, last) = asyncio.run(happened())
+    assert (last.kind, last.error_code) == (EventKind.FAILED, ErrorCode.SECRET_UNAVAILABLE)
+
+
+async def test_a_provider_that_always_says_that_its_loop_is_gone_is_not_asked_for_ever(
+    tmp_path: Path, make: Made, server: FlakyServer
+) -> None:
+    asked = 0
+
+    async def provider() -> str:
+        nonlocal asked
+        asked += 1
+        raise GeneratorExit
+
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+    async with WorkManager(tmp_path / "w.db", secrets={"p": provider}) as manager:
+        worker = sends(server, make(), Secret.provider("p"))
+        task = await manager.enqueue("x", worker, retry=RetryPolicy.NONE)
+        event = await asyncio.wait_for(task.result(), 5)
+    assert (event.kind, asked) == (EventKind.FAILED, 2)
+
+
+async def test_a_provider_that_cancels_who_asks_is_asked_again_by_the_policy(
+    tmp_path: Path, make: Made, server: FlakyServer
+) -> None:
+    async def provider() -> str:
+        this = asyncio.current_task()
+        assert this is not None
+        asyncio.get_running_loop().call_soon(this.cancel)
+        await asyncio.Event().wait()
+        return VALUE
+
+    async with WorkManager(tmp_path / "w.db", secrets={"p": provider}) as manager:
+        task = await manager.enqueue("x", sends(server, make(), Secret.provider("p")))
+        async with asyncio.timeout(5):
+            kinds = []
+            async for event in task.events():
+                kinds.append(event.kind)
+                if event.kind not in {EventKind.ENQUEUED, EventKind.STARTED, EventKind.INTERRUPTED}:
+                    break
+    assert kinds[-1] is EventKind.RETRY_SCHEDULED
+    assert "cancelled" in event.message
+
+
+async def test_a_provider_whose_time_is_up_is_cancelled(
+    tmp_path: Path, make: Made, server: FlakyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(secret_lookup, "RESOLVE_TIMEOUT_S", 0.05)
+    ended = asyncio.Event()
+
+    async def provider() -> str:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        return VALUE
+
+    async with WorkManager(tmp_path / "w.db", secrets={"p": provider}) as manager:
+        await manager.enqueue("x", sends(server, make(), Secret.provider("p")))
+        async with asyncio.timeout(5):
+            await ended.wait()
 
 
 @pytest.mark.parametrize(

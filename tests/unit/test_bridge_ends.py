@@ -20,10 +20,14 @@ class EndingCore(BreakingCore):
     def __init__(self) -> None:
         super().__init__()
         self.abandoned: list[int] = []
+        self.drained: list[int] = []
         self.replies: list[Reply] = []
 
     def abandon(self, ticket: int) -> None:
         self.abandoned.append(ticket)
+
+    def drain(self, ticket: int) -> None:
+        self.drained.append(ticket)
 
     def refuses(self, ticket: int) -> None:
         self.replies = [(ticket, None, ("QUEUE_FULL", "", "the queue is full"))]
@@ -87,3 +91,21 @@ async def test_of_a_list_that_is_refused_the_rest_is_not_taken(
         await bridge.enqueue_all(parts())
     assert taken < 10
     assert core.abandoned == [1]
+
+
+async def test_when_the_interpreter_exits_the_core_is_told_once(
+    core: EndingCore, bridge: Bridge
+) -> None:
+    """Each attempt that finds no thread says so."""
+    for _ in range(3):
+        bridge.claim_no_more()
+    assert core.drained == [1]
+
+
+async def test_a_core_that_broke_is_told_nothing_when_the_interpreter_exits(
+    core: EndingCore, bridge: Bridge
+) -> None:
+    core.breaks()
+    bridge._drain()
+    bridge.claim_no_more()
+    assert core.drained == []

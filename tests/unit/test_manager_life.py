@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from outhaul import PythonWorker, TaskContext, WorkManager
-from outhaul.errors import InternalError, ManagerClosedError, WrongLoopError
-from outhaul.testing import FakeClock
+from outhaul.errors import InternalError, ManagerClosedError, StoreError, WrongLoopError
+from outhaul.testing import FakeClock, FakeSignals
 
 
 async def echo(value: object, _: TaskContext) -> object:
@@ -44,6 +44,35 @@ async def test_a_clock_that_cannot_start_leaves_nothing_open(tmp_path: Path) -> 
     assert not manager.is_open
     async with WorkManager(tmp_path / "w.db", workers={"echo": echo}) as another:
         assert await works(another)  # nobody else runs what is in the store
+
+
+class Watched(FakeSignals):
+    """Signals that say whether anybody watches them."""
+
+    is_watched = False
+
+    def start(self, loop: asyncio.AbstractEventLoop, on_change: Callable[[int], None]) -> None:
+        self.is_watched = True
+        super().start(loop, on_change)
+
+    def close(self) -> None:
+        self.is_watched = False
+        super().close()
+
+
+async def test_a_store_that_cannot_be_opened_leaves_nobody_watching_the_host(
+    tmp_path: Path,
+) -> None:
+    signals = Watched()
+    manager = WorkManager(tmp_path / "nowhere" / "w.db", signals=signals)
+    with pytest.raises(StoreError):
+        await manager.__aenter__()
+    assert not signals.is_watched
+    assert not manager.is_open
+    (tmp_path / "nowhere").mkdir()
+    async with manager:
+        assert signals.is_watched
+    assert not signals.is_watched
 
 
 async def test_a_manager_is_closed_on_its_own_loop_only(tmp_path: Path) -> None:
