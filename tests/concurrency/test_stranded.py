@@ -16,6 +16,7 @@ from outhaul import (
     Secret,
     TaskContext,
     TaskEvent,
+    TaskHandle,
     WorkManager,
 )
 from outhaul.errors import ManagerClosedError, WrongLoopError
