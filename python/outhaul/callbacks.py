@@ -19,6 +19,7 @@ from outhaul.usercode import (
     StoppableTask,
     Threads,
     described,
+    is_abandoned,
     said,
     stop_all,
 )
@@ -195,7 +196,7 @@ class Callbacks:
                 core.failed(key, attempt, message, retry=True)
             case KeyboardInterrupt():  # somebody ends the process
                 core.interrupted(key, attempt)
-            case GeneratorExit() if self._cut_short.is_first(key):  # its event loop is gone
+            case GeneratorExit() if is_abandoned(self._running.get((key, attempt))):
                 core.interrupted(key, attempt)
             case NoThreadError(is_exiting=True):
                 core.interrupted(key, attempt)
@@ -228,6 +229,9 @@ class Callbacks:
     async def _in_thread(self, callback: Callback, value: object, context: TaskContext) -> bytes:
         job = self._threads.submit(_called, callback, value, context)
         running = asyncio.wrap_future(job)
+        this = asyncio.current_task()
+        assert isinstance(this, StoppableTask)
+        this.waits_for_thread = True
         try:
             answer = await asyncio.shield(running)
         except asyncio.CancelledError:
@@ -240,6 +244,8 @@ class Callbacks:
                 if inspect.iscoroutine(answer):
                     answer.close()
                 raise
+        finally:
+            this.waits_for_thread = False
         return answer if isinstance(answer, bytes) else encoded(await answer)
 
 

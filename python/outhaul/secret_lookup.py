@@ -16,6 +16,7 @@ from outhaul.usercode import (
     NoThreadError,
     StoppableTask,
     Threads,
+    is_abandoned,
     is_being_cancelled,
     stop_all,
 )
@@ -78,10 +79,10 @@ class SecretLookups:
             SecretRef(source=source, name=name, prefix=prefix) for source, name, prefix in names
         ]
         lookup = _Lookup(self._bridge, key, attempt, refs)
-        task = StoppableTask(self._look_up(lookup), loop=loop)
+        task = lookup.task = StoppableTask(self._look_up(lookup), loop=loop)
         self._running.add(task)
         # Not a time-out inside the task, which a provider's coroutine may not heed.
-        deadline = loop.call_later(RESOLVE_TIMEOUT_S, lookup.expire, task)
+        deadline = loop.call_later(RESOLVE_TIMEOUT_S, lookup.expire)
 
         def ended(task: StoppableTask) -> None:
             self._running.discard(task)
@@ -126,10 +127,11 @@ class SecretLookups:
                 lookup.withhold("the look-up of a secret was cancelled", retry=True)
             case KeyboardInterrupt():  # somebody ends the process
                 lookup.interrupt()
-            case GeneratorExit() if self._cut_short.is_first(lookup.key):  # its loop is gone
+            case GeneratorExit() if is_abandoned(lookup.task):
                 lookup.interrupt()
-            case SystemExit():  # one that comes each time must not be made again for ever
-                lookup.withhold("the look-up of a secret raised SystemExit", retry=True)
+            case SystemExit() | GeneratorExit():  # as in `callbacks`, an attempt that counts
+                message = f"the look-up of a secret raised {type(error).__name__}"
+                lookup.withhold(message, retry=True)
             case _:  # its type alone: its text might hold what must not be logged
                 message = f"a secret cannot be used: {type(error).__name__}"
                 lookup.withhold(message, retry=False)
@@ -143,6 +145,7 @@ class _Lookup:
         self.key = key
         self.refs = refs
         self.current: SecretRef | None = None  # which is looked up now
+        self.task: StoppableTask | None = None  # which looks up
         self._attempt = attempt
         self._is_answered = False
 
@@ -158,11 +161,12 @@ class _Lookup:
         if self._is_first():
             self.bridge.core.interrupted(self.key, self._attempt)
 
-    def expire(self, task: StoppableTask) -> None:
+    def expire(self) -> None:
         """Its time is up."""
         what = "a secret" if self.current is None else _named(self.current)
         self.withhold(f"{what} was not there within {RESOLVE_TIMEOUT_S:g} s", retry=True)
-        task.stop("timeout")
+        if self.task is not None:
+            self.task.stop("timeout")
 
     def _is_first(self) -> bool:
         is_first, self._is_answered = not self._is_answered, True

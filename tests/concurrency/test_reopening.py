@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 
 from outhaul import PythonWorker, RetryPolicy, TaskContext, TaskHandle, WorkManager
 from outhaul.bridge import Bridge
@@ -111,8 +112,11 @@ async def test_a_callback_may_close_its_manager(tmp_path: Path) -> None:
     assert not manager.is_open
 
 
+@pytest.mark.parametrize("loops", [asyncio.new_event_loop, uvloop.new_event_loop])
 @pytest.mark.parametrize("then", ["closed", "opened again"])
-def test_a_manager_whose_loop_was_closed_can_be(tmp_path: Path, then: str) -> None:
+def test_a_manager_whose_loop_was_closed_can_be(
+    tmp_path: Path, then: str, loops: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
     manager = WorkManager(tmp_path / "w.db", workers={"echo": echo})
 
     async def open_only() -> None:
@@ -125,9 +129,11 @@ def test_a_manager_whose_loop_was_closed_can_be(tmp_path: Path, then: str) -> No
         async with manager:
             assert await does_its_work(manager)
 
-    asyncio.run(open_only())
+    with asyncio.Runner(loop_factory=loops) as runner:
+        runner.run(open_only())
     assert manager.is_open
-    asyncio.run(go_on())
+    with asyncio.Runner(loop_factory=loops) as runner:
+        runner.run(go_on())
 
 
 async def test_a_close_that_is_cancelled_again_and_again_leaves_no_thread(tmp_path: Path) -> None:
