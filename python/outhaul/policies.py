@@ -16,6 +16,7 @@ from outhaul.arguments import (
     unknown_keyword,
     wrong_type,
 )
+from outhaul.errors import InvalidArgumentError
 from outhaul.wire import MULTIPLIER_MAX, RETRIES_MAX, RetrySpec
 
 if TYPE_CHECKING:
@@ -70,6 +71,12 @@ class RetryPolicy(Value[RetrySpec]):
             max_delay_ms = max(_MAX_DELAY_MS, initial_delay_ms)
         else:
             max_delay_ms = duration_ms("max_delay", max_delay)
+            if max_delay_ms < initial_delay_ms:
+                raise InvalidArgumentError(
+                    f"is {max_delay_ms / 1000:g} s: use at least initial_delay, "
+                    f"{initial_delay_ms / 1000:g} s",
+                    argument="max_delay",
+                )
         self.wire = RetrySpec(
             max_retries=integer("max_retries", max_retries, least=0, most=RETRIES_MAX),
             initial_delay_ms=initial_delay_ms,

@@ -35,7 +35,8 @@ _DEFAULTS_MS: Final = {CONNECT_TIMEOUT: 10_000, STALL_TIMEOUT: 60_000, RESPONSE_
 
 METHODS: Final = ("POST", "PUT")
 BODIES: Final = ("multipart", "raw")
-INPUT_BYTES_MAX: Final = 1024 * 1024
+# The core stores at most 1 MiB of a task: there is room left for its id, its tag and the callback.
+INPUT_BYTES_MAX: Final = 1024 * 1024 - 16 * 1024
 _UNENCODABLE: Final = (
     OverflowError, RecursionError, UnicodeEncodeError, TypeError, msgspec.MsgspecError,
 )  # fmt: skip
@@ -133,12 +134,13 @@ class PythonWorker(Value[PythonSpec]):
         Args:
             callback_id: The name given to `@manager.worker(...)`.
             input: What the callback is given: `None`, booleans, numbers, strings, bytes, and lists
-                and dictionaries of them; at most 1 MiB encoded. Encoded now: a later change of the
-                object does not reach the task.
+                and dictionaries of them; at most 1,008 KiB encoded. Encoded now: a later change of
+                the object does not reach the task.
             unknown: Refused.
 
         Raises:
-            InvalidArgumentError: The input is larger than 1 MiB or holds a number beyond 64 bits.
+            InvalidArgumentError: The input is larger than 1,008 KiB or holds a number beyond 64
+                bits.
             InvalidTypeError: A wrong type, or an argument that does not exist.
         """
         if unknown:

@@ -11,6 +11,7 @@ import pytest
 
 from outhaul import ErrorCode, EventKind, ExistingTaskPolicy, NetworkType, TaskStatus, errors, wire
 from outhaul.arguments import DURATION_MS_MAX
+from outhaul.signals import Signal
 
 CORE = Path(__file__).parents[2] / "rust" / "core" / "src"
 MODEL = CORE / "model"
@@ -70,3 +71,9 @@ def test_the_longest_wait_is_the_same_in_python_and_in_the_core() -> None:
     found = re.search(r"const WAIT_MAX_MS: i64 = ([\d *]+);", source)
     assert found
     assert math.prod(int(factor) for factor in found[1].split("*")) == DURATION_MS_MAX
+
+
+@pytest.mark.parametrize("fact", Signal)
+def test_a_fact_about_the_host_is_the_constraint_bit_of_that_name(fact: Signal) -> None:
+    source = (MODEL / "constraint.rs").read_text()
+    assert f"pub const {fact.name}: Needs = {fact.value};" in source

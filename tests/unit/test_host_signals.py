@@ -15,7 +15,7 @@ from outhaul.signals import BatterySignal, HostSignals, NetworkSignal, Signal
 from outhaul.signals import battery as battery_module
 from outhaul.signals import network as network_module
 
-BOTH = Signal.NETWORK_UP | Signal.BATTERY_NOT_LOW
+BOTH = Signal.NETWORK | Signal.BATTERY_NOT_LOW
 POLL_S = 0.01
 
 
@@ -61,7 +61,7 @@ async def test_a_network_that_is_lost_and_found_is_told(host: Host) -> None:
 
 async def test_a_battery_that_becomes_low_and_is_charged_is_told(host: Host) -> None:
     host.charged = False
-    await host.tells(Signal.NETWORK_UP)
+    await host.tells(Signal.NETWORK)
     host.charged = True
     await host.tells(BOTH)
 

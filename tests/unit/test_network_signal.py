@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-import outhaul.signals as signals_module
 from outhaul.signals import BatterySignal, HostSignals, NetworkSignal, Signal
+from outhaul.signals import host as host_module
 from outhaul.signals import network as network_module
 from outhaul.signals.network import has_route
 
@@ -126,14 +126,14 @@ async def test_the_first_that_is_told_is_what_the_host_is_like(
     await asyncio.sleep(0.01)
     assert told.empty()
     may_answer.set()
-    assert await told.get() == Signal.NETWORK_UP | Signal.BATTERY_NOT_LOW
+    assert await told.get() == Signal.NETWORK | Signal.BATTERY_NOT_LOW
     signals.close()
 
 
 async def test_a_network_that_is_not_known_yet_is_not_told_as_lost(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(signals_module, "FIRST_S", 0.01)
+    monkeypatch.setattr(host_module, "FIRST_S", 0.01)
     may_answer = threading.Event()
     monkeypatch.setattr(NetworkSignal, "read", lambda _: may_answer.wait(30))
     told: asyncio.Queue[int] = asyncio.Queue()
@@ -142,23 +142,23 @@ async def test_a_network_that_is_not_known_yet_is_not_told_as_lost(
     await asyncio.sleep(0.1)
     assert told.empty()
     may_answer.set()
-    assert await told.get() & Signal.NETWORK_UP
+    assert await told.get() & Signal.NETWORK
     signals.close()
 
 
 async def test_what_takes_too_long_to_find_out_does_not_hold_up_the_rest(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(signals_module, "FIRST_S", 0.05)
+    monkeypatch.setattr(host_module, "FIRST_S", 0.05)
     may_answer = threading.Event()
     monkeypatch.setattr(NetworkSignal, "read", lambda _: True)
     monkeypatch.setattr(BatterySignal, "read", lambda _: may_answer.wait(30))
     told: asyncio.Queue[int] = asyncio.Queue()
     signals = HostSignals()
     signals.start(asyncio.get_running_loop(), told.put_nowait)
-    assert await told.get() == Signal.NETWORK_UP
+    assert await told.get() == Signal.NETWORK
     may_answer.set()
-    assert await told.get() == Signal.NETWORK_UP | Signal.BATTERY_NOT_LOW
+    assert await told.get() == Signal.NETWORK | Signal.BATTERY_NOT_LOW
     signals.close()
 
 

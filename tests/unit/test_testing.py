@@ -159,7 +159,7 @@ async def test_the_network_obeys() -> None:
     signals.close()
     signals.set_network(up=True)
     battery = Signal.BATTERY_NOT_LOW
-    assert told == [battery, Signal.NETWORK_UP | battery, battery]
+    assert told == [battery, Signal.NETWORK | battery, battery]
 
 
 async def test_a_slow_server_reads_no_faster_than_told() -> None:

@@ -20,7 +20,7 @@ class FakeSignals:
     def __init__(self, *, network_up: bool = True, battery_low: bool = False) -> None:
         self._facts = Signal(0)
         if network_up:
-            self._facts |= Signal.NETWORK_UP
+            self._facts |= Signal.NETWORK
         if not battery_low:
             self._facts |= Signal.BATTERY_NOT_LOW
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -37,7 +37,7 @@ class FakeSignals:
 
     def set_network(self, *, up: bool) -> None:
         """Connects or disconnects the host. On the loop it was started on."""
-        self._set(Signal.NETWORK_UP, holds=up)
+        self._set(Signal.NETWORK, holds=up)
 
     def set_battery(self, *, low: bool) -> None:
         """Drains or charges the host's battery. On the loop it was started on."""
