@@ -13,7 +13,7 @@
     ├── SourceChangedError                     the file is not the one that was enqueued
     ├── SecretUnavailableError                 a reference that leads to no secret
     ├── TaskNotFoundError (LookupError)
-    ├── AlreadyQueuedError                     the task id is taken
+    ├── AlreadyQueuedError                     the bare schedule has that task already
     ├── QueueFullError                         a bound is reached; try later
     ├── CursorPrunedError (LookupError)        the events after that cursor are gone
     ├── ManagerClosedError (RuntimeError)
@@ -129,7 +129,11 @@ class TaskNotFoundError(OuthaulError, LookupError):
 
 
 class AlreadyQueuedError(OuthaulError):
-    """A live task has that id."""
+    """That task waits already.
+
+    Only the bare `Schedule` raises it: an enqueue of a live task's id does what its
+    `existing_policy` says.
+    """
 
     code = "ALREADY_QUEUED"
 

@@ -72,9 +72,9 @@ class WorkManager(Reads):
 
         Args:
             path: The store: a file on a local disk, made with mode 0600 where it is missing.
-            max_concurrent: Attempts under way at once; at most 4096.
-            max_per_host: Of these, transfers to one host.
-            max_pending: Tasks that wait at once; one more is a `QueueFullError`.
+            max_concurrent: Attempts under way at once, 1 to 4096.
+            max_per_host: Of these, transfers to one host, 1 to 4096.
+            max_pending: Tasks that wait at once, 1 to 2**31; one more is a `QueueFullError`.
             retention: How long tasks are kept that have ended.
             durability: What a commit survives: `fsync` power loss, `os` only `kill -9`.
             allowed_roots: Where files may lie; anywhere by default.
@@ -86,7 +86,7 @@ class WorkManager(Reads):
                 them, so that any name may be enqueued.
             run: Whether this process runs tasks, as soon as no other does.
             close_timeout: How long closing waits for callbacks that are plain functions, and others
-                as they are cancelled: a timedelta or seconds.
+                as they are cancelled: a timedelta or seconds, 0 to 10 years.
             signals: Facts about the host; the host's own by default.
             clock: A test's `FakeClock`; the host's by default.
 
@@ -153,13 +153,15 @@ class WorkManager(Reads):
         """Stores a task. When this returns, the task is on disk and will be done.
 
         Args:
-            task_id: The caller's id, unique among live tasks; `None` lets outhaul make one.
+            task_id: The caller's id, unique among live tasks: 1 to 512 bytes of UTF-8, no control
+                characters, not of the form that outhaul makes (`oh_` and 13 characters). `None`
+                lets outhaul make one.
             worker: What does the work.
             trigger: When; at once by default.
             constraints: Under which conditions; the worker's own by default.
             existing_policy: What happens when a live task has that id.
             retry: What happens when an attempt fails.
-            tag: A label shared by related tasks.
+            tag: A label shared by related tasks: 1 to 512 bytes of UTF-8, no control characters.
             priority: Larger goes first among tasks that are ready; signed 32-bit.
             unknown: Refused.
 
@@ -223,14 +225,23 @@ class WorkManager(Reads):
         return _NUMBER.decode(await bridge.call(bridge.core.cancel))
 
     async def get_handle(self, task_id: str) -> TaskHandle | None:
-        """A hold on the newest task with that id, as its enqueue gave it: also after a restart."""
+        """A hold on the newest task with that id, as its enqueue gave it: also after a restart.
+
+        Returns:
+            Its `schedule_result` is always `KEPT`. `None` where there is no such task, and where
+            retention has removed the newest one, even if an older one is still kept.
+        """
         record = await self.get_task(task_id)
         if record is None:
             return None
         return TaskHandle(record.task_id, record.key, KEPT, self._ask())
 
     async def drain(self) -> None:
-        """Begins no attempt any more, and waits until those under way have ended."""
+        """Waits until the attempts under way have ended, and starts no further one.
+
+        Not until the manager is closed and opened again. Enqueueing still works, and another
+        process may take over what waits.
+        """
         bridge = self._here()
         await bridge.wait(bridge.core.drain)
 

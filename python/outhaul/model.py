@@ -31,7 +31,10 @@ from outhaul.human import bytes_human as bytes_human  # noqa: PLC0414 — the de
 
 
 class TaskStatus(str, enum.Enum):
-    """Where a task stands. A `str`: `status == "pending"` holds."""
+    """Where a task stands. A `str`: `status == "pending"` holds.
+
+    Reserved, not produced by this version: `PAUSED`, `BLOCKED`, `EXPIRED`.
+    """
 
     PENDING = "pending"
     RUNNING = "running"
@@ -54,7 +57,10 @@ _TERMINAL_STATUSES = frozenset(
 
 
 class ScheduleResult(str, enum.Enum):
-    """What became of an enqueue."""
+    """What became of an enqueue.
+
+    Reserved, not produced by this version: `THROTTLED`, `REJECTED_OS_POLICY`, `DEADLINE_PASSED`.
+    """
 
     ACCEPTED = "accepted"
     KEPT = "kept"
@@ -78,7 +84,10 @@ class NetworkType(str, enum.Enum):
 
 
 class ErrorCode(str, enum.Enum):
-    """Why an attempt did not succeed, for programs."""
+    """Why an attempt did not succeed, for programs.
+
+    Reserved, not produced by this version: `INSUFFICIENT_STORAGE`.
+    """
 
     NETWORK_ERROR = "NETWORK_ERROR"
     TIMEOUT = "TIMEOUT"

@@ -71,7 +71,7 @@ class Options:
         self.max_pending = integer("max_pending", max_pending, least=1, most=PENDING_MAX)
         if not isinstance(retention, Retention):
             raise wrong_type("retention", retention, "a Retention")
-        self.retention = retention
+        self.kept = retention.wire
         self.durability = text("durability", durability)
         self.roots = [absolute_path("allowed_roots", root) for root in allowed_roots or ()]
         if allowed_roots is not None and not self.roots:
@@ -96,9 +96,9 @@ class Options:
             running_max=self.max_concurrent,
             per_host_max=self.max_per_host,
             pending_max=self.max_pending,
-            keep_completed_ms=self.retention.completed_ms,
-            keep_completed_max=self.retention.completed_max,
-            keep_failed_ms=self.retention.failed_ms,
+            keep_completed_ms=self.kept.completed_ms,
+            keep_completed_max=self.kept.completed_max,
+            keep_failed_ms=self.kept.failed_ms,
             run=self.run,
             allowed_roots=self.roots,
             allow_http=self.allow_http,

@@ -119,19 +119,28 @@ def _networks(allow: Iterable[str]) -> tuple[str, ...]:
     return tuple(text("allow", network) for network in allow)
 
 
-class Retention:
-    """How long tasks are kept in the store that have ended, with their events.
-
-    Looked at as the store is opened and every ten minutes since: of the host's time, not of a
-    `FakeClock`'s.
+class Limits(msgspec.Struct, frozen=True):
+    """How long is kept what has ended; `None` is for ever.
 
     Attributes:
-        completed_ms: Completed ones; `None` is for ever, as in all of these.
-        completed_max: At most so many of them; the oldest go.
+        completed_ms: Completed tasks.
+        completed_max: At most this many of them; the oldest go.
         failed_ms: Failed, cancelled and expired ones.
     """
 
-    __slots__ = ("completed_max", "completed_ms", "failed_ms")
+    completed_ms: int | None
+    completed_max: int | None
+    failed_ms: int | None
+
+
+class Retention(Value[Limits]):
+    """How long tasks that have ended are kept in the store, with their events.
+
+    Looked at when the store is opened and every ten minutes after: of the host's time, not of a
+    `FakeClock`'s.
+    """
+
+    __slots__ = ("wire",)
 
     def __init__(
         self,
@@ -139,23 +148,29 @@ class Retention:
         completed: timedelta | float | None = timedelta(days=1),
         completed_max: int | None = 100_000,
         failed: timedelta | float | None = timedelta(days=30),
+        **unknown: Never,
     ) -> None:
-        """Checks and keeps the limits.
+        """Checks and keeps the limits. `None` keeps for ever.
 
         Args:
-            completed: After how long completed tasks may go: a timedelta or seconds.
-            completed_max: How many of them are kept at most.
-            failed: After how long failed, cancelled and expired tasks may go.
+            completed: After how long completed tasks may go: a timedelta or seconds, 0 to 10 years.
+            completed_max: How many of them are kept at most, 0 to 2**40.
+            failed: After how long failed, cancelled and expired tasks may go; as `completed`.
+            unknown: Refused.
 
         Raises:
             InvalidArgumentError: A value out of its range.
-            InvalidTypeError: A wrong type.
+            InvalidTypeError: A wrong type, or an argument that does not exist.
         """
-        self.completed_ms = _kept_ms("completed", completed)
-        self.failed_ms = _kept_ms("failed", failed)
-        self.completed_max = None
+        if unknown:
+            raise unknown_keyword(type(self).__init__, unknown)
         if completed_max is not None:
-            self.completed_max = integer("completed_max", completed_max, least=0, most=2**40)
+            completed_max = integer("completed_max", completed_max, least=0, most=2**40)
+        self.wire = Limits(
+            completed_ms=_kept_ms("completed", completed),
+            completed_max=completed_max,
+            failed_ms=_kept_ms("failed", failed),
+        )
 
 
 def _kept_ms(name: str, kept: timedelta | float | None) -> int | None:

@@ -20,7 +20,12 @@ class Reads(Openable):
     """The verbs of a `WorkManager` that change nothing."""
 
     async def get_task(self, task_id: str) -> TaskRecord | None:
-        """The newest task with that id, live or ended; `None` if there is none."""
+        """The newest task with that id, live or ended.
+
+        Returns:
+            `None` where there is no such task, and where retention has removed the newest one, even
+            if an older one is still kept.
+        """
         return await self._ask().task(task_id=text("task_id", task_id))
 
     async def get_task_status(self, task_id: str) -> TaskStatus | None:
@@ -85,6 +90,10 @@ class Reads(Openable):
             skip_pruned: Whether events that retention has removed are passed over in silence; from
                 the beginning they always are.
             follow: Whether to wait for more at the end of the log.
+
+        Raises:
+            CursorPrunedError: Retention has removed what follows `after`, or the log is shorter:
+                start again at `after=0`, or pass `skip_pruned=True` for what retention removed.
         """
         return self._ask().events(
             after=after,

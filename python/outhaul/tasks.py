@@ -62,13 +62,15 @@ class Task(Value[TaskSpec]):
         """Checks types and ranges. What they mean is checked when the task is enqueued.
 
         Args:
-            task_id: The caller's id, unique among live tasks; `None` lets outhaul make one.
+            task_id: The caller's id, unique among live tasks: 1 to 512 bytes of UTF-8, no control
+                characters, not of the form that outhaul makes (`oh_` and 13 characters). `None`
+                lets outhaul make one.
             worker: What does the work.
             trigger: When; at once by default.
             constraints: Under which conditions; the worker's own by default.
             existing_policy: What happens when a live task has that id.
             retry: What happens when an attempt fails.
-            tag: A label shared by related tasks.
+            tag: A label shared by related tasks: 1 to 512 bytes of UTF-8, no control characters.
             priority: Larger goes first among tasks that are ready; signed 32-bit.
             unknown: Refused.
 

@@ -74,14 +74,17 @@ class NativeWorker(Value[HttpUploadSpec]):
         """Sends a file over HTTP. Of any size: memory does not depend on it.
 
         Args:
-            url: Where to. `http://` needs `WorkManager(allow_http=True)`, except to loopback.
+            url: Where to, at most 8 KiB. `http://` needs `WorkManager(allow_http=True)`, except to
+                loopback. Up to 5 redirects are followed, within the same origin and of
+                those that keep the method and the body: 307 and 308.
             file_path: What. Made absolute now; the file must be there, and the same, when it runs.
             method: `POST` or `PUT`.
             body: `multipart` (a form with `fields` and the file), or `raw` (the file's bytes).
             field_name: The form field that carries the file; `file_field_name` is another name.
             file_name: The name told to the server; `None` is the file's own.
             mime_type: The media type told to the server; `None` is guessed from the name.
-            headers: Request headers: a mapping or pairs. A credential must be a `Secret` reference.
+            headers: Request headers: a mapping or pairs, at most 100, together 64 KiB. A credential
+                must be a `Secret` reference.
             fields: Form fields sent before the file: a mapping or pairs.
             connect_timeout: At most this long for a connection: a timedelta or seconds.
             stall_timeout: At most this long without a byte moving while the body is sent.

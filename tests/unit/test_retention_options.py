@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from outhaul import PermanentFailure, PythonWorker, Retention, TaskContext, TaskTrigger, WorkManager
+from outhaul.errors import InvalidTypeError
 
 LATER = TaskTrigger.one_time(3600)
 
@@ -41,3 +42,14 @@ async def test_what_has_failed_and_what_is_done_are_kept_each_for_its_time(
             while len(found := await manager.get_tasks_by_status()) > 2:
                 await asyncio.sleep(0.01)
         assert {record.task_id for record in found} == {left, "waits"}
+
+
+def test_two_that_keep_the_same_are_equal_and_say_what_they_keep() -> None:
+    assert Retention(completed=60) == Retention(completed=60.0) != Retention(completed=61)
+    assert len({Retention(), Retention()}) == 1
+    assert "completed_max=5" in repr(Retention(completed_max=5))
+
+
+def test_an_argument_that_does_not_exist_is_refused_with_the_one_that_is_meant() -> None:
+    with pytest.raises(InvalidTypeError, match="did you mean failed"):
+        Retention(faild=5)  # type: ignore[arg-type]  # what is tested
