@@ -33,6 +33,11 @@ class Core:
     A call carries a *ticket*, a number of the caller's that is used once. It returns at once; the
     answer, one MessagePack value, comes out of `poll` under that ticket. Answers come in the order
     in which their transactions were committed.
+
+    Instead of an answer there may be a refusal, `(code, argument, message)`. To any ticket:
+    `CLOSED` (the core is closed), `STORE_UNAVAILABLE`, `STORE_CORRUPT` and `STORE_TOO_NEW` (the
+    store cannot be read or written), `INTERNAL`. Under ticket 0 a refusal is everybody's: a thread
+    has ended.
     """
 
     def __new__(
@@ -64,12 +69,12 @@ class Core:
         Args:
             path: The store's file; made with mode 0600 where it is missing.
             durability: `fsync` or `os`.
-            running_max: Attempts under way at once.
-            per_host_max: Of these, transfers to one host.
-            pending_max: Tasks that wait at once.
-            keep_completed_ms: How long completed tasks are kept; `None` is forever here.
-            keep_completed_max: At most so many of them; the oldest go.
-            keep_failed_ms: How long tasks are kept that ended otherwise.
+            running_max: Attempts under way at once, 1 to 4096: the caller sees to these bounds.
+            per_host_max: Of these, transfers to one host, 1 to 4096.
+            pending_max: Tasks that wait at once, 1 to 2**31.
+            keep_completed_ms: How long completed tasks are kept; `None` keeps them forever.
+            keep_completed_max: At most this many of them, and the oldest go; `None` keeps all.
+            keep_failed_ms: How long tasks that ended otherwise are kept; `None` keeps them forever.
             run: Whether to run tasks, as soon as no other process does.
             allowed_roots: Directories that files must lie beneath; none is anywhere.
             allow_http: Whether `http://` may leave the host.
@@ -92,7 +97,9 @@ class Core:
     def poll(
         self, limit: int
     ) -> tuple[list[_Reply], list[_Callback], list[_Secrets], list[_Stop], list[str]]:
-        """What has gathered, of each kind at most `limit`; the descriptor tells if more is left.
+        """What has gathered, of each kind at most `limit` (at least 1).
+
+        If more is left, the descriptor stays readable.
 
         Returns:
             Answers `(ticket, value, None)` or `(ticket, None, (code, argument, message))`;
@@ -103,12 +110,14 @@ class Core:
     def enqueue(self, first: int, specs: Sequence[bytes]) -> None:
         """Stores a task each, under tickets that follow each other from `first` on.
 
-        Answers: `(key, accepted, task_id)`.
+        Answers: `(key, accepted, task_id)`. Refusals: `INVALID_ARGUMENT`, `PLAIN_SECRET`,
+        `SECURITY_VIOLATION`, `UNKNOWN_CALLBACK`, `FILE_NOT_FOUND`, `PERMISSION_DENIED`,
+        `QUEUE_FULL`, `STORE_FULL`.
         """
     def enqueue_part(self, ticket: int, specs: Sequence[bytes]) -> None:
         """Some tasks of an enqueue of several, which are admitted as they come.
 
-        A refusal answers that ticket, and names its task: `tasks[n]`.
+        A refusal, as in `enqueue`, answers that ticket, and names its task: `tasks[n]`.
         """
     def enqueue_all(self, ticket: int) -> None:
         """Stores the tasks of the parts before, all or none.
@@ -124,7 +133,10 @@ class Core:
         task_id: str | None = None,
         tag: str | None = None,
     ) -> None:
-        """Ends one task, those with a tag, or (without any) all. Answer: how many."""
+        """Ends one task, those with a tag, or (without any) all. Answer: how many.
+
+        Refusal: `STORE_FULL`.
+        """
     def ask_task(self, ticket: int, *, key: int | None = None, task_id: str | None = None) -> None:
         """One task, by its key or the newest with an id. Answer: a record or nil."""
     def ask_tasks(
@@ -137,7 +149,10 @@ class Core:
         after: int,
         limit: int,
     ) -> None:
-        """Tasks with a key above `after`, oldest first. Answer: a list of records."""
+        """At most `limit` (at least 1) tasks with a key above `after`, oldest first.
+
+        Answer: a list of records.
+        """
     def ask_tags(self, ticket: int) -> None:
         """Answer: every tag, sorted."""
     def ask_counts(self, ticket: int) -> None:
@@ -160,10 +175,17 @@ class Core:
         """Events after a number; with `follow`, as soon as there is one.
 
         Answer: `(events, seen)`, where `seen` is how far the log was looked through. At most
-        `limit` events, or 1 MiB of them; there are no more once none is given.
+        `limit` (at least 1) events, or 1 MiB of them; there are no more once none is given.
+
+        Refusal: `CURSOR_PRUNED`, where the log ends before `after`; also where retention has
+        removed what follows `after`, unless `skip_pruned` passes over that, `after` is 0 or a `key`
+        is given.
         """
     def ask_terminal_event(self, ticket: int, key: int) -> None:
-        """The event that ends a task, as soon as there is one. Answer: an event."""
+        """The event that ends a task, as soon as there is one. Answer: an event.
+
+        Refusal: `NOT_FOUND`, where retention has removed the task, or there was none.
+        """
     def ask_progress(
         self,
         ticket: int,
@@ -179,13 +201,16 @@ class Core:
         Answer: `{version, updates}`.
         """
     def abandon(self, ticket: int) -> None:
-        """Nobody waits for this answer any more."""
+        """The caller waits for this answer no longer. Of an enqueue of several: gives it up."""
     def succeeded(self, results: Sequence[tuple[int, int, bytes]]) -> None:
         """Callbacks have done their work: `(key, attempt, result)` of each."""
     def failed(self, key: int, attempt: int, message: str, *, retry: bool) -> None:
         """A callback has not; `retry` says whether another attempt may."""
     def interrupted(self, key: int, attempt: int) -> None:
-        """A callback was cut short; the attempt is not counted."""
+        """A callback, or the look-up of an attempt's secrets, was cut short.
+
+        The attempt is not counted, and another one follows as soon as it may.
+        """
     def provide(self, key: int, attempt: int, secrets: Sequence[str]) -> None:
         """The secrets of an attempt, with prefixes, in the order in which they were asked for."""
     def withhold(self, key: int, attempt: int, message: str, *, retry: bool) -> None:
@@ -195,11 +220,11 @@ class Core:
     def register(self, callback_id: str) -> None:
         """A callback is registered now: its tasks may be enqueued, and run."""
     def drain(self, ticket: int) -> None:
-        """Claims no more. Answers nil when nothing runs."""
+        """Claims no more, until the core is closed. Answers nil when nothing runs."""
     def wait_idle(self, ticket: int) -> None:
         """Answers nil when nothing runs and nothing is due."""
     def close(self, ticket: int, grace_ms: int) -> None:
-        """Stops everything within the grace period. Answers nil, last of all."""
+        """Stops everything within the grace period (`grace_ms` at least 0). Answers nil, last."""
     def poke(self) -> None:
         """Somebody has moved the clock."""
     def after_fork(self) -> None:
@@ -402,9 +427,15 @@ class MultipartEncoder:
         """
 
     def read_at_nowait(self, offset: int, size: int) -> bytes | None:
-        """As `read_at`, on the event loop: `None` where the disk would have to be waited for.
+        """As `read_at`, on the event loop: `None` where it would have to wait for the disk.
 
-        Not knowing is `None`, too: where the system cannot tell, that is every read of a file.
+        `None` is also the answer where the system cannot tell: on some systems for every read of a
+        file, and at the end of a file, since Linux 5.9 and 5.10 may report it too early.
+
+        Raises:
+            SourceChangedError: As `read_at`.
+            InvalidArgumentError: As `read_at`.
+            OverflowError: As `read_at`.
         """
 
 @final

@@ -30,7 +30,8 @@ AT_ONCE: Final = TaskTrigger.one_time()
 WORKER_DEFAULT: Final = Constraints()
 RETRY_DEFAULT: Final = RetryPolicy()
 _KEEP: Final = ExistingTaskPolicy.KEEP  # a member of an enum is not quickly looked up
-_PRIORITY: Final = 0
+# Compared by identity: CPython has one 0, and any other is checked as every number is.
+_DEFAULT_PRIORITY: Final = 0
 
 # How a task begins: an array of this many members, the first of them its id.
 _TASK: Final = bytes([0x90 | len(TaskSpec.__struct_fields__)])
@@ -56,7 +57,7 @@ class Task(Value[TaskSpec]):
         existing_policy: ExistingTaskPolicy | str = ExistingTaskPolicy.KEEP,
         retry: RetryPolicy = RETRY_DEFAULT,
         tag: str | None = None,
-        priority: int = _PRIORITY,
+        priority: int = _DEFAULT_PRIORITY,
         **unknown: Never,
     ) -> None:
         """Checks types and ranges. What they mean is checked when the task is enqueued.
@@ -120,12 +121,12 @@ def _label(tag: str | None, priority: int) -> bytes:
     """A task's tag and priority, checked, as the end of its bytes."""
     if tag is not None:
         tag = text("tag", tag)
-    if priority is not _PRIORITY:
+    if priority is not _DEFAULT_PRIORITY:
         integer("priority", priority, least=-PRIORITY_MAX - 1, most=PRIORITY_MAX)
     return encode(tag) + encode(priority)
 
 
-_NO_LABEL: Final = _label(None, _PRIORITY)
+_NO_LABEL: Final = _label(None, _DEFAULT_PRIORITY)
 
 _Terms = tuple[TaskTrigger, Constraints, "ExistingTaskPolicy | str", RetryPolicy, bytes]
 
@@ -166,7 +167,7 @@ def encoded(  # noqa: PLR0917 — positional, since this is called for every enq
     ):
         terms = _terms(trigger, constraints, existing_policy, retry)
         _last[0] = (trigger, constraints, existing_policy, retry, terms)
-    label = _NO_LABEL if tag is None and priority is _PRIORITY else _label(tag, priority)
+    label = _NO_LABEL if tag is None and priority is _DEFAULT_PRIORITY else _label(tag, priority)
     if type(worker) is not PythonWorker and not isinstance(worker, (NativeWorker, PythonWorker)):
         raise wrong_type("worker", worker, "a NativeWorker or a PythonWorker")
     if task_id is None:
