@@ -18,6 +18,7 @@ from tests.service.test_streams import task
 
 from outhaul.service import create_app, feed
 from outhaul.service.serve import _runner
+from outhaul.service.streams import Streams
 
 NEVER_S = 3600.0
 
@@ -112,20 +113,27 @@ async def test_a_mistake_in_a_stream_that_has_begun_cuts_it_off(
 
 
 async def test_what_is_held_for_a_client_that_is_dropped_is_let_go(
-    tmp_path: Path, folder: Path
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A connection that is only closed would be kept until all of it was read."""
+    write = Streams._write
+    transports: set[asyncio.Transport] = set()
+
+    async def noted(
+        streams: Streams, response: web.StreamResponse, request: web.Request, chunk: bytes
+    ) -> None:
+        assert request.transport is not None
+        transports.add(request.transport)
+        await write(streams, response, request, chunk)
+
+    monkeypatch.setattr(Streams, "_write", noted)
     async with Service(tmp_path / "w.db", folder, stall_timeout=0.1) as service:
         await service.manager.enqueue_all([task(f"{n}-{LONG}") for n in range(12_000)])
         deaf = Deaf(service, "/v1/events?after=0")
         await deaf.begun()
-        assert service._runner is not None
-        assert service._runner.server is not None
-        (connection,) = service._runner.server.connections
-        transport = connection.transport
-        assert transport is not None
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(10):
             while deaf.held is not None:
                 await asyncio.sleep(0.01)
+        (transport,) = transports
         assert transport.get_write_buffer_size() == 0
         deaf.socket.close()
