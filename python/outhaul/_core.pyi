@@ -249,8 +249,8 @@ class Schedule:
     """The run queue by itself: what runs next, in memory, without a clock and without a store.
 
     A task waits for its due time, then for its constraints, then for a slot: one of all, and one of
-    its lane. Inside a lane the smallest `due_ms - priority * ageing_ms` goes first, then who became
-    due first. Between lanes each gives one task in turn.
+    its lane. Inside a lane the smallest `due_ms - priority * ageing_ms` goes first, then the one
+    that became due first. Between lanes each gives one task in turn.
 
     Thread-safe: every method releases the GIL and none calls back into Python. A waiting task costs
     about 75 bytes, at most twice that; a lane with nothing due, nothing running and no limit costs
@@ -356,7 +356,7 @@ class Schedule:
         """How many tasks are delayed, ready, parked (due, a constraint is unmet) and running."""
 
     def __len__(self) -> int:
-        """How many tasks wait, for whatever. O(1)."""
+        """How many tasks wait, for a time, a constraint or a slot. O(1)."""
 
 @final
 class MultipartEncoder:
@@ -498,7 +498,7 @@ class ProgressMeter:
 def serve_sink(certificate: str | None = None, key: str | None = None) -> int:
     """Serves uploads on loopback until the process ends: for the benchmarks.
 
-    Bodies are read to their end and discarded; `GET` answers with what was counted, as JSON.
+    Bodies are read to their end and discarded; `GET` answers with the counts, as JSON.
 
     Args:
         certificate: A PEM file, for TLS.

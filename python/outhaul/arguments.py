@@ -27,7 +27,7 @@ _Wire = TypeVar("_Wire")
 class Value(Generic[_Wire]):
     """What a user describes: checked when it is made, then one frozen wire Struct.
 
-    Who inherits has a slot for it, or makes it of what it keeps.
+    A subclass has a slot for the Struct, or makes it of what it keeps.
     """
 
     __slots__ = ()

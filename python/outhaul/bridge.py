@@ -68,9 +68,9 @@ class SecretResolver(Protocol):
 
 
 class _ClosedCore:
-    """What stands for the core once it is closed: nobody hears what it is still told.
+    """Takes the place of the core once that is closed: a late report is dropped.
 
-    What it is asked, `Bridge.check` refuses before.
+    `Bridge.check` has refused every question before it comes here.
     """
 
     def __getattr__(self, name: str) -> Callable[..., None]:
@@ -155,10 +155,13 @@ class Bridge:
                 await asyncio.sleep(0)
                 if future.done():  # refused
                     break
-            self._flush()  # what was called meanwhile
+            self._flush()  # calls that were made meanwhile
             self.core.enqueue_all(ticket)
             return await future
-        except (Exception, asyncio.CancelledError):  # also the caller's own, who makes the parts
+        except (
+            Exception,
+            asyncio.CancelledError,
+        ):  # or the iterator's own
             self._waiting.pop(ticket, None)
             self.core.abandon(ticket)  # also where it was refused: its parts are kept until then
             raise
@@ -170,7 +173,7 @@ class Bridge:
         self._results.append((key, attempt, result))
 
     def _new_ticket(self) -> int:
-        """For a call that crosses now: nothing overtakes what was called before it."""
+        """For a call that crosses now: it overtakes no earlier call."""
         self.check()
         self._flush()
         self._ticket += 1
@@ -181,12 +184,12 @@ class Bridge:
         self._loop.call_soon(self._flush)
 
     def _send_enqueues(self) -> None:
-        """Enqueues of this turn cross, under tickets that follow each other."""
+        """Sends the enqueues of this turn to the core, under consecutive tickets."""
         specs, self._specs = self._specs, []
         self.core.enqueue(self._ticket - len(specs) + 1, specs)
 
     def _flush(self) -> None:
-        """What has gathered crosses into the core."""
+        """Sends the gathered enqueues and results to the core."""
         self._is_flush_scheduled = False
         if self._specs:
             self._send_enqueues()
@@ -226,7 +229,7 @@ class Bridge:
         if self._is_claiming and self._refusal is None:
             self._is_claiming = False
             self.core.drain(self._new_ticket())  # nobody waits for the answer
-            _LOG.warning("the interpreter is exiting: what is left runs in the next process")
+            _LOG.warning("the interpreter is exiting: the remaining tasks run in the next process")
 
     async def close(self, *, grace_ms: int) -> None:
         """Closes the core and ends reading. Calls that still wait are told that it is closed."""
@@ -293,7 +296,7 @@ class Bridge:
                 elif refusal is not None:
                     future.set_exception(from_core(*refusal))
             except asyncio.InvalidStateError:
-                continue  # whoever waited was cancelled
+                continue  # the waiting task was cancelled
 
 
 def _pass_on(requests: Iterable[tuple[Any, ...]], act: Callable[..., None]) -> None:

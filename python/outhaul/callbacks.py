@@ -79,7 +79,7 @@ class Callbacks:
             raise wrong_type("workers", workers, 'a mapping of callbacks or "elsewhere"')
 
     def announce(self) -> list[str]:
-        """The names that tasks may use. What is registered later is told to the core by itself."""
+        """The names that tasks may use. `register` tells the core of each later one."""
         self._announced = list(self._registered)
         return self._announced
 
@@ -93,7 +93,8 @@ class Callbacks:
             raise InvalidArgumentError("is not callable", argument=f"workers[{name!r}]")
         if inspect.isgeneratorfunction(callback) or inspect.isasyncgenfunction(callback):
             raise InvalidArgumentError(
-                "yields, and nobody would take what: return it", argument=f"workers[{name!r}]"
+                "yields values, which nobody takes: return one",
+                argument=f"workers[{name!r}]",
             )
         try:
             inspect.signature(callback).bind(None, None)
@@ -112,7 +113,7 @@ class Callbacks:
         """From now on outcomes go to `bridge`; at most that many threads run plain functions."""
         self._bridge = bridge
         self._threads = Threads(threads_max, "outhaul-callback")
-        # What an event loop that is gone has left behind is never known to end.
+        # The end of a task is never seen once its event loop is gone.
         here = asyncio.get_running_loop()
         active = self._active_by_task_id.items()
         self._active_by_task_id = {id_: task for id_, task in active if task.get_loop() is here}
@@ -120,7 +121,7 @@ class Callbacks:
             bridge.core.register(name)
 
     async def close(self) -> None:
-        """Waits for what was stopped, and gives up what does not stop."""
+        """Stops the callbacks that run, waits for their end, and gives up those that do not end."""
         try:
             await stop_all(list(self._running.values()))
         finally:
@@ -186,7 +187,7 @@ class Callbacks:
                 bridge.succeeded(key, attempt, result)
 
     def _report(self, error: BaseException, context: TaskContext, bridge: Bridge) -> None:
-        """Tells the core what has become of an attempt that brought no result."""
+        """Tells the core how an attempt ended that brought no result."""
         core, key, attempt = bridge.core, context.key, context.attempt
         match error:
             case asyncio.CancelledError() if self._cut_short.is_uncounted(key):
@@ -237,7 +238,7 @@ class Callbacks:
         except asyncio.CancelledError:
             if job.cancel():
                 raise
-            # A thread can't be stopped: the attempt ends when it does, with what has come of it.
+            # A thread can't be stopped: the attempt ends when the function does, with its outcome.
             await asyncio.wait({running})
             answer = running.result()
             if not isinstance(answer, bytes):  # the rest of the work, which can be stopped
@@ -249,7 +250,7 @@ class Callbacks:
         return answer if isinstance(answer, bytes) else encoded(await answer)
 
 
-def _called(callback: Callback, value: object, context: TaskContext) -> Any:  # noqa: ANN401 — bytes, or what is to be awaited for them
+def _called(callback: Callback, value: object, context: TaskContext) -> Any:  # noqa: ANN401 — bytes, or an awaitable of the user's
     """Calls a plain function and encodes what it returns: both in its thread."""
     answer = callback(value, context)
     return answer if inspect.isawaitable(answer) else encoded(answer)

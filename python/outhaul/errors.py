@@ -145,9 +145,9 @@ class QueueFullError(OuthaulError):
 
 
 class CursorPrunedError(OuthaulError, LookupError):
-    """The log does not have what follows that cursor: start again from `after=0`.
+    """The log has lost the events after that cursor: start again from `after=0`.
 
-    Retention has removed it; or the store was restored, and its log ends before.
+    Retention has removed them; or the store was restored, and its log ends before.
     """
 
     code = "CURSOR_PRUNED"
@@ -184,7 +184,7 @@ class AccessDeniedError(OuthaulError, PermissionError):
 
 
 class StoreError(OuthaulError):
-    """The store cannot do what it should."""
+    """The store cannot be opened, read or written."""
 
     code = "STORE"
 

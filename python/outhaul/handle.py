@@ -25,7 +25,7 @@ _PAGE: Final = msgspec.msgpack.Decoder(list[tuple[int, bool, str]])
 
 
 class TaskHandle(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """A hold on one stored task, whatever becomes of its id.
+    """A hold on one stored task, also when another task gets its id.
 
     Attributes:
         task_id: The caller's id, or the generated one.
@@ -51,6 +51,9 @@ class TaskHandle(msgspec.Struct, frozen=True, eq=False, gc=False):
             and self.key == other.key
             and self._queries is other._queries  # two stores have the same keys
         )
+
+    def __ne__(self, other: object) -> bool:  # else that of `msgspec.Struct`, by identity
+        return not self == other
 
     def __hash__(self) -> int:
         return hash(self.key)

@@ -248,8 +248,8 @@ class WorkManager(Reads):
     async def wait_idle(self) -> None:
         """Waits until nothing runs and nothing that is due can run.
 
-        What is due later does not count, nor what waits for a constraint or for a callback that is
-        not registered. In a process that does not run tasks, all that is due counts.
+        A task that is due later does not count, nor one that waits for a constraint or for a
+        callback that is not registered. In a process that does not run tasks, every due one counts.
         """
         bridge = self._here()
         await bridge.wait(bridge.core.wait_idle)

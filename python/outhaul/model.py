@@ -258,7 +258,7 @@ class TaskEvent(msgspec.Struct, frozen=True, kw_only=True):
         return self.kind.is_terminal
 
 
-# Who named it so: the production guide calls the terminal form by its own name.
+# The production guide calls the terminal form by this name.
 TaskCompletionEvent = TaskEvent
 
 

@@ -24,7 +24,7 @@ NOT_OPEN: Final = "the manager is not open: use `async with WorkManager(...)`"
 
 
 class Openable:
-    """A manager's opening and its close. What inherits from it makes the parts first."""
+    """A manager's opening and its close. A subclass makes the parts first."""
 
     _options: Options
     _callbacks: Callbacks
@@ -38,7 +38,7 @@ class Openable:
     _change: asyncio.Future[None] | None = None
 
     async def __aenter__(self) -> Self:
-        """Opens the store and takes up what it has. A close that is under way is waited for.
+        """Opens the store and takes up its tasks. Waits for a close that is under way.
 
         Raises:
             ManagerClosedError: It is open already.
@@ -72,10 +72,10 @@ class Openable:
         return self._bridge is not None
 
     async def close(self) -> None:
-        """Stops: transfers at once, callbacks within the time-out. What ran will run again.
+        """Stops transfers at once and callbacks within the time-out. Their tasks will run again.
 
         May be called twice, also at once: every call waits for the one close, which goes on where
-        a caller is cancelled. An opening that is under way is waited for.
+        a caller is cancelled. Waits for an opening that is under way.
 
         Raises:
             WrongLoopError: It is open on another event loop that is not closed.
@@ -117,13 +117,13 @@ class Openable:
         try:
             if self._options.clock is not None:
                 self._options.clock.start(core.poke)
-        except BaseException:  # the user's own code: what is open is closed again
+        except BaseException:  # the user's own code: close again
             await self._close(bridge)
             raise
         self._bridge, self._queries = bridge, Queries(bridge)
 
     async def _close(self, bridge: Bridge) -> None:
-        # From the last to the first, each whatever the one before it has raised.
+        # From the last to the first, each also where the one before it has raised.
         async with contextlib.AsyncExitStack() as closing:
             closing.push_async_callback(self._callbacks.close)
             closing.push_async_callback(self._lookups.close)

@@ -1,4 +1,4 @@
-"""What happens when an attempt fails, where bytes may go, and how long what ended is kept."""
+"""What happens when an attempt fails, where bytes may go, how long ended tasks are kept."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def _networks(allow: Iterable[str]) -> tuple[str, ...]:
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """How long is kept what has ended; `None` is for ever.
+    """How long tasks that have ended are kept; `None` is for ever.
 
     Attributes:
         completed_ms: Completed tasks.

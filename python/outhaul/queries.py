@@ -117,7 +117,7 @@ class Queries:
         if after is None:
             after = _NUMBER.decode(await self.bridge.call(self.bridge.core.ask_last_event))
         after = integer("after", after, least=0, most=SEQ_MAX)
-        # From the beginning is from what is left of it: on no page is anything missed.
+        # "From the beginning" means from the first event that is left, so no page misses any.
         skip_pruned = skip_pruned or after == 0
         while True:
             answer = await self.bridge.wait(

@@ -1,4 +1,4 @@
-"""What one can ask a manager: no question waits for a commit."""
+"""The questions that a manager answers: none waits for a commit."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Reads(Openable):
             tag: Only those with this tag.
             prefix: Only those whose id begins so.
             after: Only those with a key above this.
-            limit: At most so many, 1 to 500. Fewer is the last page.
+            limit: At most this many, 1 to 500. A page with fewer is the last one.
         """
         return await self._ask().page(
             statuses=statuses, tag=tag, prefix=prefix, after=after, limit=limit

@@ -1,4 +1,4 @@
-"""What a callback brings: a result that can be stored, or a failure for good."""
+"""The outcome of a callback: a result that can be stored, or a failure for good."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ RESULT_BYTES_MAX: Final = 64 * 1024
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder().decode
-FALSE: Final = _encode(False)  # noqa: FBT003 — what a callback returns that wants another attempt
+FALSE: Final = _encode(False)  # noqa: FBT003 — by which a callback asks for another attempt
 
 _SCALARS: Final = frozenset({type(None), bool, int, float})
 
@@ -55,7 +55,7 @@ def permanent_failure(error: BaseException) -> PermanentFailure | None:
 
 
 def _is_surely_too_large(answer: object) -> bool:
-    """Whether it takes more than is stored, by what its parts take at the least.
+    """Whether its parts alone, at their least, take more bytes than are stored.
 
     Raises:
         DecodeError: It has a `msgspec.Raw` in it that is no MessagePack value.

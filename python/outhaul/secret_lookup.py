@@ -63,7 +63,7 @@ class SecretLookups:
         self._threads = Threads(threads_max, "outhaul-secret")
 
     async def close(self) -> None:
-        """Stops what is looked up, and gives up what does not stop."""
+        """Stops the look-ups that run, waits for their end, and gives up those that do not end."""
         try:
             await stop_all(self._running)
         finally:

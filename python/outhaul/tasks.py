@@ -93,7 +93,7 @@ class Task(Value[TaskSpec]):
         return task
 
     @property
-    def wire(self) -> TaskSpec:  # type: ignore[override]  # made of what is kept, not kept
+    def wire(self) -> TaskSpec:  # type: ignore[override]  # decoded from `encoded`, not kept
         """What it says, read back."""
         return msgspec.msgpack.decode(self.encoded, type=TaskSpec)
 
@@ -130,7 +130,7 @@ _NO_LABEL: Final = _label(None, _DEFAULT_PRIORITY)
 
 _Terms = tuple[TaskTrigger, Constraints, "ExistingTaskPolicy | str", RetryPolicy, bytes]
 
-# The last task's: what they were made of, and their bytes.
+# The terms of the last task: the objects they were made of, and their bytes.
 _last: list[_Terms] = [
     (
         AT_ONCE,
@@ -154,8 +154,8 @@ def encoded(  # noqa: PLR0917 — positional, since this is called for every enq
 ) -> bytes:
     """A `TaskSpec` that says this, checked, as the bytes that cross to the core and are stored.
 
-    Many tasks have the terms of the one before: those are checked and encoded anew only where they
-    are other objects.
+    Many tasks have the terms of the one before: those are checked and encoded again only where
+    they are other objects.
     """
     # Read and replaced as a whole, since any thread may call.
     last_trigger, last_constraints, last_policy, last_retry, terms = _last[0]

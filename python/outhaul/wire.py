@@ -3,7 +3,7 @@
 A task travels as one MessagePack array and is stored as those bytes: a retry re-runs exactly what
 was enqueued. Members are told apart by their position: a new one may only be added at the end of
 its Struct. `service.named` has the same for JSON, members by name: types and defaults, from here,
-say what a stranger may send. Durations are milliseconds. Values only: what makes them checks them.
+say what a stranger may send. Durations are milliseconds. Values only: their makers check them.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class HttpUploadSpec(
     response_timeout_ms: Timeout = 300_000
 
     def __repr__(self) -> str:
-        """Without what may be a credential: headers, fields, the URL's user and query."""
+        """Leaves out all that may be a credential: headers, fields, the URL's user and query."""
         return f"http_upload(url={public_url(self.url)!r}, file_path={self.file_path!r})"
 
 

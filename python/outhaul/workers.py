@@ -1,4 +1,4 @@
-"""What does the work: a native transfer, or a registered Python callback."""
+"""The workers: a native transfer, or a registered Python callback."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ class PythonWorker(Value[PythonSpec]):
         """
         if unknown:
             raise unknown_keyword(type(self).__init__, unknown)
-        # What is plainly text is not asked again: this is called for every enqueue.
+        # Plain ASCII needs no check: this is called for every enqueue.
         if type(callback_id) is not str or not callback_id.isascii():
             callback_id = text("callback_id", callback_id)
         try:
@@ -165,7 +165,7 @@ class PythonWorker(Value[PythonSpec]):
         self.encoded = encode((PYTHON, callback_id, packed))
 
     @property
-    def wire(self) -> PythonSpec:  # type: ignore[override]  # made of what is kept, not kept
+    def wire(self) -> PythonSpec:  # type: ignore[override]  # decoded from `encoded`, not kept
         """The name and the argument, read back."""
         return msgspec.msgpack.decode(self.encoded, type=PythonSpec)
 

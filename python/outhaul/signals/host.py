@@ -15,7 +15,7 @@ from outhaul.signals.network import NetworkSignal
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# How long, in seconds, an opening waits for what is not known yet.
+# How long, in seconds, an opening waits for facts that are not known yet.
 FIRST_S: Final = 1.0
 
 
@@ -91,7 +91,7 @@ class HostSignals:
 
 
 class Facts:
-    """What the host has told last, for one who listens as soon as there is one."""
+    """The facts that the host has told last, for a listener that may come later."""
 
     def __init__(self) -> None:
         self._last: int | None = None
@@ -112,7 +112,7 @@ class Facts:
         await asyncio.wait([first], timeout=2 * FIRST_S)
 
     def listen(self, listener: Callable[[int], None]) -> None:
-        """Tells `listener` what is known, and every change from now on."""
+        """Tells `listener` the facts that are known, and every change from now on."""
         self._listener = listener
         if self._last is not None:
             listener(self._last)

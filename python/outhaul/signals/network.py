@@ -90,7 +90,7 @@ class NetworkSignal:
         self._loop = self._timer = self._check = self._reported = None
 
     def _drain(self) -> None:
-        """Something changed: what exactly does not matter, so a lost message doesn't either."""
+        """Something changed. Its details do not matter, so a lost message doesn't either."""
         assert self._socket is not None
         try:
             while self._socket.recv(65536):
@@ -137,12 +137,12 @@ def has_route(
     Args:
         ipv4: The lines of `/proc/net/route`.
         ipv6: The lines of `/proc/net/ipv6_route`.
-        carries: Whether traffic can leave by an interface, which is given with whether the route
-            ends on it, at its neighbours; asked only for those with such a route.
+        carries: Called as `carries(interface, is_link_route)`: whether traffic can leave through
+            it; `is_link_route` means that the destination is on that link (there is no gateway).
     """
     return any(
-        carries(interface, ends_there)
-        for interface, ends_there in (*_ipv4_routes(ipv4), *_ipv6_routes(ipv6))
+        carries(interface, is_link_route)
+        for interface, is_link_route in (*_ipv4_routes(ipv4), *_ipv6_routes(ipv6))
     )
 
 
@@ -166,7 +166,7 @@ def _leads(flags: str) -> bool:
     return int(flags, 16) & (_ROUTE_UP | _ROUTE_REJECT) == _ROUTE_UP
 
 
-def _carries(interface: str, ends_there: bool) -> bool:
+def _carries(interface: str, is_link_route: bool) -> bool:
     # Tunnels and the like say "unknown" for as long as they exist.
     try:
         with open(f"{_INTERFACES}/{interface}/operstate", "rb") as file:  # noqa: PTH123 — pathlib costs 4 ms at import
@@ -174,7 +174,7 @@ def _carries(interface: str, ends_there: bool) -> bool:
                 return False
     except OSError:
         return True
-    return not (ends_there and _is_of_this_host(interface))
+    return not (is_link_route and _is_of_this_host(interface))
 
 
 def _is_of_this_host(interface: str) -> bool:

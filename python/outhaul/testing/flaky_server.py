@@ -121,7 +121,7 @@ class FlakyServer:
         Args:
             script: The answers to the first requests, in order of their arrival.
             failure_rate: After the script, the share of requests that fail, 0 to 1. Which do
-                depends on the seed, the file name and the attempt alone, not on who comes first.
+                depends on the seed, the file name and the attempt alone, not on their order.
             failures: What a failure is: one of these, by chance.
             seed: Makes the chance repeatable.
             bytes_per_s: How fast it reads files, all connections together; `None` is unbounded.
@@ -143,7 +143,7 @@ class FlakyServer:
         self._arrived = asyncio.Event()
 
     async def __aenter__(self) -> Self:
-        # No bound: files of any size are what this is for.
+        # No bound: it receives files of any size.
         app = web.Application(client_max_size=2**62)
         app.router.add_route("*", "/{path:.*}", self._receive)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
@@ -157,7 +157,7 @@ class FlakyServer:
         await self.close()
 
     async def close(self) -> None:
-        """Stops listening and drops what is under way: for tests, the server going away."""
+        """Stops listening and drops every connection: for tests, the server going away."""
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
