@@ -37,3 +37,4 @@ async def test_the_older_one_writes_nothing_more_and_stops_what_it_runs(tmp_path
         await asyncio.wait_for(ended.wait(), 10)
         assert await task.status() is TaskStatus.RUNNING  # as the newer one will find it
         assert await manager.get_task("b") is None
+        await asyncio.wait_for(manager.drain(), 10)

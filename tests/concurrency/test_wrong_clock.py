@@ -17,6 +17,21 @@ def echo(value: int, _: TaskContext) -> int:
     return value
 
 
+async def test_it_is_set_right_once_and_not_at_every_start(tmp_path: Path) -> None:
+    store, worker = tmp_path / "work.db", PythonWorker("echo", 7)
+    async with WorkManager(
+        store, clock=FakeClock(AHEAD), run=False, workers={"echo": echo}
+    ) as wrong:
+        await wrong.enqueue("in an hour", worker, trigger=HOUR)
+    for minutes in (0, 20, 40):
+        clock = FakeClock(NOW + timedelta(minutes=minutes))
+        async with WorkManager(store, clock=clock, workers={"echo": echo}) as manager:
+            await manager.wait_idle()
+            record = await manager.get_task("in an hour")
+            assert record is not None
+            assert record.run_at == NOW + timedelta(hours=1)
+
+
 async def test_what_was_enqueued_in_the_future_waits_no_longer_than_it_was_to(
     tmp_path: Path,
 ) -> None:

@@ -217,6 +217,7 @@ impl Transfers {
         to: &Target,
         proxy: Option<&Proxy>,
     ) -> Result<HttpAnswer, AttemptError> {
+        let is_to_repeat = kept.is_some();
         if let Some(kept) = kept {
             match self.ask_over(kept, job, from, to, proxy).await {
                 Err(Broken::Stale) => {}
@@ -229,7 +230,7 @@ impl Transfers {
         match self.ask_over(new, job, from, to, proxy).await {
             Err(Broken::Stale) => Err(AttemptError::network("the connection was closed at once")),
             Err(Broken::Ended(ended)) => Err(ended),
-            Ok(answer) => Ok(answer),
+            Ok(answer) => Ok(HttpAnswer { is_to_repeat, ..answer }),
         }
     }
 

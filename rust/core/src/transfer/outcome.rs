@@ -16,6 +16,8 @@ pub(crate) struct HttpAnswer {
     pub(crate) body: Vec<u8>,
     pub(crate) is_body_cut: bool,
     pub(crate) bytes_sent: u64,
+    /// Whether the body was sent before, over a connection that was lost.
+    pub(crate) is_to_repeat: bool,
 }
 
 /// What `answer` means. `now` is the wall clock, for a `Retry-After` that names a date.
@@ -40,7 +42,8 @@ pub(crate) fn judge(
     // SOURCE: RFC 9110 §15.5.14: a server that is short of room for now says for how long. So does
     // one that still works on an earlier request with the same key.
     let may_pass = matches!(answer.status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::CONFLICT);
-    let is_for_now = may_pass && failure.retry_after_ms.is_some();
+    let is_about_repeat = answer.is_to_repeat && answer.status == StatusCode::CONFLICT;
+    let is_for_now = is_about_repeat || may_pass && failure.retry_after_ms.is_some();
     if is_transient(answer.status) || is_for_now {
         return Err(AttemptError::Retry(failure));
     }
@@ -103,7 +106,14 @@ mod tests {
     fn answer(status: u16, headers: &[(header::HeaderName, &str)], body: &str) -> HttpAnswer {
         let status = StatusCode::from_u16(status).unwrap();
         let headers = headers.iter().map(|(n, v)| (n.clone(), v.parse().unwrap())).collect();
-        HttpAnswer { status, headers, body: body.into(), is_body_cut: false, bytes_sent: 5 }
+        HttpAnswer {
+            status,
+            headers,
+            body: body.into(),
+            is_body_cut: false,
+            bytes_sent: 5,
+            is_to_repeat: false,
+        }
     }
 
     fn judged(answer: HttpAnswer) -> Result<Success, AttemptError> {
@@ -150,6 +160,14 @@ mod tests {
         let kept = r#"{"type": "Bearer", "you": "***************", "token": "********"}"#;
         let success = judged(answer(200, &headers, said)).unwrap();
         assert_eq!(String::from_utf8(success.body).unwrap(), kept);
+    }
+
+    #[test]
+    fn a_conflict_with_our_own_first_request_passes() {
+        let again = HttpAnswer { is_to_repeat: true, ..answer(409, &[], "busy") };
+        assert!(matches!(judged(again), Err(AttemptError::Retry(_))));
+        let again = HttpAnswer { is_to_repeat: true, ..answer(422, &[], "no") };
+        assert!(matches!(judged(again), Err(AttemptError::Failed(_))));
     }
 
     #[test]

@@ -11,8 +11,9 @@ const EXCERPT_CHARS_MAX: usize = 160;
 /// A piece of a secret shorter than this is too common to be looked for.
 const PIECE_CHARS_MIN: usize = 4;
 
-/// In a body that is kept a shorter piece is left alone, such as the `true` and `path` of a cookie.
-const PIECE_CHARS_MIN_IN_BODY: usize = 8;
+/// A piece up to this length that is nothing but small letters is a word, such as `true` and `/files`
+/// of a cookie: a body that is kept may hold it.
+const WORD_CHARS_MAX: usize = 7;
 
 /// Knows the secrets of one attempt, to keep them out of messages. Lives as long as the attempt.
 pub(crate) struct Redactor {
@@ -40,7 +41,7 @@ impl Redactor {
         credentials.retain(|secret| !secret.is_empty());
         let mut secrets = [credentials.as_slice(), &all_pieces].concat();
         credentials.retain(|secret| secret.len() >= PIECE_CHARS_MIN);
-        all_pieces.retain(|piece| piece.len() >= PIECE_CHARS_MIN_IN_BODY);
+        all_pieces.retain(|piece| !is_word(piece));
         credentials.append(&mut all_pieces);
         for target in targets {
             secrets.extend(target.url().query_pairs().flat_map(|(_, value)| pieces(&value)));
@@ -100,6 +101,11 @@ fn pieces(value: &str) -> Vec<String> {
     pieces.filter(|piece| piece.len() >= PIECE_CHARS_MIN).map(str::to_owned).collect()
 }
 
+fn is_word(piece: &str) -> bool {
+    let is_usual = |byte: u8| byte.is_ascii_lowercase() || b"/-._".contains(&byte);
+    piece.len() <= WORD_CHARS_MAX && piece.bytes().all(is_usual)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,6 +139,11 @@ mod tests {
         redactor.mask_credentials(&mut body, false);
         assert_eq!(body, said.as_bytes());
         assert_eq!(redactor.clean("is it true?"), "is it [redacted]?");
+        let headers = [ResolvedHeader::secret("Cookie", "", "sid=x7Kq2p; theme=dark")];
+        let redactor = Redactor::new(&headers, [&target, &target], None);
+        let mut body = br#"{"session": "x7Kq2p", "theme": "dark"}"#.to_vec();
+        redactor.mask_credentials(&mut body, false);
+        assert_eq!(body, br#"{"session": "******", "theme": "dark"}"#);
     }
 
     #[test]

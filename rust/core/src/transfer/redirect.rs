@@ -76,8 +76,14 @@ mod tests {
             headers.insert(header::LOCATION, location.as_bytes().try_into().unwrap());
         }
         let status = StatusCode::from_u16(status).unwrap();
-        let answer =
-            HttpAnswer { status, headers, body: Vec::new(), is_body_cut: false, bytes_sent: 0 };
+        let answer = HttpAnswer {
+            status,
+            headers,
+            body: Vec::new(),
+            is_body_cut: false,
+            bytes_sent: 0,
+            is_to_repeat: false,
+        };
         let secret = [ResolvedHeader::secret("X", "", "in-the-path")];
         match next(&from, &answer, &policy, &Redactor::new(&secret, [&from, &from], None)) {
             Ok(target) => Ok(target.map(|target| target.url().to_string())),

@@ -240,6 +240,7 @@ impl EngineLoop {
 
     /// The transaction failed: calls are told, outcomes are kept for the next one.
     pub(super) fn refuse(&mut self, ops: Vec<Op>, fault: &Fault) {
+        let is_too_new = fault.code == FaultCode::StoreTooNew;
         let mut again = Vec::new();
         for op in ops {
             match op {
@@ -248,6 +249,8 @@ impl EngineLoop {
                 | Op::Cancel { ticket, .. } => {
                     self.parts.completions.reply(ticket, Err(fault.clone()));
                 }
+                // What runs here is another process's now, and so is what holds.
+                Op::Outcome { .. } | Op::Signals { .. } if is_too_new => {}
                 // The cancel that it belongs to is refused, too, or does all of it in its turn.
                 Op::CancelStored { count, .. } => count.store(0, Ordering::Relaxed),
                 other => again.push(other),

@@ -30,6 +30,7 @@ impl EngineLoop {
             if self.is_runner() {
                 self.step_down();
             }
+            return;
         }
         self.is_stale |= self.is_runner() && self.has_begun;
         if !self.is_runner() {
@@ -150,10 +151,11 @@ impl EngineLoop {
                 continue;
             }
             let created_at = self.parts.store.created_at(live.key)?.unwrap_or_default();
-            if created_at > now.wall_ms {
-                let wait = live.run_at.saturating_sub(created_at).max(0);
-                live.run_at = now.wall_ms.saturating_add(wait);
+            if created_at > now.wall_ms && live.run_at >= created_at {
+                live.run_at = now.wall_ms.saturating_add(live.run_at - created_at);
                 effects.push(Effect::Update(live.clone()));
+                // So that the next start leaves it as it is.
+                self.parts.store.set_created_at(live.key, now.wall_ms)?;
             }
         }
         Ok(effects)

@@ -14,6 +14,9 @@ use crate::sync;
 /// than that are waited for, not computed for.
 const THREADS_MAX: usize = 4;
 
+/// Threads that may wait for a disk. More reads at once make none faster; some may hang on a mount.
+const WAITING_THREADS_MAX: usize = 64;
+
 /// How long the threads may take to start. It takes a millisecond, or it never happens.
 const START_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -34,6 +37,7 @@ pub(super) fn of_transfers() -> Result<Runtime, Fault> {
             // Where there is one that may wait, work for another that the host does not give waits
             // for it; where there is none, tokio panics.
             .thread_keep_alive(Duration::MAX)
+            .max_blocking_threads(WAITING_THREADS_MAX)
             .enable_all()
             .build();
         if let Ok(tokio) = &tokio {

@@ -89,8 +89,9 @@ impl Readers {
         let waiting = Arc::new(AtomicBool::new(false));
         let reader = Reader::open(path)?;
         let thread = ReaderThread::new(reader, &situation, &supervisor.completions, &waiting);
-        let prompt =
-            ReaderHandle::start("outhaul-read", &supervisor, move |inbox| thread.run(&inbox))?;
+        let prompt = ReaderHandle::start("outhaul-read", &supervisor, move |inbox| {
+            thread.run(None, &inbox);
+        })?;
         let (path, long) = (path.to_owned(), Mutex::new(Long::NotStarted));
         Ok(Self { path, situation, supervisor, prompt, long, waiting })
     }
@@ -117,18 +118,18 @@ impl Readers {
         let (path, situation) = (self.path.clone(), Arc::clone(&self.situation));
         let completions = self.supervisor.completions.clone();
         let run = move |inbox: Receiver<Message>| {
-            loop {
-                match Reader::open(&path) {
-                    Ok(reader) => {
+            while let Ok(first) = inbox.recv() {
+                match (Reader::open(&path), first) {
+                    (_, Message::Stop) => return,
+                    (Ok(reader), first) => {
                         let nobody = Arc::default();
                         let thread = ReaderThread::new(reader, &situation, &completions, &nobody);
-                        return thread.run(&inbox);
+                        return thread.run(Some(first), &inbox);
                     }
-                    Err(error) => match inbox.recv() {
-                        Ok(Message::Ask(ticket, _)) => completions.reply(ticket, Err(error.into())),
-                        Ok(Message::Abandon(_) | Message::Committed(_)) => {}
-                        Ok(Message::Stop) | Err(_) => return,
-                    },
+                    (Err(error), Message::Ask(ticket, _)) => {
+                        completions.reply(ticket, Err(error.into()));
+                    }
+                    (Err(_), Message::Abandon(_) | Message::Committed(_)) => {}
                 }
             }
         };

@@ -61,8 +61,9 @@ impl ReaderThread {
         }
     }
 
-    pub(super) fn run(mut self, inbox: &Receiver<Message>) {
-        while let Ok(first) = inbox.recv() {
+    /// Begins with `first`, where that has been received already.
+    pub(super) fn run(mut self, mut first: Option<Message>, inbox: &Receiver<Message>) {
+        while let Some(first) = first.take().or_else(|| inbox.recv().ok()) {
             let mut committed = Committed::Nothing;
             for message in std::iter::once(first).chain(inbox.try_iter()).take(MESSAGES_MAX) {
                 match message {

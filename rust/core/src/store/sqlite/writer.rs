@@ -142,6 +142,14 @@ impl SqliteStore {
         Ok(statement.query_row([sql_key(key)?], |row| row.get(0)).optional()?)
     }
 
+    /// Says when a task was enqueued, after all. Needs an open transaction.
+    pub fn set_created_at(&self, key: TaskKey, at: UnixMillis) -> Result<(), StoreError> {
+        self.connection
+            .prepare_cached("UPDATE task SET created_at=?2 WHERE key=?1")?
+            .execute(params![sql_key(key)?, at])?;
+        Ok(())
+    }
+
     /// How many tasks live. O(n).
     pub fn count_live(&self) -> Result<usize, StoreError> {
         let mut statement = self.connection.prepare_cached("SELECT count(*) FROM live")?;
