@@ -177,9 +177,6 @@ class Callbacks:
             self._report(error, context, bridge)
             if not isinstance(error, (Exception, asyncio.CancelledError)):
                 raise
-            # After the report, since a handler of the user's may raise.
-            if isinstance(error, Exception) and permanent_failure(error) is None:
-                _LOG.warning("%s: attempt %d raised", context.task_id, attempt, exc_info=error)
         else:
             if result == FALSE:
                 bridge.core.failed(key, attempt, "the callback returned False", retry=True)
@@ -206,6 +203,10 @@ class Callbacks:
                 core.failed(key, attempt, said(failure), retry=False)
             case _:  # also a SystemExit: one that comes each time must not be made again for ever
                 core.failed(key, attempt, described(error), retry=True)
+                # After the report, since a handler of the user's may raise. What is no Exception
+                # is told to the loop.
+                if isinstance(error, Exception):
+                    _LOG.warning("%s: attempt %d raised", context.task_id, attempt, exc_info=error)
 
     async def _in_turn(
         self, registered: tuple[Callback, bool], value: object, context: TaskContext
