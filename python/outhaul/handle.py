@@ -49,7 +49,7 @@ class TaskHandle(msgspec.Struct, frozen=True, eq=False, gc=False):
         return (
             isinstance(other, TaskHandle)
             and self.key == other.key
-            and self._queries is other._queries  # two stores have the same keys
+            and self._queries.store == other._queries.store  # two stores may have the same keys
         )
 
     def __ne__(self, other: object) -> bool:  # else that of `msgspec.Struct`, by identity

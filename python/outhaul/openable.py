@@ -120,7 +120,7 @@ class Openable:
         except BaseException:  # the user's own code: close again
             await self._close(bridge)
             raise
-        self._bridge, self._queries = bridge, Queries(bridge)
+        self._bridge, self._queries = bridge, Queries(bridge, self._options.path)
 
     async def _close(self, bridge: Bridge) -> None:
         # From the last to the first, each also where the one before it has raised.

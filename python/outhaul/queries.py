@@ -36,10 +36,16 @@ _NUMBER: Final = msgspec.msgpack.Decoder(int)
 
 
 class Queries:
-    """Asks the core's reading thread. No question waits for a commit."""
+    """Asks the core's reading threads. No question waits for a commit.
 
-    def __init__(self, bridge: Bridge) -> None:
+    Attributes:
+        bridge: To the core.
+        store: The path of its store.
+    """
+
+    def __init__(self, bridge: Bridge, store: str) -> None:
         self.bridge = bridge
+        self.store = store
 
     async def task(
         self, *, key: int | None = None, task_id: str | None = None

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import asyncio.taskgroups
 import contextvars
+import inspect
+import sys
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
+    from types import FrameType
 
 # How long, in seconds, user code that was stopped at the close may take to end.
 GIVEN_UP_AFTER_S: Final = 1.0
-# How long, in seconds, a stop that may have been lost is given to take effect.
-STOPPED_AGAIN_AFTER_S: Final = 0.05
 MESSAGE_CHARS_MAX: Final = 500
 # Remember at most this many attempts that somebody else has cut short.
 CUT_SHORT_MAX: Final = 1024
@@ -107,12 +109,22 @@ class StoppableTask(asyncio.Task[None]):
     def uncancel(self) -> int:
         """As `asyncio.Task.uncancel`, by which a scope takes back its own cancellation.
 
-        Where the stop came while the scope unwound, it may have gone with it: before CPython 3.13
-        a `TaskGroup` that fails raises its errors only. So it comes again a moment later.
+        Before CPython 3.13 a `TaskGroup` that fails raises its errors only: a stop that came while
+        it unwound is lost with it, and so comes again.
         """
-        if self._is_unwinding:
-            self.get_loop().call_later(STOPPED_AGAIN_AFTER_S, self.cancel, self.stop_reason)
+        if self._is_unwinding and _LOSES_STOPS and _is_of_task_group(inspect.currentframe()):
+            self._is_unwinding = False
+            self.get_loop().call_soon(self.cancel, self.stop_reason)
         return super().uncancel()
+
+
+_LOSES_STOPS: Final = sys.version_info < (3, 13)
+
+
+def _is_of_task_group(frame: FrameType | None) -> bool:
+    """Whether a `TaskGroup` has called the function of that frame."""
+    caller = frame.f_back if frame else None
+    return caller is not None and caller.f_globals.get("__name__") == asyncio.taskgroups.__name__
 
 
 async def stop_all(tasks: Collection[StoppableTask]) -> None:

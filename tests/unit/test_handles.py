@@ -37,6 +37,16 @@ async def test_a_handle_equals_those_of_its_task_alone(manager: WorkManager) -> 
     assert len({task, again, other}) == 2
 
 
+async def test_a_handle_is_its_task_also_after_the_manager_was_opened_again(
+    manager: WorkManager,
+) -> None:
+    task = await manager.enqueue("a", PythonWorker("echo"), trigger=LATER)
+    await manager.close()
+    async with manager:
+        again = await manager.get_handle("a")
+    assert task == again
+
+
 async def test_handles_are_unequal_where_they_are_not_equal(manager: WorkManager) -> None:
     task, again, other = [
         await manager.enqueue(name, PythonWorker("echo"), trigger=LATER) for name in "aab"

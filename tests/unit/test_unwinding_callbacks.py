@@ -9,14 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from outhaul import PythonWorker, RetryPolicy, TaskContext, WorkManager, usercode
+from outhaul import PythonWorker, RetryPolicy, TaskContext, WorkManager
 
 
-async def test_a_callback_whose_own_time_out_has_passed_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(usercode, "STOPPED_AGAIN_AFTER_S", 0.001)
-
+async def test_a_callback_whose_own_time_out_has_passed_goes_on(tmp_path: Path) -> None:
     async def work(_: object, __: TaskContext) -> str:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(0):
@@ -60,3 +56,29 @@ async def test_a_stop_while_a_scope_of_it_unwinds_stops_it(tmp_path: Path, kind:
             await unwinding.wait()
             assert await task.cancel()
             await ended.wait()
+
+
+async def test_a_stop_while_a_time_out_unwinds_cuts_no_clean_up_short(tmp_path: Path) -> None:
+    unwinding, may_go_on, saved = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def work(_: object, __: TaskContext) -> None:
+        try:
+            async with asyncio.timeout(0):
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    unwinding.set()
+                    await asyncio.Event().wait()
+        finally:
+            await may_go_on.wait()
+            saved.set()
+
+    async with WorkManager(tmp_path / "w.db", workers={"work": work}) as manager:
+        task = await manager.enqueue("x", PythonWorker("work"))
+        async with asyncio.timeout(5):
+            await unwinding.wait()
+            assert await task.cancel()
+            for _ in range(20):
+                await asyncio.sleep(0)
+            may_go_on.set()
+            await saved.wait()
