@@ -87,7 +87,7 @@ async def test_progress_that_is_left_leaves_no_question(
         progress = cast("AsyncGenerator[TaskProgress]", task.progress())
         async with asyncio.timeout(5), aclosing(progress):
             await anext(progress)
-        await asyncio.sleep(0)
+        await server.wait_requests()
         assert not manager._bridge._waiting
 
 
