@@ -142,7 +142,7 @@ async def test_ctrl_c_that_is_pressed_twice_is_as_one(folder: Path) -> None:
         upload.send_signal(signal.SIGINT)
         await asyncio.sleep(0.005)
         with contextlib.suppress(ProcessLookupError):
-            upload.send_signal(signal.SIGINT)
+            os.kill(upload.pid, signal.SIGINT)  # `send_signal` may take its status first
         status, _, err = await end(upload)
     assert (status, err.count("\n")) == (130, 1)
 
@@ -163,10 +163,36 @@ async def test_ctrl_c_before_anything_has_begun_leaves_no_traceback(folder: Path
     assert await end(process) == (130, "", "")
 
 
+@pytest.mark.parametrize(("words", "status"), [(("--version",), 0), (("list",), 2)])
+async def test_a_thread_that_hangs_holds_up_no_end(
+    folder: Path, words: tuple[str, ...], status: int
+) -> None:
+    program = (
+        "import concurrent.futures, threading, outhaul.cli\n"
+        "concurrent.futures.ThreadPoolExecutor().submit(threading.Event().wait)\n"
+        "outhaul.cli.main()\n"
+    )
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", program, *words),
+        cwd=folder,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(20):
+            ended, out, err = await end(process)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+    assert (ended, out.startswith("outhaul "), bool(err)) == (status, status == 0, status == 2)
+
+
 CANNOT = "outhaul: cannot write the output: No space left on device"
 
 
-@pytest.mark.parametrize("words", [("--version",), ("--help",), ("list", "--help"), ("list",)])
+@pytest.mark.parametrize(
+    "words", [("--version",), ("--help",), ("list",), ("list", "--help"), ("bench", "--help")]
+)
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has such a device")
 async def test_an_output_that_cannot_be_written_is_said_in_a_line(
     folder: Path, words: tuple[str, ...]
@@ -175,6 +201,20 @@ async def test_an_output_that_cannot_be_written_is_said_in_a_line(
         await manager.enqueue("x", PythonWorker("nobody"))
     status, _, err = await end(await begin(folder, *words, within=FULL))
     assert (status, err) == (1, f"{CANNOT}\n")
+
+
+@pytest.mark.parametrize("words", [("--version",), ("bench", "--help")])
+async def test_a_reader_that_has_seen_enough_is_told_nothing(
+    folder: Path, words: tuple[str, ...]
+) -> None:
+    ours, theirs = os.pipe()
+    os.close(ours)
+    process = await asyncio.create_subprocess_exec(
+        *PROGRAM, *words, cwd=folder, stdout=theirs, stderr=asyncio.subprocess.PIPE
+    )
+    os.close(theirs)
+    _, err = await process.communicate()
+    assert (process.returncode, err) == (1, b"")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has such a device")

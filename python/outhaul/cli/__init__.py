@@ -6,11 +6,14 @@ programs see, `streams` and `signals` what a process is given by its parent.
 
 from __future__ import annotations
 
+import os
+import sys
+
 
 def main() -> None:
     """Runs the command. Its exit status tells the truth; `session.ExitStatus` says which."""
     # Imported here: they load typer and rich, which nobody needs who only imports outhaul.
-    from outhaul.cli.signals import leave_quietly, nothing_is_left  # noqa: PLC0415
+    from outhaul.cli.signals import leave_quietly  # noqa: PLC0415
 
     leave_quietly()
     from outhaul.cli.streams import prepare  # noqa: PLC0415
@@ -20,5 +23,10 @@ def main() -> None:
 
     try:
         run()
-    finally:
-        nothing_is_left()
+    except SystemExit as ended:
+        if isinstance(ended.code, int):
+            # Whatever has to be closed is. Python would go on to wait for its threads, and one may
+            # hang for good in a disk that is gone.
+            sys.stderr.flush()
+            os._exit(ended.code)
+        raise

@@ -72,7 +72,12 @@ def options(
 def run() -> None:
     """Runs the command line."""
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
     except OutputError as error:  # a verb's own is said by `session`, this is what typer writes
         complain(str(error))
+        sys.exit(ExitStatus.FAILED)
+    except BrokenPipeError:  # its reader has seen enough
         sys.exit(ExitStatus.FAILED)

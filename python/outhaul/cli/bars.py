@@ -9,7 +9,7 @@ from rich import progress as rich_progress
 
 from outhaul.cli.render import printable
 from outhaul.cli.report import PlainReporter
-from outhaul.model import TaskEvent, TaskProgress, bytes_human
+from outhaul.model import EventKind, TaskEvent, TaskProgress, bytes_human
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -23,7 +23,8 @@ _PERCENT_MAX: Final = 100
 class BarsReporter(PlainReporter):
     """A bar for all files, and for the first of those under way. What ended is a line above.
 
-    To draw costs far more than to be told: only `refresh` draws, everything at once.
+    To draw costs far more than to be told: only `refresh` draws, everything at once. Progress and
+    events come by two ways, either of which may be late: events say whether an attempt runs.
     """
 
     def __init__(self, total: int) -> None:
@@ -43,6 +44,7 @@ class BarsReporter(PlainReporter):
         self._lines: list[str] = []
         self._under_way: dict[str, TaskProgress] = {}
         self._ended: set[str] = set()
+        self._pending: set[str] = set()  # no attempt of these runs
         self._bars.start()
 
     def enqueued(self, name: str, task_id: str, result: str) -> None:
@@ -51,30 +53,34 @@ class BarsReporter(PlainReporter):
             super().enqueued(name, task_id, result)
 
     def progress(self, name: str, progress: TaskProgress) -> None:
-        """See `Reporter`."""
+        """Some of a file is sent."""
         if progress.percent == _PERCENT_MAX:  # it has arrived: its line follows
             self._under_way.pop(name, None)
-        elif name not in self._ended:  # news of it may be late
+        elif name not in self._ended:
             self._under_way[name] = progress
 
-    def finished(self, name: str, event: TaskEvent) -> None:
+    def happened(self, name: str, event: TaskEvent) -> None:
         """See `Reporter`."""
-        self._ended.add(name)
-        self._under_way.pop(name, None)
-        super().finished(name, event)
+        if event.kind is EventKind.STARTED:
+            self._pending.discard(name)
+        else:  # it waits, or has ended: its bar is another's
+            self._under_way.pop(name, None)
+            (self._ended if event.is_terminal else self._pending).add(name)
+        super().happened(name, event)
 
     def say(self, line: str) -> None:
         """Has one line written above the bars."""
         self._lines.append(line)
 
     def refresh(self) -> None:
-        """See `Reporter`."""
+        """Draws what was told since the last time."""
         if self._lines:
             lines = "\n".join(self._lines)
             self._lines.clear()
             self._bars.console.print(lines, markup=False, highlight=False, soft_wrap=True)
         self._bars.update(self._all, completed=len(self._ended))
-        shown = itertools.islice(self._under_way.items(), BARS_MAX)
+        running = (each for each in self._under_way.items() if each[0] not in self._pending)
+        shown = itertools.islice(running, BARS_MAX)
         for bar, under_way in itertools.zip_longest(self._bar_of, shown):
             self._draw(bar, under_way)
         self._bars.refresh()

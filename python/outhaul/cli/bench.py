@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import typer
 
+from outhaul.cli.signals import interruptible
+
 
 def bench(context: typer.Context) -> None:
     """Compare with what you would pick instead, here: `outhaul bench --help`."""
@@ -13,4 +15,6 @@ def bench(context: typer.Context) -> None:
     except ModuleNotFoundError as error:
         typer.echo(f"{error.name} is missing: pip install 'outhaul[bench]'", err=True)
         raise typer.Exit(2) from None
-    raise typer.Exit(main(context.args))
+    with interruptible():  # it has children, and folders on the disk; typer makes a 130 of it
+        status = main(context.args)
+    raise typer.Exit(status)

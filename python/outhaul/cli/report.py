@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Protocol
 import typer
 
 from outhaul.cli.render import clock, echo_json, event_json, printable, reason
+from outhaul.model import EventKind
 
 if TYPE_CHECKING:
-    from outhaul.model import TaskEvent, TaskProgress
+    from outhaul.model import TaskEvent
 
 
 class Reporter(Protocol):
@@ -18,20 +19,8 @@ class Reporter(Protocol):
     def enqueued(self, name: str, task_id: str, result: str) -> None:
         """A file is in the store (or was: `kept`)."""
 
-    def progress(self, name: str, progress: TaskProgress) -> None:
-        """Some of a file is sent."""
-
-    def retrying(self, name: str, event: TaskEvent) -> None:
-        """An attempt failed and another follows."""
-
-    def finished(self, name: str, event: TaskEvent) -> None:
-        """A task ended."""
-
-    def refresh(self) -> None:
-        """Shows what was told since the last time."""
-
-    def close(self) -> None:
-        """Nothing more comes."""
+    def happened(self, name: str, event: TaskEvent) -> None:
+        """Something happened to its task. That it ended or is tried again is told, no more."""
 
 
 class JsonReporter:
@@ -41,22 +30,10 @@ class JsonReporter:
         """See `Reporter`."""
         echo_json({"file": name, "task_id": task_id, "schedule_result": result})
 
-    def progress(self, name: str, progress: TaskProgress) -> None:
+    def happened(self, name: str, event: TaskEvent) -> None:
         """See `Reporter`."""
-
-    def retrying(self, name: str, event: TaskEvent) -> None:
-        """See `Reporter`."""
-        echo_json({"file": name, **event_json(event)})
-
-    def finished(self, name: str, event: TaskEvent) -> None:
-        """See `Reporter`."""
-        echo_json({"file": name, **event_json(event)})
-
-    def refresh(self) -> None:
-        """See `Reporter`."""
-
-    def close(self) -> None:
-        """See `Reporter`."""
+        if event.is_terminal or event.kind is EventKind.RETRY_SCHEDULED:
+            echo_json({"file": name, **event_json(event)})
 
 
 class PlainReporter:
@@ -66,25 +43,15 @@ class PlainReporter:
         """See `Reporter`."""
         self.say(f"{result:<10} {printable(name)}  {task_id}")
 
-    def progress(self, name: str, progress: TaskProgress) -> None:
+    def happened(self, name: str, event: TaskEvent) -> None:
         """See `Reporter`."""
-
-    def retrying(self, name: str, event: TaskEvent) -> None:
-        """See `Reporter`."""
-        when = f", again at {clock(event.retry_at)}" if event.retry_at else ""
-        self.say(f"{'retry':<10} {printable(name)}  {reason(event)}{when}")
-
-    def finished(self, name: str, event: TaskEvent) -> None:
-        """See `Reporter`."""
-        why = "" if event.success else f"  {reason(event)}"
-        self.say(f"{event.kind.value:<10} {printable(name)}{why}")
+        if event.is_terminal:
+            why = "" if event.success else f"  {reason(event)}"
+            self.say(f"{event.kind.value:<10} {printable(name)}{why}")
+        elif event.kind is EventKind.RETRY_SCHEDULED:
+            when = f", again at {clock(event.retry_at)}" if event.retry_at else ""
+            self.say(f"{'retry':<10} {printable(name)}  {reason(event)}{when}")
 
     def say(self, line: str) -> None:
         """Writes one line."""
         typer.echo(line)
-
-    def refresh(self) -> None:
-        """See `Reporter`."""
-
-    def close(self) -> None:
-        """See `Reporter`."""

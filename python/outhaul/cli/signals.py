@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 from typing import TYPE_CHECKING, Any, Final, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Iterator
     from types import FrameType
 
 ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -23,10 +24,16 @@ def leave_quietly() -> None:
         signal.signal(signal.SIGINT, lambda number, _: os._exit(_status(number)))
 
 
-def nothing_is_left() -> None:
-    """Lets no signal change the exit status any more: what remains is the end of Python itself."""
-    for number in ENDING:
-        signal.signal(number, signal.SIG_IGN)
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Lets Ctrl-C raise KeyboardInterrupt, for code that cleans up after itself."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class Signals:

@@ -13,7 +13,6 @@ import typer
 from outhaul.cli.report import JsonReporter, PlainReporter
 from outhaul.cli.session import ExitStatus, complain, run, usage
 from outhaul.errors import InvalidArgumentError, OuthaulError
-from outhaul.model import EventKind
 from outhaul.policies import RetryPolicy
 from outhaul.secrets import Secret
 from outhaul.tasks import Task, task_id_for
@@ -22,6 +21,7 @@ from outhaul.workers import NativeWorker
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 
+    from outhaul.cli.bars import BarsReporter
     from outhaul.cli.place import Place
     from outhaul.cli.report import Reporter
     from outhaul.cli.works import Held, Works
@@ -142,36 +142,37 @@ async def _attended(works: Works, names: Mapping[int, str], *, after: int, as_js
         after: The last event before they were stored.
         as_json: Whether a program is told.
     """
-    report = _reporter(as_json=as_json, total=len(names))
+    if sys.stdout.isatty() and not as_json:
+        completed = await _drawn_until_ended(works, names, after=after)
+    else:
+        report = JsonReporter() if as_json else PlainReporter()
+        completed = await _until_ended(works, names, report, after=after)
+    return ExitStatus.OK if completed == len(names) else ExitStatus.FAILED
+
+
+async def _drawn_until_ended(works: Works, names: Mapping[int, str], *, after: int) -> int:
+    """Shows on a terminal how tasks go, until all have ended: how many have arrived."""
+    # Imported here: it loads rich.
+    from outhaul.cli.bars import BarsReporter  # noqa: PLC0415
+
+    bars = BarsReporter(len(names))
     display = [
-        asyncio.create_task(_show_progress(works, names, report)),
-        asyncio.create_task(_keep_drawn(report)),
+        asyncio.create_task(_show_progress(works, names, bars)),
+        asyncio.create_task(_keep_drawn(bars)),
     ]
     try:
-        completed = await _until_ended(works, names, report, after=after)
+        completed = await _until_ended(works, names, bars, after=after)
     finally:
         for task in display:
             task.cancel()
         outcomes = await asyncio.gather(*display, return_exceptions=True)
-        report.close()
+        bars.close()
     for outcome in outcomes:
         if isinstance(outcome, OuthaulError):  # something was not shown: that changes no result
             complain(str(outcome))
         elif isinstance(outcome, Exception):
             raise outcome
-    return ExitStatus.OK if completed == len(names) else ExitStatus.FAILED
-
-
-def _reporter(*, as_json: bool, total: int) -> Reporter:
-    """What tells a program, a terminal, or a file."""
-    if as_json:
-        return JsonReporter()
-    if not sys.stdout.isatty():
-        return PlainReporter()
-    # Imported here: it loads rich.
-    from outhaul.cli.bars import BarsReporter  # noqa: PLC0415
-
-    return BarsReporter(total)
+    return completed
 
 
 async def _until_ended(
@@ -186,23 +187,21 @@ async def _until_ended(
             event = await anext(log)
             if event.key not in waiting:
                 continue
-            if event.kind is EventKind.RETRY_SCHEDULED:
-                report.retrying(names[event.key], event)
-            elif event.is_terminal:
-                report.finished(names[event.key], event)
+            report.happened(names[event.key], event)
+            if event.is_terminal:
                 waiting.discard(event.key)
                 completed += event.success is True
     return completed
 
 
-async def _show_progress(works: Works, names: Mapping[int, str], report: Reporter) -> None:
+async def _show_progress(works: Works, names: Mapping[int, str], bars: BarsReporter) -> None:
     async for progress in works.progress():
         name = names.get(progress.key)
         if name is not None:
-            report.progress(name, progress)
+            bars.progress(name, progress)
 
 
-async def _keep_drawn(report: Reporter) -> None:
+async def _keep_drawn(bars: BarsReporter) -> None:
     while True:
         await asyncio.sleep(REFRESH_S)
-        report.refresh()
+        bars.refresh()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tests.unit.cli.fakes import FakeManager, event
@@ -19,6 +20,13 @@ def manager(monkeypatch: pytest.MonkeyPatch) -> type[FakeManager]:
     FakeManager.troubles, FakeManager.newest = [], []
     monkeypatch.setattr(outhaul, "WorkManager", FakeManager, raising=False)
     return FakeManager
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`upload` takes its standard output for one."""
+    stdout = SimpleNamespace(isatty=lambda: True)
+    monkeypatch.setattr("outhaul.cli.upload.sys", SimpleNamespace(stdout=stdout))
 
 
 @pytest.fixture

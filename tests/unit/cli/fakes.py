@@ -94,6 +94,7 @@ class FakeManager:
         return [FakeHandle(key, f"t{key}") for key in range(1, len(tasks) + 1)]
 
     async def progress(self) -> AsyncIterator[TaskProgress]:
+        self.calls.append(("progress",))
         for trouble in self.troubles:
             raise trouble
         yield TaskProgress(

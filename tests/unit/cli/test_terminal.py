@@ -45,8 +45,8 @@ def test_bars_leave_a_line_for_everything_that_ended(capsys: pytest.CaptureFixtu
     bars.enqueued("[red].jpg", "t1", "accepted")
     for percent in (10, 90):
         bars.progress("[red].jpg", at(percent))
-    bars.finished("[red].jpg", event(1))
-    bars.finished("b.jpg", event(2, EventKind.FAILED, **FAILED))
+    bars.happened("[red].jpg", event(1))
+    bars.happened("b.jpg", event(2, EventKind.FAILED, **FAILED))
     bars.close()
     out = capsys.readouterr().out
     assert "completed  [red].jpg\n" in out
@@ -58,7 +58,7 @@ def test_what_has_ended_has_no_bar_even_if_news_of_it_is_late() -> None:
     for name in ("a", "b", "c"):
         bars.progress(name, at(10))
     assert shown(bars) == ["all files", "a", "b", "c"]
-    bars.finished("a", event(1))
+    bars.happened("a", event(1))
     bars.progress("a", at(50))
     bars.progress("b", at(100))
     assert shown(bars) == ["all files", "c"]
@@ -71,8 +71,25 @@ def test_however_many_are_under_way_few_have_a_bar() -> None:
     for name in names:
         bars.progress(name, at(10))
     assert shown(bars) == ["all files", *names[:BARS_MAX]]
-    bars.finished("0", event(1))
+    bars.happened("0", event(1))
     assert shown(bars) == ["all files", *names[1 : BARS_MAX + 1]]
+    bars.close()
+
+
+@pytest.mark.parametrize(
+    "kind", [EventKind.RETRY_SCHEDULED, EventKind.INTERRUPTED, EventKind.RESCUED]
+)
+def test_what_waits_for_its_next_attempt_leaves_its_bar_to_another(kind: EventKind) -> None:
+    bars = BarsReporter(20)
+    waiting = [str(number) for number in range(BARS_MAX)]
+    for name in waiting:
+        bars.progress(name, at(40))
+        bars.happened(name, event(1, kind, **FAILED))
+    bars.progress("another", at(10))
+    bars.progress("0", at(41))  # late, or early: the event says when it begins
+    assert shown(bars) == ["all files", "another"]
+    bars.happened("0", event(1, EventKind.STARTED))
+    assert shown(bars) == ["all files", "another", "0"]
     bars.close()
 
 
@@ -81,7 +98,7 @@ def test_what_is_told_costs_no_drawing_until_it_is_due(draws: list[str]) -> None
     draws.clear()
     for number in range(1000):
         bars.progress(str(number), at(10))
-        bars.finished(str(number), event(number))
+        bars.happened(str(number), event(number))
     assert draws == []
     bars.refresh()
     lines, drawn = draws

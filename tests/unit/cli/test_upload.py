@@ -116,10 +116,19 @@ def test_an_error_after_the_work_is_stored_says_so(
     assert [line.startswith("outhaul: the work is safe in ") for line in more] == [True] * is_safe
 
 
+@pytest.mark.parametrize("option", [(), ("--json",)], ids=["a file", "a program"])
+def test_who_is_shown_no_progress_has_none_sent(
+    manager: type[FakeManager], db: str, option: tuple[str, ...]
+) -> None:
+    assert command(db, "upload", "/a.jpg", "--to", URL, *option).exit_code == 0
+    assert ("progress",) not in manager.calls
+
+
+@pytest.mark.usefixtures("terminal")
 def test_what_cannot_be_shown_changes_no_result(manager: type[FakeManager], db: str) -> None:
     manager.troubles = [ServiceError("1000 streams are open")]
     ended = command(db, "upload", "/a.jpg", "--to", URL)
-    assert (ended.exit_code, ended.stdout) == (0, "completed  /a.jpg\n")
+    assert (ended.exit_code, ended.stdout.split()) == (0, ["completed", "/a.jpg"])
     assert ended.stderr == "outhaul: 1000 streams are open\n"
 
 
@@ -167,6 +176,7 @@ def test_a_detached_upload_only_stores(manager: type[FakeManager], db: str) -> N
 
 
 def test_json_is_one_object_a_line(manager: type[FakeManager], db: str) -> None:
+    manager.log = [event(1, EventKind.ENQUEUED), event(1, EventKind.STARTED)]
     manager.endings = [event(1, EventKind.FAILED, **FAILED)]
     ended = command(db, "upload", "/a.jpg", "--to", URL, "--json")
     (line,) = [json.loads(line) for line in ended.stdout.splitlines()]
