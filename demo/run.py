@@ -26,7 +26,7 @@ from rich.text import Text
 
 from demo import files
 from demo.server import Progress, Received
-from outhaul.model import bytes_human
+from outhaul.human import bytes_human
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process

@@ -18,6 +18,7 @@ from outhaul.model import (
     TaskRecord,
     TaskResult,
     TaskStatus,
+    WaitingOn,
 )
 from outhaul.policies import AddressPolicy, Retention, RetryPolicy
 from outhaul.results import PermanentFailure
@@ -52,6 +53,7 @@ __all__ = [
     "TaskResult",
     "TaskStatus",
     "TaskTrigger",
+    "WaitingOn",
     "WorkManager",
     "task_id_for",
 ]

@@ -27,7 +27,6 @@ from datetime import UTC, datetime
 import msgspec
 
 from outhaul.human import HumanProgress
-from outhaul.human import bytes_human as bytes_human  # noqa: PLC0414 — the demo asks for it here
 
 
 class TaskStatus(str, enum.Enum):
@@ -54,6 +53,21 @@ class TaskStatus(str, enum.Enum):
 _TERMINAL_STATUSES = frozenset(
     {TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED, TaskStatus.EXPIRED}
 )
+
+
+class WaitingOn(str, enum.Enum):
+    """What a pending task waits for.
+
+    `TIME` is its delay, `RETRY` the wait after a failed attempt, `NETWORK` and `BATTERY` that
+    constraint, and `LIMIT` anything else: a free slot, the registration of its callback, or its
+    turn after the process has died under it.
+    """
+
+    TIME = "time"
+    RETRY = "retry"
+    NETWORK = "network"
+    BATTERY = "battery"
+    LIMIT = "limit"
 
 
 class ScheduleResult(str, enum.Enum):
@@ -147,7 +161,7 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
         tag: The label it was given.
         priority: Larger goes first.
         attempt: Attempts begun so far.
-        waiting_on: Why it is pending: `time`, `retry`, `limit` or the name of a constraint.
+        waiting_on: Why it is pending; `None` where it is not.
         error_code: Why the last attempt did not succeed, for programs.
         http_status: The last answer's status, where there was one.
         message: The same for people; empty where nothing went wrong.
@@ -164,7 +178,7 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
     tag: str | None = None
     priority: int = 0
     attempt: int = 0
-    waiting_on: str | None = None
+    waiting_on: WaitingOn | None = None
     finished_at_ms: int | None = None
     error_code: ErrorCode | None = None
     http_status: int | None = None

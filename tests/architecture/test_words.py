@@ -9,7 +9,16 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from outhaul import ErrorCode, EventKind, ExistingTaskPolicy, NetworkType, TaskStatus, errors, wire
+from outhaul import (
+    ErrorCode,
+    EventKind,
+    ExistingTaskPolicy,
+    NetworkType,
+    TaskStatus,
+    WaitingOn,
+    errors,
+    wire,
+)
 from outhaul.arguments import DURATION_MS_MAX
 from outhaul.signals import Signal
 
@@ -77,3 +86,10 @@ def test_the_longest_wait_is_the_same_in_python_and_in_the_core() -> None:
 def test_a_fact_about_the_host_is_the_constraint_bit_of_that_name(fact: Signal) -> None:
     source = (MODEL / "constraint.rs").read_text()
     assert f"pub const {fact.name}: Needs = {fact.value};" in source
+
+
+def test_a_task_waits_for_the_same_things_in_python_and_in_the_core() -> None:
+    source = (CORE / "store" / "sqlite" / "reader" / "tasks.rs").read_text()
+    found = re.search(r"^fn waiting_on.*?^}", source, re.DOTALL | re.MULTILINE)
+    assert found
+    assert set(re.findall(r'"(\w+)"', found[0])) == {waiting.value for waiting in WaitingOn}

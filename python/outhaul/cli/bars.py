@@ -9,7 +9,8 @@ from rich import progress as rich_progress
 
 from outhaul.cli.render import printable
 from outhaul.cli.report import PlainReporter
-from outhaul.model import EventKind, TaskEvent, TaskProgress, bytes_human
+from outhaul.human import bytes_human
+from outhaul.model import EventKind, TaskEvent, TaskProgress
 
 if TYPE_CHECKING:
     from rich.progress import TaskID

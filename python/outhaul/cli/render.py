@@ -32,7 +32,7 @@ _WIDE = 1_000_000
 
 
 def _row(record: TaskRecord) -> tuple[str, ...]:
-    waits = f" ({record.waiting_on})" if record.waiting_on else ""
+    waits = f" ({record.waiting_on.value})" if record.waiting_on else ""
     return (
         printable(record.task_id),
         record.status.value + waits,

@@ -10,7 +10,7 @@ import typer
 
 from outhaul.cli import render
 from outhaul.cli.session import ExitStatus, complain, counted, run
-from outhaul.model import EventKind, TaskRecord, TaskStatus
+from outhaul.model import EventKind, TaskRecord, TaskStatus, WaitingOn
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 POLL_S: Final = 0.2
 
 # What a pending task waits for that passes without anybody doing anything about it.
-_DUE_LATER: Final = frozenset({"time", "retry"})
-_PASSES: Final = _DUE_LATER | {"limit"}
+_DUE_LATER: Final = frozenset({WaitingOn.TIME, WaitingOn.RETRY})
+_PASSES: Final = _DUE_LATER | {WaitingOn.LIMIT}
 
 
 def run_tasks(

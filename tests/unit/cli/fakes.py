@@ -18,6 +18,7 @@ from outhaul import (
     TaskProgress,
     TaskRecord,
     TaskStatus,
+    WaitingOn,
 )
 from outhaul.cli.app import app
 from outhaul.errors import OuthaulError
@@ -42,7 +43,7 @@ RECORD = TaskRecord(
     created_at_ms=0,
     run_at_ms=0,
     tag="photos",
-    waiting_on="retry",
+    waiting_on=WaitingOn.RETRY,
     message="HTTP 503",
 )
 

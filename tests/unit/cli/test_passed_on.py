@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from tests.unit.cli.fakes import RECORD, URL, FakeManager, command
 
 import outhaul
-from outhaul import TaskRecord, TaskStatus
+from outhaul import TaskRecord, TaskStatus, WaitingOn
 from outhaul.cli import run_tasks
 
 
@@ -43,7 +43,7 @@ def test_run_waits_for_what_waits_for_its_turn(
     manager: type[FakeManager], db: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run_tasks, "POLL_S", 0.0)
-    manager.pending = [[replace(RECORD, waiting_on="limit")], []]
+    manager.pending = [[replace(RECORD, waiting_on=WaitingOn.LIMIT)], []]
     assert command(db, "run", "--until-idle").exit_code == 0
     assert manager.pending == []
 

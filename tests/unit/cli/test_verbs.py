@@ -9,13 +9,13 @@ import pytest
 from tests.unit.cli.fakes import FAILED, RECORD, FakeManager, command, event
 from typer.testing import CliRunner
 
-from outhaul import EventKind, Stats, TaskRecord, TaskStatus
+from outhaul import EventKind, Stats, TaskRecord, TaskStatus, WaitingOn
 from outhaul.cli import render, run_tasks
 from outhaul.cli.app import app
 from outhaul.errors import StoreFullError
 
-WAITS_FOR_NETWORK = msgspec.structs.replace(RECORD, waiting_on="network")
-NEEDS_THE_APPLICATION = msgspec.structs.replace(RECORD, waiting_on="limit", worker="python")
+WAITS_FOR_NETWORK = msgspec.structs.replace(RECORD, waiting_on=WaitingOn.NETWORK)
+NEEDS_THE_APPLICATION = msgspec.structs.replace(RECORD, waiting_on=WaitingOn.LIMIT, worker="python")
 DUE_LATER = msgspec.structs.replace(RECORD, run_at_ms=4_000_000_000_000)
 DONE = msgspec.structs.replace(RECORD, status=TaskStatus.COMPLETED)
 RUNS = msgspec.structs.replace(RECORD, status=TaskStatus.RUNNING, waiting_on=None)
