@@ -53,14 +53,14 @@ def test_no_request_has_more_than_the_service_takes(
 
 
 async def test_a_body_that_is_exactly_full_is_taken(service: Service, client: Client) -> None:
-    ((_, empty),) = bodies([task("a", ""), task("b", "")])
-    half = "x" * ((BODY_BYTES_MAX - len(empty)) // 2)
-    rest = half + "x" * ((BODY_BYTES_MAX - len(empty)) % 2)
-    ((_, full),) = bodies([task("a", half), task("b", rest)])
+    ((_, empty),) = bodies([task(name, "") for name in "abc"])
+    third, rest = divmod(BODY_BYTES_MAX - len(empty), 3)
+    tasks = [task("a", "x" * third), task("b", "x" * third), task("c", "x" * (third + rest))]
+    ((_, full),) = bodies(tasks)
     assert len(full) == BODY_BYTES_MAX
-    assert len(list(bodies([task("a", half), task("b", f"{rest}x")]))) == 2
-    assert len(await client.enqueue_all([task("a", half), task("b", rest)])) == 2
-    assert (await service.manager.stats()).pending == 2
+    assert len(list(bodies([*tasks[:2], task("c", "x" * (third + rest + 1))]))) == 2
+    assert len(await client.enqueue_all(tasks)) == 3
+    assert (await service.manager.stats()).pending == 3
 
 
 async def test_what_goes_in_several_requests_is_told_as_one(
