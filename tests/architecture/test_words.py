@@ -75,11 +75,19 @@ def test_every_refusal_of_the_core_has_a_class() -> None:
         assert type(error) is not errors.InternalError or member == "Internal", member
 
 
-def test_the_longest_wait_is_the_same_in_python_and_in_the_core() -> None:
+@pytest.mark.parametrize(
+    ("name", "bound"),
+    [
+        ("WAIT_MAX_MS", DURATION_MS_MAX),
+        ("RETRIES_MAX", wire.RETRIES_MAX),
+        ("MULTIPLIER_MAX", wire.MULTIPLIER_MAX),
+    ],
+)
+def test_a_bound_is_the_same_in_python_and_in_the_core(name: str, bound: float) -> None:
     source = (CORE / "runtime" / "admission" / "checks.rs").read_text()
-    found = re.search(r"const WAIT_MAX_MS: i64 = ([\d *]+);", source)
+    found = re.search(rf"const {name}: \w+ = ([\d_. *]+);", source)
     assert found
-    assert math.prod(int(factor) for factor in found[1].split("*")) == DURATION_MS_MAX
+    assert math.prod(float(factor) for factor in found[1].split("*")) == bound
 
 
 @pytest.mark.parametrize("fact", Signal)

@@ -146,6 +146,11 @@ async def is_untouched(service: Service) -> bool:
 async def ending(service: Service, task: dict[str, Any]) -> TaskEvent:
     answer = await service.enqueue(task)
     assert answer.status == 201, answer
-    handle = await service.manager.get_handle(answer.body["task_id"])
+    return await ended(service.manager, answer.body["task_id"])
+
+
+async def ended(manager: WorkManager, task_id: str) -> TaskEvent:
+    """How a task has ended, once it has."""
+    handle = await manager.get_handle(task_id)
     assert handle is not None
     return await asyncio.wait_for(handle.result(), 10)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.http.peers import RawServer, answer, head_of
-from tests.service.kit import Service
+from tests.service.kit import Service, ended
 
-from outhaul import NativeWorker, PythonWorker, Task, TaskStatus, TaskTrigger
+from outhaul import NativeWorker, PythonWorker, Task, TaskEvent, TaskStatus, TaskTrigger
 from outhaul.errors import (
     AccessDeniedError,
     InvalidArgumentError,
@@ -41,6 +42,13 @@ async def collected(events: AsyncIterator[Any]) -> list[Any]:
     return [event async for event in events]
 
 
+async def up_to_the_end(events: AsyncIterator[TaskEvent]) -> AsyncIterator[TaskEvent]:
+    async for event in events:
+        yield event
+        if event.is_terminal:
+            return
+
+
 QUESTIONS: list[Callable[[Any], Awaitable[object]]] = [
     lambda works: works.get_task("a/b ?#ä"),
     lambda works: works.get_task("nobody"),
@@ -68,22 +76,19 @@ async def test_it_answers_what_the_manager_answers(service: Service, client: Cli
     assert await client.cancel_all() == 1
 
 
-async def test_a_result_and_progress_come_from_afar(
+async def test_the_end_of_a_task_and_its_progress_come_from_afar(
     service: Service, client: Client, server: FlakyServer
 ) -> None:
     path = service.root / "a.txt"
-    handles = await client.enqueue_all(
+    (scheduled,) = await client.enqueue_all(
         [Task("u", NativeWorker.http_upload(url=server.url, file_path=path))]
     )
-    async with asyncio.timeout(10):
-        event = await handles[0].result()
-        assert event.success
-        local = await service.manager.get_handle("u")
-        assert local is not None
-        assert event == await local.result()
-        async for update in client.progress():
-            assert update.percent <= 100
-            break
+    async with asyncio.timeout(10), aclosing(client.events(after=0, task_id="u")) as events:
+        (end,) = [event async for event in up_to_the_end(events)][-1:]
+        assert (end.success, end.key) == (True, scheduled.key)
+        assert end == await ended(service.manager, "u")
+        async with aclosing(client.progress(task_id="u")) as updates:
+            assert (await anext(updates)).percent == 100
 
 
 async def test_what_a_callback_is_given_arrives(service: Service, client: Client) -> None:
@@ -95,7 +100,7 @@ async def test_what_a_callback_is_given_arrives(service: Service, client: Client
         return True
 
     (handle,) = await client.enqueue_all([Task(None, PythonWorker("note", {"a": [1, 2.5, "ä"]}))])
-    assert (await handle.result()).success
+    assert (await ended(service.manager, handle.task_id)).success
     assert got == [{"a": [1, 2.5, "ä"]}]
 
 

@@ -12,14 +12,13 @@ from typing import Any
 import msgspec
 import pytest
 from tests.http.peers import RawServer, answer, head_of
-from tests.service.kit import Service
+from tests.service.kit import Service, ended
 
-from outhaul import EventKind, PythonWorker, Retention, Task, TaskEvent, TaskTrigger, WorkManager
+from outhaul import EventKind, PythonWorker, Task, TaskEvent, TaskTrigger
 from outhaul.errors import (
     InvalidArgumentError,
     InvalidTypeError,
     ServiceError,
-    TaskNotFoundError,
 )
 from outhaul.service.client import Client
 
@@ -81,7 +80,7 @@ async def test_an_input_arrives_as_it_is(service: Service, client: Client, value
         return True
 
     (handle,) = await client.enqueue_all([Task(None, PythonWorker("note", value))])
-    assert (await handle.result()).success
+    assert (await ended(service.manager, handle.task_id)).success
     assert got == [value]
     assert type(got[0]) is type(value)
 
@@ -158,73 +157,18 @@ async def test_a_refusal_that_does_not_pass_is_raised_in_the_end(
             await anext(client.events(after=0))
 
 
-async def test_a_task_that_retention_has_removed_has_no_result(
-    tmp_path: Path, folder: Path
-) -> None:
-    keep = Retention(completed_max=0, completed=None)
-    store = tmp_path / "w.db"
-    async with Service(store, folder) as service, Client(service.url) as client:
-
-        @service.manager.worker("note")
-        async def note(_: object, __: object) -> bool:
-            return True
-
-        (handle,) = await client.enqueue_all([Task("x", PythonWorker("note"))])
-        assert (await handle.result()).success
-        (last,) = await client.enqueue_all([Task("y", PythonWorker("note"))])
-        assert (await last.result()).success
-    async with Service(store, folder, retention=keep, port=service.port) as service:
-        async with asyncio.timeout(10):
-            while await service.manager.get_task("x") is not None:
-                await asyncio.sleep(0.01)
-        async with Client(service.url) as client:
-            with pytest.raises(TaskNotFoundError, match="removed"):
-                await handle._replace(client=client).result()
-            assert (await last._replace(client=client).result()).success
-
-
-async def test_who_waits_through_a_restart_learns_that_the_task_is_gone(
-    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("outhaul.service.patience.RECONNECT_AFTER_S", 0.1)
-    monkeypatch.setattr("outhaul.service.patience.RECONNECTS_MAX", 1000)
-    store = tmp_path / "w.db"
-
-    async def note(_: object, __: object) -> bool:
-        return True
-
-    async with Service(store, folder) as service:
-        client = Client(service.url)
-        async with client:
-            (handle,) = await client.enqueue_all([Task("x", PythonWorker("note"))])
-            waiting = asyncio.ensure_future(handle.result())
-            await asyncio.sleep(0.2)
-            await service.__aexit__()
-            # While it is away, the task ends and goes; the last one always stays.
-            keep = Retention(completed_max=0, completed=None)
-            async with WorkManager(store, workers={"note": note}) as manager:
-                await (await manager.enqueue("y", PythonWorker("note"))).result()
-                await manager.wait_idle()
-            async with WorkManager(store, workers={"note": note}, retention=keep) as manager:
-                async with asyncio.timeout(10):
-                    while await manager.get_task("x") is not None:
-                        await asyncio.sleep(0.01)
-            async with Service(store, folder, port=service.port):
-                with pytest.raises(TaskNotFoundError, match="removed"):
-                    await asyncio.wait_for(waiting, 10)
-
-
-async def test_whatever_waits_for_its_result_a_question_is_answered(client: Client) -> None:
-    """More results than one client waits for at once, and far more than aiohttp's connections."""
+async def test_whatever_is_followed_a_question_is_answered(client: Client) -> None:
+    """Far more streams than aiohttp's connections to a host."""
     tasks = [Task(None, PythonWorker("nobody"), trigger=LATER) for _ in range(300)]
-    handles = await client.enqueue_all(tasks)
-    results = [asyncio.ensure_future(handle.result()) for handle in handles]
-    await asyncio.sleep(0.5)
+    await client.enqueue_all(tasks)
+    seen = (await client.stats()).last_event
+    streams = [client.events(after=seen) for _ in tasks]
+    first = [asyncio.ensure_future(anext(stream)) for stream in streams]
     async with asyncio.timeout(20):
         assert (await client.stats()).pending == 300
         assert await client.cancel_all() == 300
-        kinds = {event.kind for event in await asyncio.gather(*results)}
-    assert kinds == {EventKind.CANCELLED}
+        assert {event.kind for event in await asyncio.gather(*first)} == {EventKind.CANCELLED}
+        await asyncio.gather(*(stream.aclose() for stream in streams))
 
 
 def block(seq: int, end: str = "\n\n") -> bytes:

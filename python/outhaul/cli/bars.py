@@ -48,11 +48,6 @@ class BarsReporter(PlainReporter):
         self._pending: set[str] = set()  # no attempt of these runs
         self._bars.start()
 
-    def enqueued(self, name: str, task_id: str, result: str) -> None:
-        """Said by the bar itself, unless it is news."""
-        if result not in {"accepted", "kept"}:
-            super().enqueued(name, task_id, result)
-
     def progress(self, name: str, progress: TaskProgress) -> None:
         """Some of a file is sent."""
         if progress.percent == _PERCENT_MAX:  # it has arrived: its line follows

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 class Reporter(Protocol):
     """Tells how an upload of several files goes. `name` is the file as the user spelled it."""
 
-    def enqueued(self, name: str, task_id: str, result: str) -> None:
-        """A file is in the store (or was: `kept`)."""
-
     def happened(self, name: str, event: TaskEvent) -> None:
         """Something happened to its task. That it ended or is tried again is told, no more."""
 
@@ -27,7 +24,7 @@ class JsonReporter:
     """One JSON object a line: what ended, and nothing that only people want."""
 
     def enqueued(self, name: str, task_id: str, result: str) -> None:
-        """See `Reporter`."""
+        """A file is in the store (or was: `kept`)."""
         echo_json({"file": name, "task_id": task_id, "schedule_result": result})
 
     def happened(self, name: str, event: TaskEvent) -> None:
@@ -40,7 +37,7 @@ class PlainReporter:
     """A line for everything that stays true."""
 
     def enqueued(self, name: str, task_id: str, result: str) -> None:
-        """See `Reporter`."""
+        """A file is in the store (or was: `kept`)."""
         self.say(f"{result:<10} {printable(name)}  {task_id}")
 
     def happened(self, name: str, event: TaskEvent) -> None:

@@ -36,9 +36,8 @@ class _Output(io.FileIO):
 
     def write(self, data: ReadableBuffer, /) -> int:
         try:
-            return (
-                super().write(data) or 0
-            )  # nothing goes into a pipe that is full, and does not wait
+            # Nothing goes into a pipe that is full, where it does not wait.
+            return super().write(data) or 0
         except OSError as error:
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
             if isinstance(error, BrokenPipeError):  # its reader has seen enough

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Final, Self
 
@@ -14,7 +13,6 @@ from outhaul.model import Stats, TaskEvent, TaskProgress, TaskRecord, TaskStatus
 from outhaul.queries import PAGE
 from outhaul.reads import LIVE
 from outhaul.service.connection import Connection
-from outhaul.service.remote_task import RemoteTask
 from outhaul.service.specs import Cancelled, Page, Scheduled, path_of
 from outhaul.service.translate import bodies, counted_from
 
@@ -24,29 +22,17 @@ if TYPE_CHECKING:
 
     from outhaul.tasks import Task
 
-# At most this many results are waited for at once, each with a stream; of the other waits at most
-# this many look at once whether their result is there already.
-RESULTS_MAX: Final = 256
-LOOKS_MAX: Final = 16
-
 _ALL: Final = [("all", "true")]
 _EVENT: Final = msgspec.json.Decoder(TaskEvent)
 _PROGRESS: Final = msgspec.json.Decoder(TaskProgress)
 
 
 class Client:
-    """Asks a server what a `WorkManager` is asked in its own process. Paths are the server's.
-
-    Attributes:
-        results: Whoever waits for a result holds one of these, and a connection.
-        looks: Likewise who looks whether it is there already.
-    """
+    """Asks a server what a `WorkManager` is asked in its own process. Paths are the server's."""
 
     def __init__(self, url: str, *, token: str | None = None) -> None:
         """Connects to nothing yet; takes what `Connection` takes, and refuses what it refuses."""
         self._server = Connection(url, token=token)
-        self.results = asyncio.Semaphore(RESULTS_MAX)
-        self.looks = asyncio.Semaphore(LOOKS_MAX)
 
     async def __aenter__(self) -> Self:
         await self._server.__aenter__()
@@ -60,24 +46,23 @@ class Client:
     ) -> None:
         await self._server.__aexit__(kind, error, trace)
 
-    async def enqueue_all(self, tasks: Iterable[Task]) -> list[RemoteTask]:
-        """As `WorkManager.enqueue_all`; what is too much for one request goes in several.
+    async def enqueue_all(self, tasks: Iterable[Task]) -> list[Scheduled]:
+        """As `WorkManager.enqueue_all`, but for what it answers: `events` says how each task ends.
 
-        Each of those is stored wholly or not at all. To give it all again is harmless where the
-        tasks have ids.
+        What is too much for one request goes in several. Each of those is stored wholly or not at
+        all. To give it all again is harmless where the tasks have ids.
         """
-        handles: list[RemoteTask] = []
+        scheduled: list[Scheduled] = []
         # All of them first: where JSON cannot carry one, nothing is stored.
         for first, body in list(bodies(tasks)):
             try:
-                told = await self._server.tell("POST", "/v1/tasks", list[Scheduled], body=body)
+                scheduled += await self._server.tell(
+                    "POST", "/v1/tasks", list[Scheduled], body=body
+                )
             except OuthaulError as error:
                 error.argument = counted_from(first, error.argument)
                 raise
-            handles += [
-                RemoteTask(self, each.task_id, each.key, each.schedule_result) for each in told
-            ]
-        return handles
+        return scheduled
 
     async def cancel(self, task_id: str) -> bool:
         """As `WorkManager.cancel`."""
@@ -95,9 +80,7 @@ class Client:
 
     async def cancel_all(self) -> int:
         """As `WorkManager.cancel_all`."""
-        return (
-            await self._server.tell("DELETE", "/v1/tasks", Cancelled, [("all", "true")])
-        ).cancelled
+        return (await self._server.tell("DELETE", "/v1/tasks", Cancelled, _ALL)).cancelled
 
     async def get_task(self, task_id: str) -> TaskRecord | None:
         """As `WorkManager.get_task`."""
@@ -145,32 +128,9 @@ class Client:
         follow: bool = True,
     ) -> AsyncGenerator[TaskEvent]:
         """As `WorkManager.events`. A stream that breaks goes on after the last event, in time."""
-        # What is passed over from the beginning is so wherever the stream goes on, too.
-        log = self.log(
-            after=after,
-            tag=tag,
-            task_id=task_id,
-            prefix=prefix,
-            skip_pruned=skip_pruned or after == 0,
-            follow=follow,
-        )
-        async with aclosing(log) as events:
-            async for event in events:
-                yield event
-
-    async def log(
-        self,
-        *,
-        after: int | None,
-        tag: str | None = None,
-        task_id: str | None = None,
-        prefix: str | None = None,
-        skip_pruned: bool = False,
-        follow: bool,
-    ) -> AsyncGenerator[TaskEvent]:
-        """As `events`; but after a break it says what was missed, even if it began at 0."""
         want = _given(tag=tag, task_id=task_id, prefix=prefix, follow=None if follow else "false")
-        if skip_pruned:
+        # What is passed over from the beginning is so wherever the stream goes on, too.
+        if skip_pruned or after == 0:
             want["skip_pruned"] = "true"
         if after is None:
             after = (await self.stats()).last_event
