@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import inspect
 import logging
 from collections.abc import Mapping
@@ -59,6 +60,20 @@ class TaskContext(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return f"{self.task_id}-{self.key:x}"
 
 
+class _AttemptTask(StoppableTask):
+    """What one attempt runs in.
+
+    It and its coroutines are nearly all that an attempt allocates: with more, the garbage
+    collector looks through the whole process four times a second.
+    """
+
+    __slots__ = ("attempt", "bridge", "key")
+
+    attempt: int
+    bridge: Bridge
+    key: int
+
+
 class Callbacks:
     """The registered callbacks and those that run."""
 
@@ -68,6 +83,7 @@ class Callbacks:
         # INVARIANT: an attempt is in here for as long as its callback runs, stopped or not; so no
         # two attempts at one task run at once.
         self._active_by_task_id: dict[str, asyncio.Task[Any]] = {}
+        self._context = contextvars.Context()  # of what asyncio calls here: one for all of them
         self._cut_short = CutShort()
         self._announced: list[str] = []
         self._bridge: Bridge | None = None
@@ -139,16 +155,18 @@ class Callbacks:
             bridge.core.failed(key, attempt, message, retry=True)
             return
         context = TaskContext(task_id=task_id, key=key, attempt=attempt)
-        work = self._attempt(registered, encoded, context, bridge=bridge)
-        task = StoppableTask(work, loop=asyncio.get_running_loop())
+        work = self._attempt(registered, encoded, context, bridge)
+        task = _AttemptTask(work, loop=asyncio.get_running_loop())
+        task.key, task.attempt, task.bridge = key, attempt, bridge
         self._running[key, attempt] = task
+        task.add_done_callback(self._ended, context=self._context)
 
-        def ended(task: asyncio.Task[None]) -> None:
-            self._running.pop((key, attempt), None)
-            if task.cancelled():  # before its first step, so that it could not say so itself
-                bridge.core.interrupted(key, attempt)
-
-        task.add_done_callback(ended)
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        assert isinstance(task, _AttemptTask)
+        key, attempt = task.key, task.attempt
+        self._running.pop((key, attempt), None)
+        if task.cancelled():  # before its first step, so that it could not say so itself
+            task.bridge.core.interrupted(key, attempt)
 
     def stop(self, key: int, attempt: int, reason: str) -> None:
         """See `bridge.CallbackRunner.stop`."""
@@ -166,13 +184,25 @@ class Callbacks:
         registered: tuple[Callback, bool],
         value: bytes,
         context: TaskContext,
-        *,
         bridge: Bridge,
     ) -> None:
         """INVARIANT: it never ends without exactly one report, unless it never begins."""
-        key, attempt = context.key, context.attempt
+        key, attempt, task_id = context.key, context.attempt, context.task_id
         try:
-            result = await self._in_turn(registered, _DECODER.decode(value), context)
+            if task_id in self._active_by_task_id:
+                await self._turn(context)
+            this = asyncio.current_task()
+            assert this is not None
+            self._active_by_task_id[task_id] = this
+            try:
+                callback, is_coroutine_function = registered
+                if is_coroutine_function:
+                    result = encoded(await callback(_DECODER.decode(value), context))
+                else:
+                    result = await self._in_thread(callback, _DECODER.decode(value), context)
+            finally:
+                if self._active_by_task_id.get(task_id) is this:  # else its loop is gone
+                    del self._active_by_task_id[task_id]
         except BaseException as error:
             self._report(error, context, bridge)
             if not isinstance(error, (Exception, asyncio.CancelledError)):
@@ -208,25 +238,11 @@ class Callbacks:
                 if isinstance(error, Exception):
                     _LOG.warning("%s: attempt %d raised", context.task_id, attempt, exc_info=error)
 
-    async def _in_turn(
-        self, registered: tuple[Callback, bool], value: object, context: TaskContext
-    ) -> bytes:
-        """Calls back, once no earlier attempt runs: one that was stopped may take its time."""
-        active, task_id = self._active_by_task_id, context.task_id
-        while (before := active.get(task_id)) is not None:
-            _LOG.info("%s: attempt %d waits for one that runs on", task_id, context.attempt)
+    async def _turn(self, context: TaskContext) -> None:
+        """Waits until no earlier attempt runs: one that was stopped may take its time."""
+        while (before := self._active_by_task_id.get(context.task_id)) is not None:
+            _LOG.info("%s: attempt %d waits for one that runs on", context.task_id, context.attempt)
             await asyncio.wait({before})
-        this = asyncio.current_task()
-        assert this is not None
-        active[task_id] = this
-        try:
-            callback, is_coroutine_function = registered
-            if is_coroutine_function:
-                return encoded(await callback(value, context))
-            return await self._in_thread(callback, value, context)
-        finally:
-            if self._active_by_task_id.get(task_id) is this:  # else its loop is gone
-                del self._active_by_task_id[task_id]
 
     async def _in_thread(self, callback: Callback, value: object, context: TaskContext) -> bytes:
         job = self._threads.submit(_called, callback, value, context)
