@@ -343,7 +343,7 @@ class Schedule:
     def pop_due(self, *, now_ms: int, limit: int) -> list[int]:
         """Takes at most `limit` tasks and gives each one's slots back at once. O(log n) for each.
 
-        So a limit of 1 or more attempts does not bound the batch.
+        So limits on attempts do not bound the batch, unless one of them is 0.
         """
 
     def next_due_ms(self) -> int | None:

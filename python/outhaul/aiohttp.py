@@ -18,7 +18,15 @@ import msgspec
 from aiohttp.payload import Payload
 
 from outhaul._native import MultipartEncoder, ProgressMeter
-from outhaul.arguments import Value, absolute_path, optional_text, text, unknown_keyword, wrong_type
+from outhaul.arguments import (
+    Value,
+    absolute_path,
+    directories,
+    optional_text,
+    text,
+    unknown_keyword,
+    wrong_type,
+)
 from outhaul.errors import InvalidArgumentError, InvalidTypeError
 from outhaul.human import HumanProgress
 
@@ -188,7 +196,8 @@ class MultipartPayload(Payload):
         if unknown:
             raise unknown_keyword(type(self).__init__, unknown)
         wires, escaping = _wires(parts), text("escape", escape)
-        boundary, roots = optional_text("boundary", boundary), _roots(allowed_roots)
+        boundary = optional_text("boundary", boundary)
+        roots = directories("allowed_roots", allowed_roots) or None
         try:
             encoder = MultipartEncoder(wires, escape=escaping, boundary=boundary, roots=roots)
         except InvalidArgumentError as error:
@@ -324,18 +333,6 @@ def _wire(argument: str, part: object) -> _TextWire | _FileWire:
     if not isinstance(value, str):
         raise wrong_type(f"{argument}.value", value, "a string (a file is a FilePart)")
     return text(f"{argument}.name", name), text(f"{argument}.value", value)
-
-
-def _roots(given: Iterable[StrPath] | None) -> list[str] | None:
-    if given is None:
-        return None
-    if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
-        raise wrong_type("allowed_roots", given, "a list of directories")
-    if roots := [absolute_path("allowed_roots", root) for root in given]:
-        return roots
-    raise InvalidArgumentError(
-        "is empty: name a directory, or leave it out to allow any file", argument="allowed_roots"
-    )
 
 
 def _guessed(name: str) -> str | None:

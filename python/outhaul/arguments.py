@@ -8,13 +8,14 @@ from __future__ import annotations
 import enum
 import math
 import os
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from outhaul.errors import InvalidArgumentError, InvalidTypeError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection
 
 DURATION_MS_MAX: Final = 10 * 366 * 86_400_000
 
@@ -25,9 +26,9 @@ _Wire = TypeVar("_Wire")
 
 
 class Value(Generic[_Wire]):
-    """What a user describes: checked when it is made, then one frozen wire Struct.
+    """What a user describes: checked when it is made, then one frozen value.
 
-    A subclass has a slot for the Struct, or makes it of what it keeps.
+    A subclass has a slot for that value, or makes it of what it keeps.
     """
 
     __slots__ = ()
@@ -83,6 +84,19 @@ def absolute_path(name: str, value: object) -> str:
     if path[0] == "/" and path[-1] != "/" and "/." not in path and "//" not in path:
         return path
     return os.path.abspath(path)  # noqa: PTH100 — Path.resolve() would follow links
+
+
+def directories(name: str, value: object) -> list[str]:
+    """Paths of directories, at least one; of `None`, none."""
+    if value is None:
+        return []
+    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+        raise wrong_type(name, value, "a list of directories")
+    if paths := [absolute_path(name, path) for path in value]:
+        return paths
+    raise InvalidArgumentError(
+        "is empty: name a directory, or leave it out to allow any file", argument=name
+    )
 
 
 def _path_text(name: str, value: object) -> str:

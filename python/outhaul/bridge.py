@@ -115,7 +115,7 @@ class Bridge:
         return self._loop.is_closed()
 
     def check(self) -> None:
-        """Whether calls are possible from here.
+        """Raises unless calls are possible from here.
 
         Raises:
             ManagerClosedError: It is closed.
@@ -158,10 +158,7 @@ class Bridge:
             self._flush()  # calls that were made meanwhile
             self.core.enqueue_all(ticket)
             return await future
-        except (
-            Exception,
-            asyncio.CancelledError,
-        ):  # or the iterator's own
+        except (Exception, asyncio.CancelledError):  # or the iterator's own
             self._waiting.pop(ticket, None)
             self.core.abandon(ticket)  # also where it was refused: its parts are kept until then
             raise

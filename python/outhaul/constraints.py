@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from outhaul.arguments import Value, choice, unknown_keyword, wrong_type
+from outhaul.arguments import Value, boolean, choice, unknown_keyword
 from outhaul.errors import InvalidArgumentError
 from outhaul.model import NetworkType
 from outhaul.wire import ConstraintsSpec
@@ -52,19 +52,18 @@ class Constraints(Value[ConstraintsSpec]):
             network_type = _from_alias(requires_network, network_type)
         if network_type is not None:
             network_type = choice("network_type", network_type, NetworkType)
-        if not isinstance(battery_not_low, bool):
-            raise wrong_type("battery_not_low", battery_not_low, "True or False")
-        self.wire = ConstraintsSpec(network_type=network_type, battery_not_low=battery_not_low)
+        self.wire = ConstraintsSpec(
+            network_type=network_type, battery_not_low=boolean("battery_not_low", battery_not_low)
+        )
 
 
 def _from_alias(requires_network: object, network_type: object) -> NetworkType:
-    if not isinstance(requires_network, bool):
-        raise wrong_type("requires_network", requires_network, "True or False")
+    is_required = boolean("requires_network", requires_network)
     if network_type is not None:
         raise InvalidArgumentError(
             "says the same as network_type: give one of them", argument="requires_network"
         )
-    return NetworkType.CONNECTED if requires_network else NetworkType.NOT_REQUIRED
+    return NetworkType.CONNECTED if is_required else NetworkType.NOT_REQUIRED
 
 
 Constraints.NONE = Constraints(network_type=NetworkType.NOT_REQUIRED)

@@ -87,15 +87,12 @@ class TaskHandle(msgspec.Struct, frozen=True, eq=False, gc=False):
         bridge = self._queries.bridge
         return _EVENT.decode(await bridge.wait(bridge.core.ask_terminal_event, self.key))
 
-    def events(self, after: int = 0) -> AsyncIterator[TaskEvent]:
+    async def events(self, after: int = 0) -> AsyncIterator[TaskEvent]:
         """What happened to the task, in order, from its enqueue (or after a cursor) to its end.
 
         Args:
             after: The `seq` of the last event already seen.
         """
-        return self._events(after)
-
-    async def _events(self, after: int) -> AsyncIterator[TaskEvent]:
         async for event in self._queries.events(after=after, key=self.key, follow=True):
             yield event
             if event.is_terminal:

@@ -183,7 +183,7 @@ class WorkManager(Reads):
         Raises:
             OuthaulError: As `enqueue`.
         """
-        queries = self._ask()
+        queries = self._opened()
         if not isinstance(task, Task):
             raise wrong_type("task", task, "a Task")
         key, accepted, known_as = await queries.bridge.enqueue(task.encoded)
@@ -195,7 +195,7 @@ class WorkManager(Reads):
         Raises:
             OuthaulError: As `enqueue`; the argument begins with `tasks[n]`.
         """
-        queries = self._ask()
+        queries = self._opened()
         queries.bridge.check()
         parts = _encoded(tasks)
         first = next(parts, None)
@@ -234,7 +234,7 @@ class WorkManager(Reads):
         record = await self.get_task(task_id)
         if record is None:
             return None
-        return TaskHandle(record.task_id, record.key, KEPT, self._ask())
+        return TaskHandle(record.task_id, record.key, KEPT, self._opened())
 
     async def drain(self) -> None:
         """Waits until the attempts under way have ended, and starts no further one.

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import enum
 from datetime import UTC, datetime
+from typing import Final
 
 import msgspec
 
@@ -53,6 +54,15 @@ class TaskStatus(str, enum.Enum):
 _TERMINAL_STATUSES = frozenset(
     {TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED, TaskStatus.EXPIRED}
 )
+
+# Where a task stands that has not ended.
+LIVE: Final = tuple(status for status in TaskStatus if not status.is_terminal)
+
+KEY_MAX: Final = 2**63 - 1
+SEQ_MAX: Final = 2**63 - 1
+
+# A longer answer comes in pages, so that none is large.
+PAGE: Final = 500
 
 
 class WaitingOn(str, enum.Enum):

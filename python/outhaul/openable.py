@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Final, Self
 
 from outhaul.bridge import Bridge
 from outhaul.errors import ManagerClosedError, WrongLoopError
-from outhaul.options import unmet
 from outhaul.queries import Queries
-from outhaul.signals import Facts
+from outhaul.signals import Facts, unmet
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -31,9 +30,7 @@ class Openable:
     _lookups: SecretLookups
     _signals: SystemSignals
 
-    # Both are there while it is open.
-    _bridge: Bridge | None = None
-    _queries: Queries | None = None
+    _queries: Queries | None = None  # and with them the bridge: there while it is open
     # The last opening or close. INVARIANT: while it is not done, no other begins.
     _change: asyncio.Future[None] | None = None
 
@@ -46,10 +43,10 @@ class Openable:
             WrongLoopError: It is being opened or closed on another event loop.
         """
         await self._settled()
-        if self._bridge is not None and self._bridge.is_stranded:
+        if self._queries is not None and self._queries.bridge.is_stranded:
             await self.close()
             await self._settled()
-        if self._bridge is not None:
+        if self._queries is not None:
             raise ManagerClosedError("the manager is already open")
         change = self._change = asyncio.get_running_loop().create_future()
         try:
@@ -69,7 +66,7 @@ class Openable:
     @property
     def is_open(self) -> bool:
         """Whether it was opened and not closed since."""
-        return self._bridge is not None
+        return self._queries is not None
 
     async def close(self) -> None:
         """Stops transfers at once and callbacks within the time-out. Their tasks will run again.
@@ -81,12 +78,12 @@ class Openable:
             WrongLoopError: It is open on another event loop that is not closed.
         """
         await self._settled()
-        bridge = self._bridge
-        if bridge is None:
+        if self._queries is None:
             return
+        bridge = self._queries.bridge
         if not (bridge.is_broken or bridge.is_stranded):
             bridge.check()
-        self._bridge = self._queries = None
+        self._queries = None
         self._change = asyncio.ensure_future(self._close(bridge))
         await asyncio.shield(self._change)
 
@@ -120,7 +117,7 @@ class Openable:
         except BaseException:  # the user's own code: close again
             await self._close(bridge)
             raise
-        self._bridge, self._queries = bridge, Queries(bridge, self._options.path)
+        self._queries = Queries(bridge, self._options.path)
 
     async def _close(self, bridge: Bridge) -> None:
         # From the last to the first, each also where the one before it has raised.
@@ -135,9 +132,10 @@ class Openable:
 
     def _here(self) -> Bridge:
         """The bridge, if the manager is open. That it is used rightly is checked by each call."""
-        return self._ask().bridge
+        return self._opened().bridge
 
-    def _ask(self) -> Queries:
+    def _opened(self) -> Queries:
+        """What asks, and its bridge, if the manager is open."""
         if self._queries is None:
             raise ManagerClosedError(NOT_OPEN)
         return self._queries

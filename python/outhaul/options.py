@@ -7,10 +7,17 @@ import socket
 from typing import TYPE_CHECKING, Final, Protocol
 
 from outhaul._native import Core
-from outhaul.arguments import absolute_path, boolean, duration_ms, integer, text, wrong_type
-from outhaul.errors import InvalidArgumentError
+from outhaul.arguments import (
+    absolute_path,
+    boolean,
+    directories,
+    duration_ms,
+    integer,
+    text,
+    wrong_type,
+)
 from outhaul.policies import AddressPolicy, Retention
-from outhaul.signals import Signal
+from outhaul.signals import unmet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -61,8 +68,6 @@ class Options:
         close_timeout: timedelta | float,
         clock: Clock | None,
     ) -> None:
-        if isinstance(allowed_roots, (str, bytes)):
-            raise wrong_type("allowed_roots", allowed_roots, "a list of directories")
         self.path = absolute_path("path", path)
         self.max_concurrent = integer(
             "max_concurrent", max_concurrent, least=1, most=CONCURRENT_MAX
@@ -73,12 +78,7 @@ class Options:
             raise wrong_type("retention", retention, "a Retention")
         self.kept = retention.wire
         self.durability = text("durability", durability)
-        self.roots = [absolute_path("allowed_roots", root) for root in allowed_roots or ()]
-        if allowed_roots is not None and not self.roots:
-            raise InvalidArgumentError(
-                "is empty: name a directory, or leave it out to allow any file",
-                argument="allowed_roots",
-            )
+        self.roots = directories("allowed_roots", allowed_roots)
         if not isinstance(address_policy, AddressPolicy):
             raise wrong_type("address_policy", address_policy, "an AddressPolicy")
         self.address_policy = address_policy
@@ -113,8 +113,3 @@ class Options:
             pid=os.getpid(),
             clock=None if self.clock is None else self.clock.native,
         )
-
-
-def unmet(facts: int) -> int:
-    """The constraint bits that do not hold, where these facts do."""
-    return int(~Signal(facts))

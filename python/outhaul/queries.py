@@ -7,18 +7,21 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from outhaul.arguments import choice, integer, optional_text
-from outhaul.model import Stats, TaskEvent, TaskProgress, TaskRecord, TaskStatus
+from outhaul.model import (
+    KEY_MAX,
+    PAGE,
+    SEQ_MAX,
+    Stats,
+    TaskEvent,
+    TaskProgress,
+    TaskRecord,
+    TaskStatus,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
     from outhaul.bridge import Bridge
-
-SEQ_MAX: Final = 2**63 - 1
-KEY_MAX: Final = 2**63 - 1
-
-# A longer answer comes in pages, so that none is large.
-PAGE: Final = 500
 
 
 class _Progress(msgspec.Struct, frozen=True):

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from outhaul.arguments import text
-from outhaul.model import TaskStatus
+from outhaul.model import LIVE
 from outhaul.openable import Openable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
-    from outhaul.model import Stats, TaskEvent, TaskProgress, TaskRecord
-
-LIVE: Final = (TaskStatus.PENDING, TaskStatus.RUNNING, TaskStatus.PAUSED, TaskStatus.BLOCKED)
+    from outhaul.model import Stats, TaskEvent, TaskProgress, TaskRecord, TaskStatus
 
 
 class Reads(Openable):
@@ -26,7 +24,7 @@ class Reads(Openable):
             `None` where there is no such task, and where retention has removed the newest one, even
             if an older one is still kept.
         """
-        return await self._ask().task(task_id=text("task_id", task_id))
+        return await self._opened().task(task_id=text("task_id", task_id))
 
     async def get_task_status(self, task_id: str) -> TaskStatus | None:
         """Where the newest task with that id stands; `None` if there is none."""
@@ -37,11 +35,11 @@ class Reads(Openable):
         self, tag: str, *, statuses: Iterable[TaskStatus] = LIVE
     ) -> list[TaskRecord]:
         """The tasks with that tag, oldest first: live ones, unless other statuses are given."""
-        return await self._ask().tasks(tag=text("tag", tag), statuses=statuses)
+        return await self._opened().tasks(tag=text("tag", tag), statuses=statuses)
 
     async def get_tasks_by_status(self, *statuses: TaskStatus) -> list[TaskRecord]:
         """The tasks that stand in one of those statuses, oldest first; all without any."""
-        return await self._ask().tasks(statuses=statuses)
+        return await self._opened().tasks(statuses=statuses)
 
     async def list_tasks(
         self,
@@ -61,13 +59,13 @@ class Reads(Openable):
             after: Only those with a key above this.
             limit: At most this many, 1 to 500. A page with fewer is the last one.
         """
-        return await self._ask().page(
+        return await self._opened().page(
             statuses=statuses, tag=tag, prefix=prefix, after=after, limit=limit
         )
 
     async def all_tags(self) -> list[str]:
         """Every tag of a stored task, sorted."""
-        return await self._ask().tags()
+        return await self._opened().tags()
 
     def events(
         self,
@@ -95,7 +93,7 @@ class Reads(Openable):
             CursorPrunedError: Retention has removed what follows `after`, or the log is shorter:
                 start again at `after=0`, or pass `skip_pruned=True` for what retention removed.
         """
-        return self._ask().events(
+        return self._opened().events(
             after=after,
             tag=tag,
             task_id=task_id,
@@ -108,7 +106,7 @@ class Reads(Openable):
         self, *, task_id: str | None = None, tag: str | None = None
     ) -> AsyncIterator[TaskProgress]:
         """How far transfers are: the latest of each, never a queue. Does not end by itself."""
-        queries = self._ask()
+        queries = self._opened()
         version = 0
         while True:
             version, updates = await queries.progress(version, task_id=task_id, tag=tag)
@@ -117,4 +115,4 @@ class Reads(Openable):
 
     async def stats(self) -> Stats:
         """How many tasks stand where."""
-        return await self._ask().stats()
+        return await self._opened().stats()

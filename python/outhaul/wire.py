@@ -23,6 +23,12 @@ Delay = Annotated[int, msgspec.Meta(ge=0, le=DURATION_MS_MAX, description="In mi
 Timeout = Annotated[int, msgspec.Meta(ge=1, le=DURATION_MS_MAX, description="In milliseconds.")]
 
 
+CONNECT_TIMEOUT_MS: Final = 10_000
+STALL_TIMEOUT_MS: Final = 60_000
+RESPONSE_TIMEOUT_MS: Final = 300_000
+
+Method = Literal["POST", "PUT"]
+Body = Literal["multipart", "raw"]
 SecretSource = Literal["env", "file", "provider"]
 
 
@@ -80,16 +86,16 @@ class HttpUploadSpec(
 
     url: str
     file_path: str
-    method: Literal["POST", "PUT"] = "POST"
-    body: Literal["multipart", "raw"] = "multipart"
+    method: Method = "POST"
+    body: Body = "multipart"
     field_name: str = "file"
     file_name: str | None = None
     mime_type: str | None = None
     headers: Headers = []
     fields: Fields = []
-    connect_timeout_ms: Timeout = 10_000
-    stall_timeout_ms: Timeout = 60_000
-    response_timeout_ms: Timeout = 300_000
+    connect_timeout_ms: Timeout = CONNECT_TIMEOUT_MS
+    stall_timeout_ms: Timeout = STALL_TIMEOUT_MS
+    response_timeout_ms: Timeout = RESPONSE_TIMEOUT_MS
 
     def __repr__(self) -> str:
         """Leaves out all that may be a credential: headers, fields, the URL's user and query."""

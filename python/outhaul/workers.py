@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 import msgspec
 
@@ -19,7 +19,18 @@ from outhaul.arguments import (
     wrong_type,
 )
 from outhaul.errors import InvalidArgumentError, InvalidTypeError
-from outhaul.wire import PYTHON, HttpUploadSpec, PythonSpec, SecretRef, encode
+from outhaul.wire import (
+    CONNECT_TIMEOUT_MS,
+    PYTHON,
+    RESPONSE_TIMEOUT_MS,
+    STALL_TIMEOUT_MS,
+    Body,
+    HttpUploadSpec,
+    Method,
+    PythonSpec,
+    SecretRef,
+    encode,
+)
 
 if TYPE_CHECKING:
     import os
@@ -28,13 +39,17 @@ if TYPE_CHECKING:
 HeaderValue = str | SecretRef
 Pairs = Mapping[str, Any] | Iterable[tuple[str, Any]]
 
-CONNECT_TIMEOUT: Final = timedelta(seconds=10)
-STALL_TIMEOUT: Final = timedelta(seconds=60)
-RESPONSE_TIMEOUT: Final = timedelta(seconds=300)
-_DEFAULTS_MS: Final = {CONNECT_TIMEOUT: 10_000, STALL_TIMEOUT: 60_000, RESPONSE_TIMEOUT: 300_000}
+CONNECT_TIMEOUT: Final = timedelta(milliseconds=CONNECT_TIMEOUT_MS)
+STALL_TIMEOUT: Final = timedelta(milliseconds=STALL_TIMEOUT_MS)
+RESPONSE_TIMEOUT: Final = timedelta(milliseconds=RESPONSE_TIMEOUT_MS)
+_DEFAULTS_MS: Final = {
+    CONNECT_TIMEOUT: CONNECT_TIMEOUT_MS,
+    STALL_TIMEOUT: STALL_TIMEOUT_MS,
+    RESPONSE_TIMEOUT: RESPONSE_TIMEOUT_MS,
+}
 
-METHODS: Final = ("POST", "PUT")
-BODIES: Final = ("multipart", "raw")
+METHODS: Final[tuple[Method, ...]] = get_args(Method)
+BODIES: Final[tuple[Body, ...]] = get_args(Body)
 # The core stores at most 1 MiB of a task: there is room left for its id, its tag and the callback.
 INPUT_BYTES_MAX: Final = 1024 * 1024 - 16 * 1024
 _UNENCODABLE: Final = (
@@ -58,8 +73,8 @@ class NativeWorker(Value[HttpUploadSpec]):
         *,
         url: str,
         file_path: str | os.PathLike[str],
-        method: Literal["POST", "PUT"] = "POST",
-        body: Literal["multipart", "raw"] = "multipart",
+        method: Method = "POST",
+        body: Body = "multipart",
         field_name: str = "file",
         file_name: str | None = None,
         mime_type: str | None = None,

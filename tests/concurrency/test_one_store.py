@@ -140,7 +140,7 @@ async def test_what_ended_long_ago_is_forgotten_at_the_next_opening(tmp_path: Pa
         cursor = [event.seq async for event in manager.events(after=0, follow=False)][5]
     keep = Retention(completed_max=5, completed=None)
     async with WorkManager(tmp_path / "w.db", workers={"work": work}, retention=keep) as manager:
-        forgotten = TaskHandle("t0", first.key, first.schedule_result, manager._ask())
+        forgotten = TaskHandle("t0", first.key, first.schedule_result, manager._opened())
         while (await manager.stats()).completed > 5:
             await asyncio.sleep(0.01)
         left = await manager.get_tasks_by_status()

@@ -152,8 +152,7 @@ async def test_of_many_tasks_few_are_dealt_with_in_one_turn(
     tasks = [Task(None, worker, trigger=LATER) for _ in range(20 * SLICE + 1)]
     monkeypatch.setattr("outhaul.manager.handles", lambda *of: turns.each("page", handles(*of)))
     async with WorkManager(tmp_path / "work.db") as manager:
-        assert manager._bridge is not None
-        manager._bridge.core = cast("Core", CoreInParts(manager._bridge.core, turns))
+        manager._here().core = cast("Core", CoreInParts(manager._here().core, turns))
         counting = asyncio.create_task(turns.count())
         await asyncio.sleep(0)  # it has begun to count
         made = await manager.enqueue_all(turns.each("task", tasks))

@@ -17,7 +17,6 @@ LATER = {"trigger": {"type": "one_time", "initial_delay_ms": 3_600_000}}
 @pytest.mark.parametrize(
     ("error", "status"),
     [
-        pytest.param(errors.AlreadyQueuedError(), 409, id="a live task has that id"),
         pytest.param(errors.QueueFullError(), 429, id="the queue is full"),
         pytest.param(errors.StoreFullError(), 507, id="the disk is full"),
         pytest.param(errors.StoreUnavailableError(), 503, id="the store cannot be had now"),

@@ -101,8 +101,8 @@ FILES = [
         sending(file="none.jpg"), SourceNotFoundError, "file_path", "File not found", id="missing"
     ),
     case(sending(file="dangling"), SourceNotFoundError, "file_path", "", id="a dangling link"),
-    case(sending(file="folder"), InvalidArgumentError, "file_path", "regular file", id="a folder"),
-    case(sending(file="fifo"), InvalidArgumentError, "file_path", "regular file", id="a pipe"),
+    case(sending(file="folder"), SourceNotFoundError, "file_path", "regular file", id="a folder"),
+    case(sending(file="fifo"), SourceNotFoundError, "file_path", "regular file", id="a pipe"),
     case(
         sending(file_path="/dev/null"),
         SecurityViolationError,

@@ -35,7 +35,8 @@ def test_it_stands_where_it_is_told_and_moves_both_ways() -> None:
         pytest.param("by", lambda: FakeClock().advance(-1), id="time does not go back"),
         pytest.param("start", lambda: FakeClock(datetime(2026, 1, 1)), id="a zone is missing"),  # noqa: DTZ001 — the point
         pytest.param("start", lambda: FakeClock(0), id="a number is no datetime"),  # type: ignore[arg-type]
-        pytest.param("by", lambda: FakeClock().jump(5), id="a jump is a timedelta"),  # type: ignore[arg-type]
+        pytest.param("by", lambda: FakeClock().jump("5"), id="text is no time"),  # type: ignore[arg-type]
+        pytest.param("by", lambda: FakeClock().jump(-1e9), id="a jump is at most ten years"),
     ],
 )
 def test_a_wrong_time_is_refused(argument: str, wrong: Any) -> None:  # noqa: ANN401 — a lambda

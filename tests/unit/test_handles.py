@@ -83,12 +83,11 @@ async def test_progress_that_is_left_leaves_no_question(
     path.write_bytes(bytes(1_000_000))
     async with FlakyServer(script=[Answer(delay_s=30)]) as server:
         task = await manager.enqueue("x", NativeWorker.http_upload(url=server.url, file_path=path))
-        assert manager._bridge is not None
         progress = cast("AsyncGenerator[TaskProgress]", task.progress())
         async with asyncio.timeout(5), aclosing(progress):
             await anext(progress)
         await server.wait_requests()
-        assert not manager._bridge._waiting
+        assert not manager._here()._waiting
 
 
 async def test_tasks_of_two_stores_are_never_equal(tmp_path: Path) -> None:

@@ -85,8 +85,7 @@ async def test_a_manager_is_closed_on_its_own_loop_only(tmp_path: Path) -> None:
 
 async def test_a_manager_whose_core_is_broken_can_be_closed(tmp_path: Path) -> None:
     async with WorkManager(tmp_path / "w.db") as manager:
-        assert manager._bridge is not None
-        manager._bridge._break(InternalError("a thread ended"))
+        manager._here()._break(InternalError("a thread ended"))
         with pytest.raises(InternalError, match="a thread ended"):
             await manager.stats()
     assert not manager.is_open

@@ -57,8 +57,7 @@ async def test_a_question_that_means_nothing_is_one_typed_error(
         with pytest.raises(error) as refused:
             await ask(manager)
         assert refused.value.argument == argument
-        assert manager._bridge is not None
-        assert not manager._bridge._waiting
+        assert not manager._here()._waiting
 
 
 async def test_an_id_that_only_looks_made_by_us_belongs_to_no_task(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import typer
 
 from outhaul.cli import render
 from outhaul.cli.session import ExitStatus, complain, run
-from outhaul.model import TaskStatus
+from outhaul.model import LIVE, TaskStatus
 
 if TYPE_CHECKING:
     from outhaul.cli.place import Place
@@ -23,7 +23,7 @@ def list_tasks(
 ) -> None:
     """Lists tasks: those that have not ended, unless --status says otherwise."""
     place: Place = context.obj.existing()
-    statuses = [status] if status else [each for each in TaskStatus if not each.is_terminal]
+    statuses = [status] if status else LIVE
 
     async def work() -> int:
         async with place.opened() as works:

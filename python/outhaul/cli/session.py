@@ -83,9 +83,7 @@ def complain(message: str) -> None:
     typer.echo(f"outhaul: {printable(message)}", err=True)
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    try:
-        import uvloop  # noqa: PLC0415 — only a command wants it at once
-    except ImportError:  # Windows
-        return None
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    import uvloop  # noqa: PLC0415 — only a command wants it at once
+
     return uvloop.new_event_loop

@@ -40,10 +40,6 @@ class Works(Protocol):
         after: int | None = None,
         tag: str | None = None,
         task_id: str | None = None,
-        prefix: str | None = None,
-        skip_pruned: bool = False,
         follow: bool = True,
     ) -> AsyncIterator[TaskEvent]: ...
-    def progress(
-        self, *, task_id: str | None = None, tag: str | None = None
-    ) -> AsyncIterator[TaskProgress]: ...
+    def progress(self) -> AsyncIterator[TaskProgress]: ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 import msgspec
 from aiohttp import web
@@ -17,6 +17,7 @@ from outhaul.service.openapi import document
 from outhaul.service.problems import problems
 from outhaul.service.routes import JSON, operations
 from outhaul.service.streams import Streams
+from outhaul.wire import SecretSource
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Iterable
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 HANDLERS: Final = web.AppKey("outhaul.handlers", Handlers)
 
-_SOURCES: Final = ("env", "file", "provider")
+_SOURCES: Final = get_args(SecretSource)
 _OPENAPI: Final = "openapi"
 _OPENAPI_PATH: Final = "/openapi.json"
 

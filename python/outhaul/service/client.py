@@ -9,9 +9,7 @@ import msgspec
 
 from outhaul.arguments import choice, text
 from outhaul.errors import OuthaulError, TaskNotFoundError
-from outhaul.model import Stats, TaskEvent, TaskProgress, TaskRecord, TaskStatus
-from outhaul.queries import PAGE
-from outhaul.reads import LIVE
+from outhaul.model import LIVE, PAGE, Stats, TaskEvent, TaskProgress, TaskRecord, TaskStatus
 from outhaul.service.connection import Connection
 from outhaul.service.specs import Cancelled, Page, Scheduled, path_of
 from outhaul.service.translate import bodies, counted_from

@@ -80,7 +80,7 @@ class Feed:
         self._last = 0
         self._beats = 0
         self._broken: OuthaulError | None = None
-        self._readers = 0  # those that follow, too
+        self._readers = 0  # streams that follow the log
         self._is_read = asyncio.Event()  # whether there are any
         self._pulse = Pulse()
         self._work: list[asyncio.Task[None]] = []

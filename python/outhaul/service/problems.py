@@ -31,7 +31,6 @@ TOO_MANY_STREAMS: Final = "TOO_MANY_STREAMS"
 _STATUS_OF: Final[tuple[tuple[type[errors.OuthaulError], int], ...]] = (
     (errors.SecurityViolationError, 403),
     (errors.TaskNotFoundError, 404),
-    (errors.AlreadyQueuedError, 409),
     (errors.CursorPrunedError, 410),
     (errors.InvalidArgumentError, 422),
     (errors.InvalidTypeError, 422),

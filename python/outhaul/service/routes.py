@@ -44,7 +44,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     is_public: bool = False
 
 
-def operations(handlers: Handlers, events: Streams) -> list[Operation]:
+def operations(handlers: Handlers, streams: Streams) -> list[Operation]:
     """All of them."""
     return [
         Operation(
@@ -59,7 +59,7 @@ def operations(handlers: Handlers, events: Streams) -> list[Operation]:
                 200: specs.Scheduled | list[specs.Scheduled],
                 201: specs.Scheduled | list[specs.Scheduled],
             },
-            refusals=(400, 403, 408, 409, 413, 415, 429, 507),
+            refusals=(400, 403, 408, 413, 415, 429, 507),
         ),
         Operation(
             name="list_tasks",
@@ -118,7 +118,7 @@ def operations(handlers: Handlers, events: Streams) -> list[Operation]:
             name="events",
             method="GET",
             path="/v1/events",
-            respond=events.events,
+            respond=streams.events,
             summary="What happens to tasks, as server-sent events: `data` is a TaskEvent. After a "
             "break, Last-Event-ID goes on without a gap.",
             query=specs.EventsQuery,
@@ -130,7 +130,7 @@ def operations(handlers: Handlers, events: Streams) -> list[Operation]:
             name="progress",
             method="GET",
             path="/v1/progress",
-            respond=events.progress,
+            respond=streams.progress,
             summary="How far transfers are, as server-sent events: `data` is a TaskProgress, the "
             "latest of each.",
             query=specs.ProgressQuery,

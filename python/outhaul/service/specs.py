@@ -9,8 +9,7 @@ from urllib.parse import quote
 import msgspec
 
 from outhaul.errors import InvalidArgumentError, SecurityViolationError
-from outhaul.model import ScheduleResult, TaskRecord, TaskStatus
-from outhaul.queries import PAGE, SEQ_MAX
+from outhaul.model import KEY_MAX, PAGE, SEQ_MAX, ScheduleResult, TaskRecord, TaskStatus
 from outhaul.service.named import (
     Headers,
     NewTask,
@@ -21,7 +20,7 @@ from outhaul.service.named import (
 )
 from outhaul.service.problems import Refused, undecodable
 from outhaul.tasks import Task
-from outhaul.wire import PythonSpec
+from outhaul.wire import PythonSpec, encode
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -82,7 +81,7 @@ class TasksQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     status: list[TaskStatus] = []
     tag: str | None = None
     prefix: str | None = None
-    cursor: Annotated[int, msgspec.Meta(ge=0, le=SEQ_MAX)] = 0
+    cursor: Annotated[int, msgspec.Meta(ge=0, le=KEY_MAX)] = 0
     limit: Annotated[int, msgspec.Meta(ge=1, le=PAGE)] = 100
 
 
@@ -130,7 +129,6 @@ def path_of(task_id: str) -> str:
 
 _Query = TypeVar("_Query", bound=msgspec.Struct)
 _TASKS: Final = msgspec.json.Decoder(NewTask | list[NewTask])
-_ENCODER: Final = msgspec.msgpack.Encoder()
 
 
 def query(of: MultiMapping[str], into: type[_Query]) -> _Query:
@@ -194,7 +192,7 @@ def task(new: NewTask, place: str, *, secrets: Container[tuple[str, str]]) -> Ta
     """
     if isinstance(new.worker, PythonTask):
         try:
-            value = _ENCODER.encode(new.worker.input)
+            value = encode(new.worker.input)
         except (OverflowError, RecursionError) as error:
             raise InvalidArgumentError(
                 f"cannot be stored: {error}", argument=f"{place}input"

@@ -11,7 +11,7 @@ import msgspec
 from aiohttp import web
 
 from outhaul.errors import ManagerClosedError, OuthaulError
-from outhaul.queries import SEQ_MAX
+from outhaul.model import SEQ_MAX
 from outhaul.service.feed import HEARTBEAT, PROLOGUE
 from outhaul.service.problems import TOO_MANY_STREAMS, Refused
 from outhaul.service.specs import EventsQuery, ProgressQuery, query

@@ -31,6 +31,11 @@ class Signal(enum.IntFlag):
     BATTERY_NOT_LOW = 2
 
 
+def unmet(facts: int) -> int:
+    """The constraint bits that do not hold, where these facts do."""
+    return int(~Signal(facts))
+
+
 class SystemSignals(Protocol):
     """Where the manager learns the facts from: the host, or a test's `FakeSignals`."""
 

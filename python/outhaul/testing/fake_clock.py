@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from outhaul._native import ManualClock
-from outhaul.arguments import duration_ms, wrong_type
+from outhaul.arguments import DURATION_MS_MAX, duration_ms, wrong_type
 from outhaul.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -61,11 +61,17 @@ class FakeClock:
         self._native.advance(ms=ms)
         self._moved(ms)
 
-    def jump(self, by: timedelta) -> None:
-        """Somebody sets the wall clock, forward or back; no time passes."""
-        if not isinstance(by, timedelta):
-            raise wrong_type("by", by, "a timedelta")
-        ms = round(by.total_seconds() * 1000)
+    def jump(self, by: timedelta | float) -> None:
+        """Somebody sets the wall clock, forward or back; no time passes.
+
+        Args:
+            by: A timedelta or seconds, at most ten years either way, rounded up to a millisecond.
+
+        Raises:
+            InvalidArgumentError: It is more.
+            InvalidTypeError: It is neither.
+        """
+        ms = duration_ms("by", by, least_ms=-DURATION_MS_MAX)
         self._native.jump(ms=ms)
         self._moved(ms)
 

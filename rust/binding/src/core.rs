@@ -20,7 +20,7 @@ use pyo3::types::PyBytes;
 
 use crate::batch::{PyBatch, to_python};
 use crate::clock::PyManualClock;
-use crate::error::raise_fault;
+use crate::error::raise;
 
 #[pyclass(frozen, name = "Core", module = "outhaul._core")]
 pub(crate) struct PyCore(Runtime);
@@ -64,10 +64,10 @@ impl PyCore {
             Some(manual) => manual.0.clone(),
             None => Arc::new(SystemClock::new()),
         };
-        let durability = self::durability(durability).map_err(|fault| raise_fault(py, fault))?;
+        let durability = self::durability(durability).map_err(|fault| raise(py, fault))?;
         let policy =
             if strict_addresses { AddressPolicy::strict() } else { AddressPolicy::permissive() };
-        let addresses = policy.allow(&allow_addresses).map_err(|fault| raise_fault(py, fault))?;
+        let addresses = policy.allow(&allow_addresses).map_err(|fault| raise(py, fault))?;
         let runner = RunnerInfo { host, pid, at: clock.now().wall_ms };
         let options = Options {
             path,
@@ -90,7 +90,7 @@ impl PyCore {
             runner,
         };
         let opened = py.detach(|| Runtime::open(options));
-        opened.map(Self).map_err(|fault| raise_fault(py, fault))
+        opened.map(Self).map_err(|fault| raise(py, fault))
     }
 
     fn fileno(&self) -> i32 {

@@ -3,21 +3,17 @@
 use outhaul_core::model::{Fault, FaultCode};
 use pyo3::prelude::*;
 
-/// The exception for a code of `outhaul.errors.from_core`. Looked up when it is raised, so that the
-/// imports of the package keep pointing downward.
-pub(crate) fn raise(py: Python<'_>, code: &str, argument: &str, message: String) -> PyErr {
+/// A refusal of the core, as the exception for it. The table is looked up when it is needed, so
+/// that the imports of the package keep pointing downward.
+pub(crate) fn raise(py: Python<'_>, fault: Fault) -> PyErr {
+    let Fault { code, argument, message } = fault;
     let made = py
         .import("outhaul.errors")
-        .and_then(|errors| errors.getattr("from_core")?.call1((code, argument, message)));
+        .and_then(|errors| errors.getattr("from_core")?.call1((name(code), argument, message)));
     match made {
         Ok(error) => PyErr::from_value(error),
         Err(error) => error,
     }
-}
-
-/// A refusal of the core, as the exception for it.
-pub(crate) fn raise_fault(py: Python<'_>, fault: Fault) -> PyErr {
-    raise(py, name(fault.code), &fault.argument, fault.message)
 }
 
 /// The name of a code in Python's table.
@@ -26,6 +22,7 @@ pub(crate) const fn name(code: FaultCode) -> &'static str {
         FaultCode::InvalidArgument => "INVALID_ARGUMENT",
         FaultCode::FileNotFound => "FILE_NOT_FOUND",
         FaultCode::PermissionDenied => "PERMISSION_DENIED",
+        FaultCode::SourceChanged => "SOURCE_CHANGED",
         FaultCode::SecurityViolation => "SECURITY_VIOLATION",
         FaultCode::PlainSecret => "PLAIN_SECRET",
         FaultCode::UnknownCallback => "UNKNOWN_CALLBACK",

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use outhaul_core::multipart::{Boundary, Encoder, Escape, MultipartError, Part};
+use outhaul_core::model::{Fault, FaultCode};
+use outhaul_core::multipart::{Boundary, Encoder, Escape, MEDIA_TYPE_UNKNOWN, Part};
 use outhaul_core::source::{PathPolicy, Source, SourceError};
 use pyo3::exceptions::PyBlockingIOError;
 use pyo3::prelude::*;
@@ -13,9 +14,6 @@ use crate::error::raise;
 /// The most that one read may ask for: it is one allocation.
 const READ_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// What a file is when nobody says.
-const CONTENT_TYPE_DEFAULT: &str = "application/octet-stream";
-
 /// One part as Python gives it.
 #[derive(FromPyObject)]
 enum PyPart {
@@ -23,41 +21,6 @@ enum PyPart {
     Text(String, String),
     /// `(name, path, file_name, content_type)`
     File(String, String, Option<String>, Option<String>),
-}
-
-/// A refusal on its way to Python: made while detached, raised when attached again.
-struct Refusal {
-    code: &'static str,
-    argument: String,
-    message: String,
-}
-
-impl Refusal {
-    fn invalid(argument: impl Into<String>, message: impl ToString) -> Self {
-        let (argument, message) = (argument.into(), message.to_string());
-        Self { code: "INVALID_ARGUMENT", argument, message }
-    }
-
-    fn source(argument: impl Into<String>, error: &SourceError) -> Self {
-        let code = match error {
-            SourceError::NotFound { .. } | SourceError::NotAFile { .. } => "FILE_NOT_FOUND",
-            SourceError::PermissionDenied { .. } => "PERMISSION_DENIED",
-            SourceError::Outside { .. } | SourceError::OffLimits { .. } => "SECURITY_VIOLATION",
-            SourceError::Changed { .. } => "SOURCE_CHANGED",
-            SourceError::Io { .. } => "INVALID_ARGUMENT",
-        };
-        Self { code, argument: argument.into(), message: error.to_string() }
-    }
-
-    fn raise(self, py: Python<'_>) -> PyErr {
-        raise(py, self.code, &self.argument, self.message)
-    }
-}
-
-impl From<MultipartError> for Refusal {
-    fn from(error: MultipartError) -> Self {
-        Self::invalid(error.argument(), error)
-    }
 }
 
 /// A file of the body, as it was when the encoder was made.
@@ -68,14 +31,14 @@ struct OpenFile {
 }
 
 impl OpenFile {
-    fn open(number: usize, path: &Path, policy: &PathPolicy) -> Result<Self, Refusal> {
+    fn open(number: usize, path: &Path, policy: &PathPolicy) -> Result<Self, Fault> {
         let argument = format!("parts[{number}].path");
         match Source::open(path, policy) {
             Ok(source) => {
                 source.advise_sequential();
                 Ok(Self { source, argument })
             }
-            Err(error) => Err(Refusal::source(argument, &error)),
+            Err(error) => Err(error.fault(&argument)),
         }
     }
 
@@ -88,13 +51,13 @@ impl OpenFile {
         read.map_err(|error| self.unreadable(&error))?.ok_or(Unread::WouldWait)
     }
 
-    fn unreadable(&self, error: &std::io::Error) -> Refusal {
-        Refusal::source(&self.argument, &io_error(&self.source, error))
+    fn unreadable(&self, error: &std::io::Error) -> Fault {
+        io_error(&self.source, error).fault(&self.argument)
     }
 
-    fn verify(&self) -> Result<(), Refusal> {
+    fn verify(&self) -> Result<(), Fault> {
         let unchanged = self.source.verify(self.source.opened());
-        unchanged.map_err(|error| Refusal::source(&self.argument, &error))
+        unchanged.map_err(|error| error.fault(&self.argument))
     }
 }
 
@@ -102,12 +65,12 @@ impl OpenFile {
 enum Unread {
     /// The disk would have to be waited for.
     WouldWait,
-    Refused(Refusal),
+    Refused(Fault),
 }
 
-impl From<Refusal> for Unread {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
+impl From<Fault> for Unread {
+    fn from(fault: Fault) -> Self {
+        Self::Refused(fault)
     }
 }
 
@@ -133,8 +96,7 @@ impl PyMultipartEncoder {
         boundary: Option<&str>,
         roots: Option<Vec<PathBuf>>,
     ) -> PyResult<Self> {
-        py.detach(|| Self::open(parts, escape, boundary, roots))
-            .map_err(|refusal| refusal.raise(py))
+        py.detach(|| Self::open(parts, escape, boundary, roots)).map_err(|fault| raise(py, fault))
     }
 
     #[getter]
@@ -184,14 +146,14 @@ impl PyMultipartEncoder {
     ) -> PyResult<Option<Bound<'py, PyBytes>>> {
         if size > READ_BYTES_MAX {
             let message = format!("read at most {READ_BYTES_MAX} bytes at a time");
-            return Err(Refusal::invalid("size", message).raise(py));
+            return Err(raise(py, Fault::invalid("size", message)));
         }
         let left = self.encoder.content_length().saturating_sub(offset);
         let len = usize::try_from(left).unwrap_or(usize::MAX).min(size);
         let mut would_wait = false;
         let bytes = PyBytes::new_with(py, len, |buf| {
             py.detach(|| self.fill(offset, buf, read)).map_err(|unread| match unread {
-                Unread::Refused(refusal) => refusal.raise(py),
+                Unread::Refused(fault) => raise(py, fault),
                 Unread::WouldWait => {
                     would_wait = true;
                     PyBlockingIOError::new_err(())
@@ -206,15 +168,14 @@ impl PyMultipartEncoder {
         escape: &str,
         boundary: Option<&str>,
         roots: Option<Vec<PathBuf>>,
-    ) -> Result<Self, Refusal> {
+    ) -> Result<Self, Fault> {
         let escape = Escape::from_name(escape).ok_or_else(|| {
-            Refusal::invalid("escape", "one of \"html5\", \"backslash\", \"percent\", \"strict\"")
+            Fault::invalid("escape", "one of \"html5\", \"backslash\", \"percent\", \"strict\"")
         })?;
         let policy = match roots {
             None => PathPolicy::anywhere(),
-            Some(roots) => {
-                PathPolicy::beneath(roots).map_err(|error| Refusal::invalid("roots", error))?
-            }
+            Some(roots) => PathPolicy::beneath(roots)
+                .map_err(|error| Fault::invalid("roots", error.to_string()))?,
         };
         let boundary = match boundary {
             Some(text) => Boundary::parse(text)?,
@@ -229,7 +190,7 @@ impl PyMultipartEncoder {
                     let file = OpenFile::open(number, Path::new(&path), &policy)?;
                     let file_name = file_name.unwrap_or_else(|| base_name(&path));
                     let content_type =
-                        content_type.unwrap_or_else(|| CONTENT_TYPE_DEFAULT.to_owned());
+                        content_type.unwrap_or_else(|| MEDIA_TYPE_UNKNOWN.to_owned());
                     let part = Part::file(name, file_name, content_type, file.source.opened().size);
                     files.push(file);
                     part
@@ -258,14 +219,11 @@ impl PyMultipartEncoder {
         }
         match touched.last() {
             // It was cut and made whole again between the two looks.
-            Some(file) if filled < buf.len() => Err(Refusal::source(
-                &file.argument,
-                &SourceError::Changed {
-                    path: file.source.path().to_owned(),
-                    how: "it was shorter while it was read".to_owned(),
-                },
-            )
-            .into()),
+            Some(file) if filled < buf.len() => {
+                let path = file.source.path().to_owned();
+                let how = "it was shorter while it was read".to_owned();
+                Err(SourceError::Changed { path, how }.fault(&file.argument).into())
+            }
             _ => Ok(()),
         }
     }
@@ -289,15 +247,14 @@ fn read_whole(
     Ok(filled)
 }
 
-fn random_boundary() -> Result<Boundary, Refusal> {
+fn random_boundary() -> Result<Boundary, Fault> {
     let mut bytes = [0; 24];
     match getrandom::fill(&mut bytes) {
         Ok(()) => Ok(Boundary::from_random(bytes)),
-        Err(error) => Err(Refusal {
-            code: "INTERNAL",
-            argument: "boundary".to_owned(),
-            message: format!("the operating system gives no random bytes: {error}"),
-        }),
+        Err(error) => {
+            let message = format!("the operating system gives no random bytes: {error}");
+            Err(Fault::new(FaultCode::Internal, "boundary", message))
+        }
     }
 }
 

@@ -3,11 +3,11 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use outhaul_core::model::constraint::Needs;
-use outhaul_core::model::{TaskKey, UnixMillis};
+use outhaul_core::model::{Fault, FaultCode, TaskKey, UnixMillis};
 use outhaul_core::schedule::{Config, Entry, LaneId, Schedule, ScheduleError, Waiting};
 use pyo3::prelude::*;
 
-use crate::error;
+use crate::error::raise;
 
 #[pyclass(frozen, name = "Schedule", module = "outhaul._core")]
 pub(crate) struct PySchedule(Mutex<Schedule>);
@@ -22,10 +22,10 @@ impl PySchedule {
 
 fn refuse(py: Python<'_>, refused: ScheduleError) -> PyErr {
     let code = match refused {
-        ScheduleError::Duplicate(_) => "ALREADY_QUEUED",
-        ScheduleError::Full { .. } => "QUEUE_FULL",
+        ScheduleError::Duplicate(_) => FaultCode::AlreadyQueued,
+        ScheduleError::Full { .. } => FaultCode::QueueFull,
     };
-    error::raise(py, code, "task_id", refused.to_string())
+    raise(py, Fault::new(code, "task_id", refused.to_string()))
 }
 
 #[pymethods]

@@ -132,7 +132,7 @@ impl Engine {
     fn complete(&mut self, key: TaskKey, success: Success, now: Now, effects: &mut Vec<Effect>) {
         let attempt = self.table.get(key).map_or(0, |live| live.attempt);
         let http_status = success.http_status;
-        self.finish(key, TaskStatus::Completed, End::Success(success), now, effects);
+        self.finish(key, Step::Succeed, End::Success(success), now, effects);
         let detail = EventDetail { attempt, http_status, ..EventDetail::default() };
         record(effects, now, EventKind::Completed, key, detail);
         self.forget_run(key);
@@ -140,7 +140,7 @@ impl Engine {
 
     fn fail(&mut self, key: TaskKey, failure: Failure, now: Now, effects: &mut Vec<Effect>) {
         let attempt = self.table.get(key).map_or(0, |live| live.attempt);
-        self.finish(key, TaskStatus::Failed, End::Failure(failure.clone()), now, effects);
+        self.finish(key, Step::Fail, End::Failure(failure.clone()), now, effects);
         record(effects, now, EventKind::Failed, key, failed(attempt, &failure));
         self.forget_run(key);
     }

@@ -13,15 +13,16 @@ impl Engine {
         effects: &mut Vec<Effect>,
     ) -> bool {
         let Some(live) = self.table.get(key) else { return false };
-        let (attempt, Some(status)) = (live.attempt, live.status.after(Step::Cancel)) else {
+        if live.status.after(Step::Cancel).is_none() {
             return false;
-        };
+        }
+        let attempt = live.attempt;
         let message = match kind {
             EventKind::Replaced => "replaced by a new task with the same id",
             _ => "cancelled",
         };
         let failure = Failure::new(ErrorCode::Cancelled, message);
-        self.finish(key, status, End::Failure(failure.clone()), now, effects);
+        self.finish(key, Step::Cancel, End::Failure(failure.clone()), now, effects);
         record(effects, now, kind, key, failed(attempt, &failure));
         self.drop_row(key, StopReason::Cancelled, effects);
         true

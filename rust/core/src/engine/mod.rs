@@ -27,7 +27,7 @@ pub use retry::CRASHES_MAX;
 
 use crate::model::constraint::{Needs, SIGNALS_KNOWN};
 use crate::model::event::EventDetail;
-use crate::model::{Epoch, EventKind, Failure, Now, TaskKey, TaskStatus};
+use crate::model::{Epoch, EventKind, Failure, Now, Step, TaskKey};
 #[cfg(test)]
 use crate::schedule::Waiting;
 use crate::schedule::{Config as ScheduleConfig, Counts, Schedule};
@@ -204,15 +204,11 @@ impl Engine {
         self.table.put(live);
     }
 
-    fn finish(
-        &self,
-        key: TaskKey,
-        status: TaskStatus,
-        end: End,
-        now: Now,
-        effects: &mut Vec<Effect>,
-    ) {
-        let attempt = self.table.get(key).map_or(0, |live| live.attempt);
+    /// Ends a task by a step that its status allows.
+    fn finish(&self, key: TaskKey, step: Step, end: End, now: Now, effects: &mut Vec<Effect>) {
+        let Some(live) = self.table.get(key) else { return };
+        let Some(status) = live.status.after(step) else { return };
+        let attempt = live.attempt;
         effects.push(Effect::Finish { key, status, at: now.wall_ms, attempt, end });
     }
 }

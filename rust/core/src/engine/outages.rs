@@ -8,7 +8,6 @@ use std::collections::VecDeque;
 use super::Engine;
 use super::effect::Effect;
 use super::live::Live;
-
 use crate::model::constraint::NETWORK;
 use crate::model::{ErrorCode, Failure, Now, TaskKey, TaskStatus};
 

@@ -72,7 +72,7 @@ impl Engine {
             let failure = Failure::new(ErrorCode::Crashed, message);
             let (key, attempt) = (live.key, live.attempt);
             self.table.put(live);
-            self.finish(key, TaskStatus::Failed, End::Failure(failure.clone()), now, effects);
+            self.finish(key, Step::Fail, End::Failure(failure.clone()), now, effects);
             record(effects, now, EventKind::Failed, key, failed(attempt, &failure));
             self.table.remove(key);
             return;

@@ -47,6 +47,8 @@ pub enum FaultCode {
     FileNotFound,
     /// The file to send may not be read.
     PermissionDenied,
+    /// The file is not the one that was opened.
+    SourceChanged,
     /// A path outside the allowed roots, or an address that policy forbids.
     SecurityViolation,
     /// A credential in plain text where only a reference is stored.

@@ -1,25 +1,24 @@
 //! The life of a task, as one table. Everything that changes a status asks [`TaskStatus::after`].
 
-/// Where a task stands. The numbers are what the store writes.
+/// Where a task stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[repr(u8)]
 pub enum TaskStatus {
     /// Waits for its time, a constraint, a retry or a slot.
-    Pending = 0,
+    Pending,
     /// An attempt is under way.
-    Running = 1,
+    Running,
     /// Held by the user.
-    Paused = 2,
+    Paused,
     /// Waits for a predecessor.
-    Blocked = 3,
+    Blocked,
     /// Done, with success.
-    Completed = 10,
+    Completed,
     /// Done, without success: retries used up, or a failure that no retry can mend.
-    Failed = 11,
+    Failed,
     /// Ended by the user.
-    Cancelled = 12,
+    Cancelled,
     /// Its deadline passed before it could end otherwise.
-    Expired = 13,
+    Expired,
 }
 
 /// What can happen to a task.

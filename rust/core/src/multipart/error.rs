@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::model::Fault;
+
 /// A string of a part that ends up between quotes in its header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Field {
@@ -79,6 +81,12 @@ impl MultipartError {
             Self::BoundaryInValue { part } => format!("parts[{part}].value"),
             Self::TooLong => "parts".to_owned(),
         }
+    }
+}
+
+impl From<MultipartError> for Fault {
+    fn from(error: MultipartError) -> Self {
+        Self::invalid(&error.argument(), error.to_string())
     }
 }
 

@@ -16,6 +16,9 @@ pub use boundary::{BOUNDARY_CHARS_MAX, Boundary};
 pub use error::{Field, MultipartError};
 pub use escape::Escape;
 
+/// The media type of a file that nobody knows. SOURCE: RFC 2046 §4.5.1.
+pub const MEDIA_TYPE_UNKNOWN: &str = "application/octet-stream";
+
 /// One part of a form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {

@@ -73,7 +73,7 @@ pub struct Batch {
 
 impl Batch {
     /// The length of the longest kind.
-    fn len(&self) -> usize {
+    fn longest(&self) -> usize {
         let lengths =
             [self.replies.len(), self.callbacks.len(), self.secrets.len(), self.stops.len()];
         lengths.into_iter().max().unwrap_or_default()
@@ -159,7 +159,7 @@ impl Completions {
         // Cleared first: a push in between leaves the descriptor readable, never the reverse.
         self.wake.clear();
         let mut batch = self.lock();
-        if batch.len() <= max {
+        if batch.longest() <= max {
             return std::mem::take(&mut *batch);
         }
         let taken = batch.split(max);

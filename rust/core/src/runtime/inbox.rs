@@ -9,9 +9,8 @@ use super::completions::Ticket;
 use crate::engine::NewTask;
 use crate::model::constraint::Needs;
 use crate::model::{Outcome, TaskKey};
-use crate::sync;
-
 use crate::store::Selection;
+use crate::sync;
 
 /// How many tasks the first half of a cancel has ended, for the second to tell.
 pub(super) type Count = Arc<AtomicUsize>;

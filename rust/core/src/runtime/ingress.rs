@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn what_opens_no_file_passes_without_a_desk() {
+    fn what_opens_no_file_passes_without_waiting_for_admission() {
         let ingress = ingress();
         ingress.enqueue(vec![(1, python("noop", 10)), (2, python("unknown", 10))]);
         assert_eq!(ingress.taken(), [1]);
@@ -242,7 +242,7 @@ mod tests {
             python("unknown", 10),
             python("noop", 10),
         ];
-        let outcome = |gates: &[Ingress]| {
+        let outcome = |ingresses: &[Ingress]| {
             let judged = |ingress: &Ingress| {
                 let tasks =
                     ingress.inbox.take(100, Duration::ZERO).into_iter().map(|op| match op {
@@ -251,7 +251,7 @@ mod tests {
                     });
                 (tasks.collect::<Vec<_>>(), ingress.completions.drain(100).replies)
             };
-            let (tasks, replies): (Vec<_>, Vec<_>) = gates.iter().map(judged).unzip();
+            let (tasks, replies): (Vec<_>, Vec<_>) = ingresses.iter().map(judged).unzip();
             (tasks.concat(), replies.into_iter().flatten().collect::<Vec<_>>())
         };
         let together = ingress();
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_overtakes_what_waits_at_the_desk() {
+    fn nothing_overtakes_what_waits_for_admission() {
         let ingress = ingress();
         let large = python("noop", 32 * 1024);
         ingress.enqueue(vec![(1, python("noop", 1)), (2, large), (3, python("noop", 1))]);

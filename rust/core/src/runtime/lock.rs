@@ -20,7 +20,6 @@ impl RunnerLock {
         let path = lock_path(store);
         let mut options = OpenOptions::new();
         options.create(true).truncate(false).write(true);
-        #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let unusable = |error: &dyn std::fmt::Display| {
             let message = format!("the lock {} cannot be used: {error}", path.display());

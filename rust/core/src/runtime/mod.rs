@@ -36,9 +36,7 @@ use bytes::Bytes;
 
 use crate::engine::Limits;
 use crate::model::constraint::{NETWORK, Needs, SIGNALS_KNOWN};
-
 use crate::model::{Clock, Fault, FaultCode, Outcome, TaskKey};
-
 use crate::source::PathPolicy;
 use crate::store::sqlite::{Durability, Retention, SqliteStore};
 use crate::store::{RunnerInfo, Selection};

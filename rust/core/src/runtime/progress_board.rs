@@ -7,7 +7,6 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard};
 
 use rustc_hash::FxHashMap;
-
 use serde::Serialize;
 
 use super::completions::{Completions, Reply, Ticket};

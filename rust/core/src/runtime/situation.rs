@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::model::constraint::Needs;
 use crate::model::{Clock, Now};
-
 use crate::store::sqlite::Situation;
 
 /// The clock and the constraint bits that do not hold.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::spec::{BodyKind, HttpUploadSpec};
 use crate::model::{Fault, FaultCode};
-use crate::multipart::{Boundary, Encoder, Escape, Part};
+use crate::multipart::{Boundary, Encoder, Escape, MEDIA_TYPE_UNKNOWN, Part};
 use crate::source::Fingerprint;
 
 /// What an upload needs to be the same in every attempt.
@@ -72,13 +72,10 @@ fn argument(member: &str, upload: &HttpUploadSpec) -> String {
     }
 }
 
-/// SOURCE: RFC 2046 §4.5.1.
-const UNKNOWN_MEDIA_TYPE: &str = "application/octet-stream";
-
 /// The media type of the file: given, or guessed from its name.
 pub(super) fn media_type(upload: &HttpUploadSpec, file_name: &str) -> String {
     upload.mime_type.clone().unwrap_or_else(|| {
-        mime_guess::from_path(file_name).first_raw().unwrap_or(UNKNOWN_MEDIA_TYPE).to_owned()
+        mime_guess::from_path(file_name).first_raw().unwrap_or(MEDIA_TYPE_UNKNOWN).to_owned()
     })
 }
 

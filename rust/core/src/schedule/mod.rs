@@ -256,8 +256,8 @@ impl Schedule {
         self.running = self.running.saturating_add(1);
     }
 
-    /// Advances, then takes up to `limit` tasks and releases each one's slots at once, so a limit
-    /// of 1 or more does not bound the batch. For use without an engine.
+    /// Advances, then takes up to `limit` tasks and releases each one's slots at once: limits on
+    /// attempts do not bound the batch, unless one of them is 0. For use without an engine.
     pub fn pop_due(&mut self, now_ms: UnixMillis, limit: usize) -> Vec<TaskKey> {
         self.advance(now_ms);
         let mut keys = Vec::with_capacity(limit.min(self.lanes.len()));

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::model::ErrorCode;
+use crate::model::{ErrorCode, Fault, FaultCode};
 
 /// Why a file cannot be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +60,18 @@ impl SourceError {
             Self::Changed { .. } => ErrorCode::SourceChanged,
             Self::Io { .. } => ErrorCode::Unknown,
         }
+    }
+
+    /// The refusal of a call that named the file as `argument`.
+    pub fn fault(&self, argument: &str) -> Fault {
+        let code = match self {
+            Self::NotFound { .. } | Self::NotAFile { .. } => FaultCode::FileNotFound,
+            Self::PermissionDenied { .. } => FaultCode::PermissionDenied,
+            Self::Outside { .. } | Self::OffLimits { .. } => FaultCode::SecurityViolation,
+            Self::Changed { .. } => FaultCode::SourceChanged,
+            Self::Io { .. } => FaultCode::InvalidArgument,
+        };
+        Fault::new(code, argument, self.to_string())
     }
 
     /// What a failed system call on `path` means.

@@ -160,7 +160,7 @@ impl InFlight {
         body.truncate(RESPONSE_BYTES_MAX);
         let (status, headers, bytes_sent) = (head.status, head.headers, self.counter.sent());
         let answer =
-            HttpAnswer { status, headers, body, is_body_cut, bytes_sent, is_to_repeat: false };
+            HttpAnswer { status, headers, body, is_body_cut, bytes_sent, is_repeat: false };
         Ok((answer, end.is_ok() && !is_body_cut))
     }
 

@@ -38,7 +38,7 @@ impl fmt::Display for Refusal {
 impl std::error::Error for Refusal {}
 
 impl AddressPolicy {
-    /// For a service that chooses its own targets: private and loopback addresses are fine. What
+    /// For a program that chooses its own targets: private and loopback addresses are fine. What
     /// can never be meant (multicast, unspecified, cloud metadata) is refused.
     pub const fn permissive() -> Self {
         Self { refused_v4: NEVER_V4, refused_v6: NEVER_V6, allowed: Vec::new() }
@@ -74,13 +74,15 @@ impl AddressPolicy {
 
     fn refused(&self, address: IpAddr) -> Option<&'static str> {
         match address {
-            IpAddr::V4(ip) => self.refused_v4.iter().find(|(net, _)| net.contains(&ip)),
+            IpAddr::V4(ip) => {
+                let found = self.refused_v4.iter().find(|(net, _)| net.contains(&ip));
+                found.map(|(_, kind)| *kind)
+            }
             IpAddr::V6(ip) => {
                 let found = self.refused_v6.iter().find(|(net, _)| net.contains(&ip));
-                return found.map(|(_, kind)| *kind);
+                found.map(|(_, kind)| *kind)
             }
         }
-        .map(|(_, kind)| *kind)
     }
 }
 

@@ -47,9 +47,8 @@ use http::{Method, Request, Uri};
 
 use crate::model::spec::UploadMethod;
 use crate::model::{Clock, Fault, Outcome, Success};
-use crate::multipart::Encoder;
+use crate::multipart::{Encoder, MEDIA_TYPE_UNKNOWN};
 use crate::source::{Fingerprint, Source};
-
 use body::{Material, UploadBody};
 use connect::Connector;
 use counter::BodyCounter;
@@ -217,7 +216,7 @@ impl Transfers {
         to: &Target,
         proxy: Option<&Proxy>,
     ) -> Result<HttpAnswer, AttemptError> {
-        let is_to_repeat = kept.is_some();
+        let is_repeat = kept.is_some();
         if let Some(kept) = kept {
             match self.ask_over(kept, job, from, to, proxy).await {
                 Err(Broken::Stale) => {}
@@ -230,7 +229,7 @@ impl Transfers {
         match self.ask_over(new, job, from, to, proxy).await {
             Err(Broken::Stale) => Err(AttemptError::network("the connection was closed at once")),
             Err(Broken::Ended(ended)) => Err(ended),
-            Ok(answer) => Ok(HttpAnswer { is_to_repeat, ..answer }),
+            Ok(answer) => Ok(HttpAnswer { is_repeat, ..answer }),
         }
     }
 
@@ -276,7 +275,7 @@ impl Upload {
         to: &Target,
         proxy: Option<&Proxy>,
     ) -> Result<Request<UploadBody>, AttemptError> {
-        let media_type = self.media_type.as_deref().unwrap_or("application/octet-stream");
+        let media_type = self.media_type.as_deref().unwrap_or(MEDIA_TYPE_UNKNOWN);
         let facts = BodyFacts {
             content_length: self.encoder.content_length(),
             multipart_type: self.encoder.content_type(),

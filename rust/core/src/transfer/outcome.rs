@@ -17,7 +17,7 @@ pub(crate) struct HttpAnswer {
     pub(crate) is_body_cut: bool,
     pub(crate) bytes_sent: u64,
     /// Whether the body was sent before, over a connection that was lost.
-    pub(crate) is_to_repeat: bool,
+    pub(crate) is_repeat: bool,
 }
 
 /// What `answer` means. `now` is the wall clock, for a `Retry-After` that names a date.
@@ -42,7 +42,7 @@ pub(crate) fn judge(
     // SOURCE: RFC 9110 §15.5.14: a server that is short of room for now says for how long. So does
     // one that still works on an earlier request with the same key.
     let may_pass = matches!(answer.status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::CONFLICT);
-    let is_about_repeat = answer.is_to_repeat && answer.status == StatusCode::CONFLICT;
+    let is_about_repeat = answer.is_repeat && answer.status == StatusCode::CONFLICT;
     let is_for_now = is_about_repeat || may_pass && failure.retry_after_ms.is_some();
     if is_transient(answer.status) || is_for_now {
         return Err(AttemptError::Retry(failure));
@@ -112,7 +112,7 @@ mod tests {
             body: body.into(),
             is_body_cut: false,
             bytes_sent: 5,
-            is_to_repeat: false,
+            is_repeat: false,
         }
     }
 
@@ -164,9 +164,9 @@ mod tests {
 
     #[test]
     fn a_conflict_with_our_own_first_request_passes() {
-        let again = HttpAnswer { is_to_repeat: true, ..answer(409, &[], "busy") };
+        let again = HttpAnswer { is_repeat: true, ..answer(409, &[], "busy") };
         assert!(matches!(judged(again), Err(AttemptError::Retry(_))));
-        let again = HttpAnswer { is_to_repeat: true, ..answer(422, &[], "no") };
+        let again = HttpAnswer { is_repeat: true, ..answer(422, &[], "no") };
         assert!(matches!(judged(again), Err(AttemptError::Failed(_))));
     }
 

@@ -82,7 +82,7 @@ mod tests {
             body: Vec::new(),
             is_body_cut: false,
             bytes_sent: 0,
-            is_to_repeat: false,
+            is_repeat: false,
         };
         let secret = [ResolvedHeader::secret("X", "", "in-the-path")];
         match next(&from, &answer, &policy, &Redactor::new(&secret, [&from, &from], None)) {

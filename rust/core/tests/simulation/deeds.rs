@@ -1,8 +1,7 @@
 //! What users, workers and other processes do.
 
-use std::collections::HashMap;
-
 use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use outhaul_core::engine::{

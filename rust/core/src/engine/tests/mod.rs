@@ -6,7 +6,7 @@ mod suspects;
 
 use super::*;
 use crate::model::spec::{ExistingPolicy, RetrySpec};
-use crate::model::{ErrorCode, InterruptReason, Outcome, Success};
+use crate::model::{ErrorCode, InterruptReason, Outcome, Success, TaskStatus};
 
 const NOW: Now = Now::at(1_000_000);
 const EPOCH: Epoch = 7;

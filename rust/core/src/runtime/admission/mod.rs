@@ -22,7 +22,7 @@ use crate::model::spec::{
 use crate::model::{Fault, FaultCode, UnixMillis};
 use crate::multipart::{MultipartError, is_media_type};
 use crate::schedule::LaneId;
-use crate::source::{PathPolicy, Source, SourceError};
+use crate::source::{PathPolicy, Source};
 use crate::transfer::{Targets, headers};
 
 pub use callbacks::KnownCallbacks;
@@ -124,7 +124,7 @@ impl Admission {
             let error = MultipartError::ContentType { part: 0 };
             return Err(Fault::invalid("mime_type", error.to_string()));
         }
-        let source = Source::open(path, &self.paths).map_err(|error| refusal(&error))?;
+        let source = Source::open(path, &self.paths).map_err(|error| error.fault("file_path"))?;
         if source.opened().size == 0 && source.read_at(0, &mut [0]).is_ok_and(|read| read > 0) {
             let message = "has contents but no size, as files in /proc: copy it, and send the copy";
             return Err(Fault::invalid("file_path", message));
@@ -184,16 +184,4 @@ fn admit_python(
         native: false,
         admitted: Bytes::new(),
     })
-}
-
-fn refusal(error: &SourceError) -> Fault {
-    let code = match error {
-        SourceError::NotFound { .. } => FaultCode::FileNotFound,
-        SourceError::PermissionDenied { .. } => FaultCode::PermissionDenied,
-        SourceError::Outside { .. } | SourceError::OffLimits { .. } => FaultCode::SecurityViolation,
-        SourceError::NotAFile { .. } | SourceError::Changed { .. } | SourceError::Io { .. } => {
-            FaultCode::InvalidArgument
-        }
-    };
-    Fault::new(code, "file_path", error.to_string())
 }

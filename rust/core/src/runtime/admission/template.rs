@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn an_upload_is_no_pattern() {
+    fn an_upload_is_no_template() {
         let worker = ("http_upload", "https://example.org", serde_bytes::Bytes::new(b""));
         let task = (None::<&str>, worker, 0, 0, 0, 0, 0, 0);
         let spec = rmp_serde::to_vec(&task).unwrap();

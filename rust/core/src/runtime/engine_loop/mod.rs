@@ -14,8 +14,6 @@ use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
 
-use pruning::Pruning;
-
 use super::admission_queue::AdmissionQueue;
 use super::checkpoints::Checkpoints;
 use super::completions::{Completions, Ticket};
@@ -31,6 +29,7 @@ use crate::model::spec::RetrySpec;
 use crate::model::{Epoch, Fault, TaskKey};
 use crate::store::sqlite::{Retention, SqliteStore};
 use crate::store::{RunnerInfo, Store, StoreError};
+use pruning::Pruning;
 
 /// A transaction stores at most this many tasks, which bounds how long the last of them waits.
 const BATCH_MAX: usize = 1024;

@@ -8,12 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
-
 use tokio::runtime::Runtime as Tokio;
 use tokio::task::AbortHandle;
-
-use openings::Openings;
-use prepare::secrets_of;
 
 use super::admission_queue::FILE_OPEN_TIMEOUT;
 use super::completions::{CallbackRequest, Completions, SecretRequest};
@@ -27,6 +23,8 @@ use crate::source::PathPolicy;
 use crate::store::Body;
 use crate::sync;
 use crate::transfer::{Targets, Transfers};
+use openings::Openings;
+use prepare::secrets_of;
 
 /// Threads that could not be had are not asked for again within this.
 const THREADS_AGAIN: Duration = Duration::from_secs(5);

@@ -1,12 +1,12 @@
 //! Opening files where that may take forever: on a mount whose server is gone, or in user space.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
 
-use crate::sync;
+use crate::sync::lock;
 
 /// At most this many files of one file system may hang at once; until one of them has ended, no
 /// other of it is opened. So few threads hang, and other file systems are not held up.
@@ -53,10 +53,6 @@ impl Openings {
         });
         tokio::time::timeout(self.patience, opened).await.ok()?.ok()
     }
-}
-
-fn lock(under_way: &Mutex<UnderWay>) -> MutexGuard<'_, UnderWay> {
-    sync::lock(under_way)
 }
 
 #[cfg(test)]

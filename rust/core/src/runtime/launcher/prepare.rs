@@ -8,7 +8,6 @@ use std::time::Duration;
 use super::{Attempt, Shared, failed};
 use crate::model::spec::{BodyKind, HeaderValueSpec, HttpUploadSpec, SecretRef};
 use crate::model::{ErrorCode, Failure, Fault, FaultCode, Outcome};
-
 use crate::runtime::admission_queue::{FILE_OPEN_TIMEOUT, not_answered};
 use crate::runtime::reporter::{ReportOf, Reporter};
 use crate::runtime::upload_body::{AdmittedUpload, encoder, file_name, media_type};

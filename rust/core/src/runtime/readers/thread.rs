@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 
 use rustc_hash::FxHashMap;
-
 use serde::Serialize;
 
 use super::Query;
@@ -132,7 +131,9 @@ impl ReaderThread {
 
     /// Whether a task has ended, by an event that is not after a number.
     fn has_said_all(&self, key: TaskKey, after: u64) -> bool {
-        self.reader.terminal_event(key).is_ok_and(|word| word.is_some_and(|word| word.seq <= after))
+        self.reader
+            .terminal_event(key)
+            .is_ok_and(|event| event.is_some_and(|event| event.seq <= after))
     }
 
     /// Why nothing more will ever be heard of a task: retention has removed it.
@@ -173,8 +174,8 @@ impl ReaderThread {
     }
 
     fn close(self) {
-        let words = self.terminal_events.into_values().flatten();
-        for ticket in words.chain(self.events.into_iter().map(|call| call.ticket)) {
+        let events = self.terminal_events.into_values().flatten();
+        for ticket in events.chain(self.events.into_iter().map(|call| call.ticket)) {
             self.completions.reply(ticket, Err(closed()));
         }
     }

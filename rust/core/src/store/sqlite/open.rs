@@ -120,7 +120,6 @@ fn open_with(path: &Path, access: OpenFlags, vfs: Option<&CStr>) -> Result<Conne
 fn create_private(path: &Path) -> Result<(), StoreError> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
-    #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     match options.open(path) {
         Ok(_) => Ok(()),

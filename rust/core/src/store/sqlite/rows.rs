@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use rusqlite::{Row, Statement};
 
-use crate::engine::Live;
-use crate::model::{Failure, TaskKey, TaskStatus};
-
 use super::super::StoreError;
 use super::bulk::{IntoRow, Values};
+use crate::engine::Live;
+use crate::model::{Failure, TaskKey, TaskStatus};
 
 /// The columns of `live` beside its key, in the order of [`live_row`] and of what is written.
 pub(super) const LIVE_COLUMNS: &str = "status, priority, run_at, attempt, attempts_max, \

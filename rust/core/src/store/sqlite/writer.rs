@@ -20,7 +20,7 @@ use super::schema::is_known;
 use super::tags::{STRETCH, each_stretch};
 use crate::engine::{Effect, End, Live, NewTask};
 use crate::model::event::EventDetail;
-use crate::model::{Epoch, TaskKey, UnixMillis};
+use crate::model::{Epoch, TaskKey, TaskStatus, UnixMillis};
 use crate::source::OffLimits;
 
 /// At most this many runners are remembered, for people.
@@ -111,11 +111,6 @@ impl SqliteStore {
         self.last_seq
     }
 
-    /// Where the file is.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// How long the WAL was after the last commit, in pages of 4 KiB.
     pub fn wal_pages(&self) -> i32 {
         self.wal_pages.load(Ordering::Relaxed)
@@ -130,9 +125,10 @@ impl SqliteStore {
     /// Whether a task runs, or is due, anywhere. O(n) in the live tasks at worst.
     pub fn has_due(&self, now_ms: UnixMillis) -> Result<bool, StoreError> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT EXISTS(SELECT 1 FROM live WHERE status=1 OR (status=0 AND run_at<=?1))",
+            "SELECT EXISTS(SELECT 1 FROM live WHERE status=?1 OR (status=?2 AND run_at<=?3))",
         )?;
-        Ok(statement.query_row([now_ms], |row| row.get(0))?)
+        let (running, pending) = (TaskStatus::Running.code(), TaskStatus::Pending.code());
+        Ok(statement.query_row((running, pending, now_ms), |row| row.get(0))?)
     }
 
     /// When a task was enqueued.

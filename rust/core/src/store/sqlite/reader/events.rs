@@ -178,6 +178,13 @@ mod tests {
     use crate::model::task_id::id_of;
     use crate::store::sqlite::{Durability, SqliteStore};
 
+    #[test]
+    fn the_kinds_that_a_result_is_read_for_are_those_that_end_a_task() {
+        let terminal = EventKind::ALL.into_iter().filter(|kind| kind.is_terminal());
+        let codes: Vec<String> = terminal.map(|kind| kind.code().to_string()).collect();
+        assert_eq!(TERMINAL_KINDS, format!("({})", codes.join(", ")));
+    }
+
     /// What an answer costs is bounded by its limit only where the log is walked in order.
     #[test]
     fn events_are_read_in_order_with_no_sorting_and_no_index_made_for_it_whatever_is_asked() {
