@@ -1,7 +1,8 @@
 """The command `outhaul`: parses, calls `WorkManager`, renders. Knows nothing below the manager.
 
-One file per verb; `session` holds what they share, `render`, `report` and `bars` what people and
-programs see, `streams` and `signals` what a process is given by its parent.
+One file per verb, and `app` lists them. `place` says where the work is, here or on a server, and
+`works` what the verbs need of it. `session` holds what they share, `render`, `report` and `bars`
+what people and programs see, `streams` and `signals` what a process is given by its parent.
 """
 
 from __future__ import annotations
