@@ -10,7 +10,7 @@ import pytest
 
 from outhaul import Secret
 from outhaul.errors import InvalidArgumentError, SecretUnavailableError
-from outhaul.secret_lookup import resolve
+from outhaul.secret_values import value_of
 from outhaul.usercode import Threads
 
 if TYPE_CHECKING:
@@ -31,7 +31,9 @@ async def resolved(
 ) -> str:
     threads = Threads(1, "test")
     try:
-        return await resolve(ref, environ=environ or {}, providers=providers or {}, threads=threads)
+        return await value_of(
+            ref, environ=environ or {}, providers=providers or {}, threads=threads
+        )
     finally:
         threads.close()
 
