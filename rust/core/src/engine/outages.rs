@@ -18,6 +18,12 @@ const NOTICED_MS: i64 = 6_000;
 /// At most this many failures are remembered.
 const REMEMBERED_MAX: usize = 4_096;
 
+/// Whether a network that is gone would explain a failure: the connection was refused or lost, or,
+/// since a network that fades first loses packets, nothing came for too long.
+fn is_of_network(failure: &Failure) -> bool {
+    matches!(failure.code, ErrorCode::NetworkError | ErrorCode::Timeout)
+}
+
 /// An attempt that failed because there was no connection.
 struct RecentFailure {
     key: TaskKey,
@@ -34,7 +40,7 @@ pub(super) struct Outages {
 impl Outages {
     /// An attempt is to be made again.
     pub(super) fn note(&mut self, live: &Live, failure: &Failure, now: Now) {
-        if failure.code != ErrorCode::NetworkError || live.needs & NETWORK == 0 {
+        if !is_of_network(failure) || live.needs & NETWORK == 0 {
             return;
         }
         self.forget_old(now);
@@ -72,7 +78,7 @@ impl Engine {
             live.status == TaskStatus::Pending
                 && live.needs & NETWORK != 0
                 && live.run_at > now.wall_ms
-                && live.failure.as_ref().is_some_and(|f| f.code == ErrorCode::NetworkError)
+                && live.failure.as_deref().is_some_and(is_of_network)
         };
         let mut waiting: Vec<_> =
             self.table.iter().filter(waits).map(|live| (live.run_at, live.key)).collect();

@@ -24,6 +24,7 @@ pub struct OffLimits {
 /// One file, as it is there.
 struct Held {
     by: u64,
+    process: u32,
     name: OsString,
     identity: Identity,
 }
@@ -55,11 +56,22 @@ impl OffLimits {
             .collect();
         let mut register = sync::write(&REGISTER);
         register.last += 1;
-        let number = register.last;
+        let (number, process) = (register.last, std::process::id());
         register.held.extend(files.iter().filter_map(|(path, identity)| {
-            Some(Held { by: number, name: path.file_name()?.to_owned(), identity: *identity })
+            let name = path.file_name()?.to_owned();
+            Some(Held { by: number, process, name, identity: *identity })
         }));
         Self { number, files }
+    }
+
+    /// Whether the process that this one was forked from had the file open at the fork, or had it
+    /// being opened. The list of locks that SQLite believes it holds was copied with its memory, and
+    /// here it holds none of them.
+    pub fn are_inherited(file: &Path) -> bool {
+        let Some(identity) = identity_at(file) else { return false };
+        let process = std::process::id();
+        let register = sync::read(&REGISTER);
+        register.held.iter().any(|held| held.identity == identity && held.process != process)
     }
 
     /// Whether each of them is still where it was.

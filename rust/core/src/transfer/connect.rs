@@ -1,10 +1,13 @@
 //! From a target to a stream: resolve, judge every address, connect to a judged one, encrypt.
 
+use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use url::Host;
 
@@ -19,14 +22,27 @@ use crate::model::ErrorCode;
 /// The next address is tried beside one that has not answered for this long (SOURCE: RFC 8305 §5).
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
 
+/// At most this many names are looked up at once. A look-up takes a thread of those that files are
+/// opened on, for as long as the name servers do not answer.
+const LOOKUPS_MAX: usize = 16;
+
 /// Opens connections.
 pub(crate) struct Connector {
-    pub(crate) addresses: AddressPolicy,
+    addresses: AddressPolicy,
     pub(crate) proxies: Proxies,
-    pub(crate) tls: Tls,
+    tls: Tls,
+    lookups: Arc<Semaphore>,
 }
 
 impl Connector {
+    pub(crate) fn new(addresses: AddressPolicy, proxies: Proxies, tls: Tls) -> Self {
+        Self { addresses, proxies, tls, lookups: Arc::new(Semaphore::new(LOOKUPS_MAX)) }
+    }
+
+    pub(crate) const fn addresses(&self) -> &AddressPolicy {
+        &self.addresses
+    }
+
     /// A stream to `target`, encrypted where it must be, within `most`.
     pub(crate) async fn connect(
         &self,
@@ -47,13 +63,16 @@ impl Connector {
     }
 
     async fn reach(&self, target: &Target) -> Result<Stream, AttemptError> {
-        let found = resolve(target.host(), target.port()).await?;
+        let found = self.resolve(target.host(), target.port()).await?;
         connect_any(self.permitted(found)?).await
     }
 
     async fn reach_through(&self, proxy: &Proxy, target: &Target) -> Result<Stream, AttemptError> {
         // The operator named the proxy: the policy is about targets.
-        let mut stream = connect_any(resolve(&proxy.host, proxy.port).await?).await?;
+        if self.addresses.is_strict() {
+            self.permitted(self.resolve(target.host(), target.port()).await?)?;
+        }
+        let mut stream = connect_any(self.resolve(&proxy.host, proxy.port).await?).await?;
         if proxy.is_secure {
             stream = self.tls.wrap(stream, &proxy.host).await?;
         }
@@ -78,17 +97,22 @@ impl Connector {
             _ => Ok(permitted),
         }
     }
-}
 
-async fn resolve(host: &Host, port: u16) -> Result<Vec<SocketAddr>, AttemptError> {
-    let known = known_addresses(host);
-    if !known.is_empty() {
-        return Ok(known.into_iter().map(|ip| SocketAddr::new(ip, port)).collect());
+    async fn resolve(&self, host: &Host, port: u16) -> Result<Vec<SocketAddr>, AttemptError> {
+        let known = known_addresses(host);
+        if !known.is_empty() {
+            return Ok(known.into_iter().map(|ip| SocketAddr::new(ip, port)).collect());
+        }
+        let (name, unknown) = (host.to_string(), |error: &dyn fmt::Display| {
+            AttemptError::network(format!("{host} does not resolve: {error}"))
+        });
+        let turn = Arc::clone(&self.lookups).acquire_owned().await.map_err(|e| unknown(&e))?;
+        let found = tokio::task::spawn_blocking(move || {
+            let _turn = turn; // until the name servers have answered, whoever still waits for it
+            Ok((name.as_str(), port).to_socket_addrs()?.collect())
+        });
+        found.await.map_err(|e| unknown(&e))?.map_err(|e: io::Error| unknown(&e))
     }
-    let name = host.to_string();
-    let found = tokio::net::lookup_host((name.as_str(), port)).await;
-    let unknown = |error| AttemptError::network(format!("{name} does not resolve: {error}"));
-    Ok(found.map_err(unknown)?.collect())
 }
 
 /// The first connection that comes about, in order, each next address with a short head start.

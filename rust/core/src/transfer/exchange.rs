@@ -151,25 +151,33 @@ impl InFlight {
             self.timer.hurry();
         }
         let mut body = Vec::new();
-        let end = self.collect(&mut incoming, &mut body).await;
+        let end = self.collect(&mut incoming, &mut body, head.status.is_success()).await;
         if head.status.is_success() {
             end.clone()?;
             self.finish_sending().await?;
         }
+        let is_whole = matches!(end, Ok(true));
         let is_body_cut = body.len() > RESPONSE_BYTES_MAX;
         body.truncate(RESPONSE_BYTES_MAX);
         let (status, headers, bytes_sent) = (head.status, head.headers, self.counter.sent());
         let answer =
             HttpAnswer { status, headers, body, is_body_cut, bytes_sent, is_repeat: false };
-        Ok((answer, end.is_ok() && !is_body_cut))
+        Ok((answer, is_whole))
     }
 
-    /// Reads up to one byte more than is kept.
-    async fn collect(&mut self, from: &mut Incoming, to: &mut Vec<u8>) -> Result<(), AttemptError> {
-        while to.len() <= RESPONSE_BYTES_MAX {
+    /// Reads up to one byte more than is kept and, `to_the_end`, what follows, which is not kept: a
+    /// server that answers while it reads reads no further than somebody takes its answer, and to
+    /// close before its end may take our last bytes back. Says whether the end was reached.
+    async fn collect(
+        &mut self,
+        from: &mut Incoming,
+        to: &mut Vec<u8>,
+        to_the_end: bool,
+    ) -> Result<bool, AttemptError> {
+        while to_the_end || to.len() <= RESPONSE_BYTES_MAX {
             let next = pin!(poll_fn(|cx| Pin::new(&mut *from).poll_frame(cx)));
             match self.until(next).await? {
-                None => return Ok(()),
+                None => return Ok(true),
                 Some(Err(error)) => return Err(self.lost(describe(&error))),
                 Some(Ok(frame)) => {
                     let data: Bytes = frame.into_data().unwrap_or_default();
@@ -178,7 +186,7 @@ impl InFlight {
                 }
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     /// A server may say yes before it has everything; then it must still take everything.

@@ -9,10 +9,12 @@ use crate::model::Fault;
 
 /// Which addresses a transfer may connect to.
 ///
-/// It judges the addresses of the target. Through a proxy that the environment names the target's
-/// address is not known here (the proxy resolves it), so only a literal one is judged then.
+/// It judges the addresses of the target. A proxy that the environment names looks a name up by
+/// itself: a strict policy judges what the name leads to here before the proxy is asked, any other
+/// only a literal address.
 #[derive(Clone, Debug)]
 pub struct AddressPolicy {
+    is_strict: bool,
     refused_v4: &'static [(Ipv4Net, &'static str)],
     refused_v6: &'static [(Ipv6Net, &'static str)],
     allowed: Vec<IpNet>,
@@ -41,12 +43,12 @@ impl AddressPolicy {
     /// For a program that chooses its own targets: private and loopback addresses are fine. What
     /// can never be meant (multicast, unspecified, cloud metadata) is refused.
     pub const fn permissive() -> Self {
-        Self { refused_v4: NEVER_V4, refused_v6: NEVER_V6, allowed: Vec::new() }
+        Self { is_strict: false, refused_v4: NEVER_V4, refused_v6: NEVER_V6, allowed: Vec::new() }
     }
 
     /// For targets that strangers choose: only public addresses.
     pub const fn strict() -> Self {
-        Self { refused_v4: STRICT_V4, refused_v6: STRICT_V6, allowed: Vec::new() }
+        Self { is_strict: true, refused_v4: STRICT_V4, refused_v6: STRICT_V6, allowed: Vec::new() }
     }
 
     /// The same, with networks that are allowed whatever else holds, e.g. `10.1.0.0/16`.
@@ -58,6 +60,11 @@ impl AddressPolicy {
             })?);
         }
         Ok(self)
+    }
+
+    /// Whether targets are chosen by strangers.
+    pub(crate) const fn is_strict(&self) -> bool {
+        self.is_strict
     }
 
     /// Whether `address` may be connected to. An IPv6 address that carries an IPv4 address is

@@ -29,11 +29,22 @@ const OURS: &[&str] = &[
     "upgrade",
 ];
 
-/// Names whose values are credentials, wherever they are seen.
-const SENSITIVE: &[&str] =
-    &["authorization", "proxy-authorization", "cookie", "api-key", "apikey", "x-apikey"];
+/// A name with one of these words in it has a credential for its value, wherever it is seen.
+const SENSITIVE: &[&str] = &[
+    "apikey",
+    "authorization",
+    "bearer",
+    "cookie",
+    "credential",
+    "credentials",
+    "passwd",
+    "password",
+    "secret",
+    "token",
+];
 
-const SENSITIVE_ENDINGS: &[&str] = &["-token", "-secret", "-api-key", "-password"];
+/// So has one that ends in `key` after one of these, and `X-Auth`.
+const KEYS: &[&str] = &["access", "api", "auth", "private", "subscription"];
 
 /// One header of an attempt, its secret resolved.
 #[derive(Clone, PartialEq, Eq)]
@@ -120,7 +131,10 @@ fn text_of(value: &HeaderValueSpec) -> &str {
 }
 
 fn is_sensitive(name: &str) -> bool {
-    SENSITIVE.contains(&name) || SENSITIVE_ENDINGS.iter().any(|ending| name.ends_with(ending))
+    let words: Vec<&str> = name.split(['-', '_']).collect();
+    words.iter().any(|word| SENSITIVE.contains(word))
+        || matches!(words.as_slice(), [.., of, "key"] if KEYS.contains(of))
+        || matches!(words.as_slice(), ["auth"] | ["x", "auth"])
 }
 
 /// What the body says about itself.
@@ -235,7 +249,20 @@ mod tests {
             "X-Auth-Token",
             "X-Amz-Security-Token",
             "X-My-Secret",
+            "token",
+            "Password",
+            "api_key",
+            "access_token",
+            "X-Auth",
+            "X-Auth-Key",
+            "X-Access-Key",
+            "X-Authorization",
+            "Ocp-Apim-Subscription-Key",
+            "Set-Cookie",
         ];
+        for name in ["X-Request-Id", "Idempotency-Key", "X-Object-Key", "X-Author", "Tokens-Used"] {
+            assert!(check_header(name, text("plain")).is_ok(), "{name}");
+        }
         for name in names {
             let fault = check_header(name, text("hunter2")).expect_err(name);
             assert_eq!(fault.code, FaultCode::PlainSecret);

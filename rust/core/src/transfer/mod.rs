@@ -43,7 +43,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Method, Request, Uri};
+use http::{Method, Request, StatusCode, Uri};
 
 use crate::model::spec::UploadMethod;
 use crate::model::{Clock, Fault, Outcome, Success};
@@ -151,6 +151,8 @@ pub struct Upload {
     pub media_type: Option<String>,
     /// The same in every attempt of a task.
     pub idempotency_key: String,
+    /// Whether an earlier attempt may have reached the server.
+    pub is_repeat: bool,
     /// How long to wait for what.
     pub timeouts: Timeouts,
     /// Hears how far it is.
@@ -163,7 +165,7 @@ impl Transfers {
         let proxies = if config.env_proxies { Proxies::from_env() } else { Proxies::none() };
         let tls = Tls::new(config.ca_file.as_deref())?;
         Ok(Self {
-            connector: Connector { addresses: config.addresses, proxies, tls },
+            connector: Connector::new(config.addresses, proxies, tls),
             idle: Idle::new(config.idle_per_host, config.idle_max, Arc::clone(&config.clock)),
             frame_bytes: config.frame_bytes.clamp(16 * 1024, 4 * 1024 * 1024),
             clock: config.clock,
@@ -195,10 +197,11 @@ impl Transfers {
             // A server that redirects may close, which is not known yet: only the first asks over a
             // connection that was kept.
             let kept = if hops == 0 { self.idle.take(target.origin()) } else { None };
-            let answer = self.ask(kept, job, &material, &target, proxy.as_ref()).await?;
+            let mut answer = self.ask(kept, job, &material, &target, proxy.as_ref()).await?;
+            answer.is_repeat |= job.is_repeat;
             let at_proxy = proxy.as_ref().and_then(|proxy| proxy.authorization.as_ref());
             let redactor = Redactor::new(&job.headers, [&job.target, &target], at_proxy);
-            match redirect::next(&target, &answer, &self.connector.addresses, &redactor)? {
+            match redirect::next(&target, &answer, self.connector.addresses(), &redactor)? {
                 Some(_) if hops == REDIRECTS_MAX => return Err(redirect::too_many(&answer)),
                 Some(next) => target = Arc::new(next),
                 None => return outcome::judge(answer, self.clock.now().wall_ms, &redactor),
@@ -247,7 +250,10 @@ impl Transfers {
         let request = job.request(body, to, proxy)?;
         let timer = RequestTimer::new(Arc::clone(&counter), job.timeouts);
         let (answer, connection) = connection.send(request, &counter, timer).await?;
-        if let Some(connection) = connection {
+        // SOURCE: RFC 9110 §15.5.9, §15.5.20: these two are about the connection.
+        let is_about_connection =
+            matches!(answer.status, StatusCode::REQUEST_TIMEOUT | StatusCode::MISDIRECTED_REQUEST);
+        if let Some(connection) = connection.filter(|_| !is_about_connection) {
             self.idle.put(to.origin(), connection);
         }
         Ok(answer)
@@ -331,6 +337,7 @@ mod tests {
             source: Arc::new(source),
             media_type: Some("image/png".to_owned()),
             idempotency_key: "k".to_owned(),
+            is_repeat: false,
             timeouts: Timeouts { connect: second, stall: second, response: second },
             observer: Arc::new(Nobody),
         };

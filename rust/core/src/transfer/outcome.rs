@@ -16,7 +16,8 @@ pub(crate) struct HttpAnswer {
     pub(crate) body: Vec<u8>,
     pub(crate) is_body_cut: bool,
     pub(crate) bytes_sent: u64,
-    /// Whether the body was sent before, over a connection that was lost.
+    /// Whether the body may have been sent before, over a connection that was lost or by an earlier
+    /// attempt.
     pub(crate) is_repeat: bool,
 }
 
@@ -82,7 +83,9 @@ fn message(answer: &HttpAnswer, redactor: &Redactor) -> String {
     // What refuses a credential is what repeats it, perhaps in a form we cannot recognise.
     let about_credentials = matches!(answer.status.as_u16(), 401 | 403 | 407);
     let kind = content_type(&answer.headers).unwrap_or_default();
-    if !about_credentials && (kind.starts_with("text/plain") || kind.contains("json")) {
+    let is_legible = !answer.headers.contains_key(header::CONTENT_ENCODING);
+    if !about_credentials && is_legible && (kind.starts_with("text/plain") || kind.contains("json"))
+    {
         let said = redactor.clean(&String::from_utf8_lossy(&answer.body));
         if !said.is_empty() {
             message.push_str(": ");

@@ -244,8 +244,8 @@ mod tests {
             String::from_utf8_lossy(&text[..read]).into_owned()
         });
         let proxies = proxies(&format!("http://bob:hunter22@127.0.0.1:{port}"), "");
-        let (addresses, tls) = (AddressPolicy::strict(), Tls::new(None).unwrap());
-        let connector = Connector { addresses, proxies, tls };
+        let (addresses, tls) = (AddressPolicy::permissive(), Tls::new(None).unwrap());
+        let connector = Connector::new(addresses, proxies, tls);
         let target = target(url);
         let proxy = connector.proxies.route(&target).unwrap();
         let most = Duration::from_secs(3);
@@ -264,5 +264,22 @@ mod tests {
         };
         assert!(failure.message.contains("proxy authorization required"), "{}", failure.message);
         assert!(!failure.message.contains("hunter22") && !failure.message.contains("Ym9i"));
+    }
+
+    #[tokio::test]
+    async fn a_strict_policy_judges_a_name_here_before_the_proxy_is_asked() {
+        let target = target("https://files.invalid/up"); // a name that nobody may have
+        let mut said = Vec::new();
+        for addresses in [AddressPolicy::strict(), AddressPolicy::permissive()] {
+            let nobody = proxies("http://127.0.0.1:1", "");
+            let connector = Connector::new(addresses, nobody, Tls::new(None).unwrap());
+            let proxy = connector.proxies.route(&target).unwrap();
+            let connected =
+                connector.connect(&target, proxy.as_ref(), Duration::from_secs(20)).await;
+            let Err(AttemptError::Retry(failure)) = connected else { panic!("a way to nowhere") };
+            said.push(failure.message);
+        }
+        assert!(said[0].starts_with("files.invalid does not resolve"), "{said:?}");
+        assert!(said[1].starts_with("cannot connect to 127.0.0.1:1"), "{said:?}");
     }
 }

@@ -1,5 +1,7 @@
 //! What a server says, made fit for a message: short, one line, without our secrets.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 
 use super::headers::ResolvedHeader;
@@ -38,6 +40,9 @@ impl Redactor {
         }
         let at_proxy = proxy_authorization.and_then(|value| value.to_str().ok());
         all_pieces.extend(at_proxy.into_iter().flat_map(pieces));
+        let values =
+            headers.iter().filter_map(ResolvedHeader::secret_values).map(|[_, whole]| whole);
+        credentials.extend(values.chain(at_proxy).filter_map(basic).flatten());
         credentials.retain(|secret| !secret.is_empty());
         let mut secrets = [credentials.as_slice(), &all_pieces].concat();
         credentials.retain(|secret| secret.len() >= PIECE_CHARS_MIN);
@@ -90,6 +95,16 @@ impl Redactor {
             }
         }
     }
+}
+
+/// The user and the password that a value of `Basic` credentials holds, together, and the password.
+/// SOURCE: RFC 7617 §2.
+fn basic(value: &str) -> Option<[String; 2]> {
+    let (scheme, encoded) = value.split_once(' ')?;
+    let decoded = STANDARD.decode(encoded.trim()).ok()?;
+    let pair = String::from_utf8(decoded).ok()?;
+    let (_, password) = pair.split_once(':').filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
+    Some([password.to_owned(), pair])
 }
 
 /// The parts of a secret that a server may repeat by themselves: the words of `Bearer abc`, and the
@@ -157,6 +172,23 @@ mod tests {
         let said = "no hunter22, no also-hidden, no Basic Ym9iOmh1bnRlcjIy";
         let hidden = "no [redacted], no [redacted], no [redacted] [redacted]";
         assert_eq!(redactor.clean(said), hidden);
+    }
+
+    #[test]
+    fn a_password_is_hidden_in_the_form_that_the_server_reads_too() {
+        let target = Target::parse("https://example.com/", false, &AddressPolicy::strict());
+        let target = target.unwrap();
+        let headers = [ResolvedHeader::secret("X", "Basic ", "YWxpY2U6Q29ycjMgSG9yc2U=")];
+        let proxies = Proxies::of("http://bob:Pr0xy!Pa%2Fss@192.0.2.1:3128");
+        let next = Target::parse("https://files.example/", false, &AddressPolicy::strict());
+        let proxy = proxies.route(&next.unwrap()).unwrap().unwrap();
+        let redactor = Redactor::new(&headers, [&target, &target], proxy.authorization.as_ref());
+        let said = "quota of alice:Corr3 Horse is used up, not Corr3 Horse, bob, nor Pr0xy!Pa/ss";
+        let hidden = "quota of [redacted] is used up, not [redacted], bob, nor [redacted]";
+        assert_eq!(redactor.clean(said), hidden);
+        let mut body = said.as_bytes().to_vec();
+        redactor.mask_credentials(&mut body, false);
+        assert!(!String::from_utf8(body).unwrap().contains("orse"));
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! The time-outs of a request: no byte moved while sending, or no answer after the last byte.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use tokio::task::coop::unconstrained;
 use tokio::time::{Sleep, sleep};
 
 use super::Timeouts;
@@ -50,7 +51,9 @@ impl RequestTimer {
             if matches!(self.phase, Phase::Sending { .. }) && self.counter.is_complete() {
                 self.answer_within(self.timeouts.response);
             }
-            ready!(self.sleep.as_mut().poll(cx));
+            // Else a server that sends without an end uses up what the task may do in one go, and
+            // no time-out of it ever passes.
+            ready!(pin!(unconstrained(self.sleep.as_mut())).poll(cx));
             let Phase::Sending { sent, looks } = self.phase else {
                 return Poll::Ready(AttemptError::timeout("timeout while waiting for the answer"));
             };

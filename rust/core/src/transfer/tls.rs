@@ -103,7 +103,7 @@ fn system_roots() -> Result<RootCertStore, AttemptError> {
 
 /// What a failed handshake means: a certificate that is not trusted stays so, a lost record not.
 fn refused(error: &io::Error, host: &Host) -> AttemptError {
-    use rustls::Error as Tls;
+    use rustls::{AlertDescription, Error as Tls};
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Tls>());
     match inner {
         Some(reason @ (Tls::InvalidCertificate(_) | Tls::NoCertificatesPresented)) => {
@@ -113,7 +113,17 @@ fn refused(error: &io::Error, host: &Host) -> AttemptError {
             );
             AttemptError::failed(ErrorCode::TlsError, message)
         }
-        Some(reason @ (Tls::PeerIncompatible(_) | Tls::NoApplicationProtocol)) => {
+        Some(
+            reason @ (Tls::PeerIncompatible(_)
+            | Tls::NoApplicationProtocol
+            | Tls::AlertReceived(
+                AlertDescription::HandshakeFailure
+                | AlertDescription::ProtocolVersion
+                | AlertDescription::InsufficientSecurity
+                | AlertDescription::CertificateRequired
+                | AlertDescription::NoApplicationProtocol,
+            )),
+        ) => {
             let message = format!("TLS: {host} and outhaul have no protocol in common: {reason}");
             AttemptError::failed(ErrorCode::TlsError, message)
         }

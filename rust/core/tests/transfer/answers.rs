@@ -145,6 +145,72 @@ async fn a_long_answer_is_cut() {
 }
 
 #[tokio::test]
+async fn a_server_that_answers_at_length_before_it_has_everything_gets_everything() {
+    let kit = Kit::new(&bytes(BIG));
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let tell = std::sync::Mutex::new(Some(tell));
+    let url = serve(move |mut stream, _| {
+        let tell = tell.lock().unwrap().take();
+        async move {
+            let seen = read_head(&mut stream).await.unwrap();
+            let long = "y".repeat(4 * RESPONSE_BYTES_MAX);
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", long.len());
+            say(&mut stream, &(head + &long)).await;
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            let (mut count, mut buffer) = (seen.body.len(), vec![0; 64 * 1024]);
+            while count < BIG
+                && let some @ 1.. = read_some(&mut stream, &mut buffer).await
+            {
+                count += some;
+            }
+            tell.unwrap().send(count).unwrap();
+        }
+    })
+    .await;
+    let success = succeeded(kit.send(kit.raw(&url)).await);
+    assert_eq!((success.body.len(), success.body_truncated), (RESPONSE_BYTES_MAX, true));
+    assert_eq!(told.await.unwrap(), BIG);
+}
+
+#[tokio::test]
+async fn a_server_that_sends_the_body_back_as_it_comes_is_listened_to() {
+    let kit = Kit::new(&bytes(BIG));
+    let url = serve(|stream, _| async move {
+        let (mut from, mut to) = stream.into_split();
+        let seen = read_head(&mut from).await.unwrap();
+        let len = seen.content_length();
+        say(&mut to, &format!("HTTP/1.1 200 OK\r\nContent-Length: {len}\r\n\r\n")).await;
+        tokio::io::AsyncWriteExt::write_all(&mut to, &seen.body).await.unwrap();
+        let missing = u64::try_from(len - seen.body.len()).unwrap();
+        let mut rest = tokio::io::AsyncReadExt::take(from, missing);
+        tokio::io::copy(&mut rest, &mut to).await.unwrap();
+    })
+    .await;
+    assert!(succeeded(kit.send(kit.raw(&url)).await).body_truncated);
+}
+
+#[tokio::test]
+async fn a_conflict_with_what_an_earlier_attempt_may_have_sent_may_pass() {
+    let kit = Kit::new(b"x");
+    let (url, _) = answering("HTTP/1.1 409 Conflict\r\nContent-Length: 0\r\n\r\n").await;
+    failed(kit.send(kit.raw(&url)).await, ErrorCode::HttpClientError);
+    let again = outhaul_core::transfer::Upload { is_repeat: true, ..kit.raw(&url) };
+    retried(kit.send(again).await, ErrorCode::HttpClientError);
+}
+
+#[tokio::test]
+async fn an_excerpt_of_what_is_compressed_is_not_shown() {
+    let kit = Kit::new(b"x");
+    let (url, _) = answering(
+        "HTTP/1.1 422 No\r\nContent-Type: application/json\r\nContent-Encoding: gzip\r\n\
+         Content-Length: 4\r\n\r\n\u{1f}\u{8}zz",
+    )
+    .await;
+    let failure = failed(kit.send(kit.raw(&url)).await, ErrorCode::HttpClientError);
+    assert_eq!(failure.message, "HTTP 422 Unprocessable Entity");
+}
+
+#[tokio::test]
 async fn interim_answers_are_not_the_answer() {
     let kit = Kit::new(b"x");
     let text = format!("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\n{OK}");

@@ -44,6 +44,22 @@ async fn a_connection_is_used_again() {
 }
 
 #[tokio::test]
+async fn what_is_about_the_connection_is_not_asked_again_over_it() {
+    for status in ["408 Request Timeout", "421 Misdirected Request"] {
+        let kit = Kit::new(b"hello");
+        let url = serve(move |mut stream, number| async move {
+            while read_request(&mut stream).await.is_some() {
+                let no = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
+                say(&mut stream, if number == 0 { &no } else { OK }).await;
+            }
+        })
+        .await;
+        retried(kit.send(kit.raw(&url)).await, ErrorCode::HttpClientError);
+        succeeded(kit.send(kit.raw(&url)).await);
+    }
+}
+
+#[tokio::test]
 async fn a_connection_of_another_network_is_not_used_again() {
     let kit = Kit::new(&bytes(100_000));
     let (url, count) = closing_after(usize::MAX).await;

@@ -117,6 +117,7 @@ impl Kit {
             fingerprint,
             media_type: None,
             idempotency_key: "key-1".to_owned(),
+            is_repeat: false,
             timeouts: self.timeouts,
             observer,
         }

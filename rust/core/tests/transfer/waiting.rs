@@ -83,6 +83,21 @@ async fn an_answer_that_never_ends_is_a_timeout() {
     times_out(&kit, &url, "answer", millis(200)).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_interim_answers_holds_up_no_time_out() {
+    let mut kit = Kit::new(&bytes(1_000));
+    kit.timeouts.response = millis(200);
+    let url = serve(|mut stream, _| async move {
+        read_request(&mut stream).await.unwrap();
+        let flood = "HTTP/1.1 100 Continue\r\n\r\n".repeat(4_000);
+        while tokio::io::AsyncWriteExt::write_all(&mut stream, flood.as_bytes()).await.is_ok() {}
+    })
+    .await;
+    // Noticed between two bursts, which take long where nothing is optimised.
+    let failure = retried(kit.send(kit.raw(&url)).await, ErrorCode::Timeout);
+    assert!(failure.message.contains("answer"), "{}", failure.message);
+}
+
 #[tokio::test]
 async fn a_refusal_whose_text_never_ends_is_still_a_refusal() {
     let mut kit = Kit::new(&bytes(BIG));

@@ -44,6 +44,7 @@ impl Shared {
             fingerprint: admitted.fingerprint,
             media_type: raw_media_type(upload).map_err(|fault| failed(&fault))?,
             idempotency_key: admitted.idempotency_key,
+            is_repeat: attempt.number > 1,
             timeouts: Timeouts {
                 connect: Duration::from_millis(upload.connect_timeout_ms),
                 stall: Duration::from_millis(upload.stall_timeout_ms),

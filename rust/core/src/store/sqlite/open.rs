@@ -11,6 +11,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use super::super::StoreError;
 use super::errors::explain;
 use super::schema::{Found, inspect, migrate};
+use crate::source::OffLimits;
 
 /// How much of what was committed survives what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,10 +30,9 @@ const SETTINGS: &str = "
     PRAGMA journal_size_limit=67108864; PRAGMA wal_autocheckpoint=0;
 ";
 
-/// The write connection: makes the file (mode 0600) and its tables where they are missing.
+/// The write connection to a file that is there: makes its tables where they are missing.
 pub(super) fn open_writer(path: &Path, durability: Durability) -> Result<Connection, StoreError> {
     let shown = path.display().to_string();
-    create_private(path)?;
     refuse_network_filesystem(path)?;
     refuse_no_file_of_its_own(path)?;
     // `Os` does not sync, so each page has to reach the kernel at once: SQLite's own VFS. `Fsync`
@@ -113,11 +113,25 @@ fn open_with(path: &Path, access: OpenFlags, vfs: Option<&CStr>) -> Result<Conne
     Ok(connection)
 }
 
+/// SQLite knows its locks by process: one that was forked while the store was open takes those of
+/// its parent for its own, and asks the kernel for none. The parent's close would then take away
+/// what was committed here. SOURCE: "How To Corrupt An SQLite Database File", section 2.6.
+pub(super) fn refuse_inherited(path: &Path) -> Result<(), StoreError> {
+    if !OffLimits::are_inherited(path) {
+        return Ok(());
+    }
+    Err(StoreError::Unavailable(format!(
+        "the store {} was open when this process was forked, and SQLite's locks do not survive \
+         that: fork before it is opened, or start the process anew (spawn or forkserver)",
+        path.display()
+    )))
+}
+
 /// Makes the file with mode 0600 unless it is there. SQLite gives its WAL the mode of the file.
 ///
 /// Only ever *creates*: an existing store must not be opened and closed by hand, since closing any
 /// descriptor of a file drops the locks that SQLite holds on it.
-fn create_private(path: &Path) -> Result<(), StoreError> {
+pub(super) fn create_private(path: &Path) -> Result<(), StoreError> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);

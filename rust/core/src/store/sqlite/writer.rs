@@ -14,7 +14,7 @@ use rusqlite::{Connection, OptionalExtension, Params, params};
 
 use super::super::{Body, RunnerInfo, Selection, Store, StoreError};
 use super::gathered::{DoneRow, EventRow, Gathered, Made, TaskRow};
-use super::open::{Durability, open_writer};
+use super::open::{Durability, create_private, open_writer, refuse_inherited};
 use super::rows::{LAST_EVENT, LIVE_COLUMNS, key_at, live_row, pack, sql_key};
 use super::schema::is_known;
 use super::tags::{STRETCH, each_stretch};
@@ -49,6 +49,10 @@ pub struct SqliteStore {
 impl SqliteStore {
     /// Opens the file, or makes it with mode 0600, and brings it to the newest version.
     pub fn open(path: &Path, durability: Durability) -> Result<Self, StoreError> {
+        create_private(path)?;
+        refuse_inherited(path)?;
+        // From before SQLite opens it: a process that is forked now must not open it, too.
+        let _opening = OffLimits::new([path.to_owned()]);
         let mut connection = open_writer(path, durability)?;
         let wal_pages = Arc::new(AtomicI32::new(0));
         let counter = Arc::clone(&wal_pages);
