@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
@@ -16,7 +17,7 @@ from tests.crash.stored import assert_sound, endings, rows
 from outhaul.testing import FlakyServer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
 LARGE_BYTES = 40_000_000
@@ -34,6 +35,28 @@ def large(tmp_path: Path) -> str:
     with path.open("wb") as file:
         file.truncate(LARGE_BYTES)
     return str(path)
+
+
+@contextlib.asynccontextmanager
+async def two_processes(
+    store: str,
+) -> AsyncIterator[tuple[HeldServer, PeerProcess, PeerProcess]]:
+    """A server, and two that have the store open: the first of them runs."""
+    async with HeldServer() as server, PeerProcess() as runner, PeerProcess() as other:
+        await runner.ask("open", store=store)
+        await other.ask("open", store=store)
+        yield server, runner, other
+
+
+@contextlib.asynccontextmanager
+async def two_and_a_transfer(
+    store: str, file: str
+) -> AsyncIterator[tuple[HeldServer, PeerProcess, PeerProcess]]:
+    """As above, and the first sends the file, as the task `large`."""
+    async with two_processes(store) as (server, runner, other):
+        await runner.ask("enqueue", task_id="large", url=server.url, file=file)
+        await server.arrived.wait()
+        yield server, runner, other
 
 
 def stopwatch() -> Callable[[], float]:
@@ -86,9 +109,7 @@ async def test_a_cancel_from_another_process_stops_the_transfer_within_a_second(
     path = tmp_path / "file.bin"
     path.touch()
     os.truncate(path, size)
-    async with HeldServer() as server, PeerProcess() as runner, PeerProcess() as other:
-        await runner.ask("open", store=store)
-        await other.ask("open", store=store)
+    async with two_processes(store) as (server, runner, other):
         await runner.ask("enqueue", task_id="large", url=server.url, file=str(path))
         waiter = asyncio.create_task(runner.ask("result", task_id="large"))
         await server.arrived.wait()
@@ -108,9 +129,7 @@ async def test_a_cancel_from_another_process_stops_the_transfer_within_a_second(
 async def test_an_id_is_unique_among_the_live_tasks_of_all_processes(
     store: str, large: str
 ) -> None:
-    async with HeldServer() as server, PeerProcess() as one, PeerProcess() as two:
-        await one.ask("open", store=store)
-        await two.ask("open", store=store)
+    async with two_processes(store) as (server, one, two):
         answers = [
             peer.ask("enqueue", task_id=f"t{number}", url=server.url, file=large)
             for number in range(20)
@@ -124,11 +143,7 @@ async def test_an_id_is_unique_among_the_live_tasks_of_all_processes(
 async def test_when_the_runner_is_killed_the_standby_finishes_its_work(
     tmp_path: Path, store: str, large: str
 ) -> None:
-    async with HeldServer() as server, PeerProcess() as runner, PeerProcess() as standby:
-        await runner.ask("open", store=store)
-        await standby.ask("open", store=store)
-        await runner.ask("enqueue", task_id="large", url=server.url, file=large)
-        await server.arrived.wait()
+    async with two_and_a_transfer(store, large) as (server, runner, standby):
         assert await standby.ask("status", task_id="large") == "running"
         server.arrived.clear()
         runner.kill()
@@ -148,11 +163,7 @@ async def test_when_the_runner_is_killed_the_standby_finishes_its_work(
 
 
 async def test_when_the_runner_closes_the_standby_goes_on(store: str, large: str) -> None:
-    async with HeldServer() as server, PeerProcess() as runner, PeerProcess() as standby:
-        await runner.ask("open", store=store)
-        await standby.ask("open", store=store)
-        await runner.ask("enqueue", task_id="large", url=server.url, file=large)
-        await server.arrived.wait()
+    async with two_and_a_transfer(store, large) as (server, runner, standby):
         server.arrived.clear()
         await runner.ask("close")
         await server.arrived.wait()
@@ -179,11 +190,7 @@ async def test_a_stopped_runner_keeps_its_tasks_and_goes_on_when_it_continues(
     store: str, large: str
 ) -> None:
     """A pause is no death: the kernel holds the lock, so nobody takes over and sends it twice."""
-    async with HeldServer() as server, PeerProcess() as runner, PeerProcess() as standby:
-        await runner.ask("open", store=store)
-        await standby.ask("open", store=store)
-        await runner.ask("enqueue", task_id="large", url=server.url, file=large)
-        await server.arrived.wait()
+    async with two_and_a_transfer(store, large) as (server, runner, standby):
         runner.kill(signal.SIGSTOP)
         server.arrived.clear()
         with pytest.raises(TimeoutError):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
 import pytest
+from tests.http.changes import Change, delete, empty, grow, rewrite, shrink
 from tests.http.conftest import Made
 from tests.http.payloads import BIG, Cold, Gate, one_file, post
 from tests.http.peers import RawServer
@@ -25,24 +26,6 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
-def grow(path: Path) -> None:
-    with path.open("ab") as file:
-        file.write(b"more")
-
-
-def shrink(path: Path) -> None:
-    os.truncate(path, path.stat().st_size - 1)
-
-
-def empty(path: Path) -> None:
-    os.truncate(path, 0)
-
-
-def rewrite(path: Path) -> None:
-    with path.open("r+b") as file:
-        file.write(b"other")
-
-
 def copy_over(path: Path) -> None:
     path.write_bytes(b"x" * path.stat().st_size)
 
@@ -53,17 +36,12 @@ def rename_over(path: Path) -> None:
     other.replace(path)
 
 
-def delete(path: Path) -> None:
-    path.unlink()
-
-
 def aged(path: Path) -> Path:
     """Written long ago, so that the clock of any file system tells the next writing from it."""
     os.utime(path, ns=(1, 1))
     return path
 
 
-Change = Callable[[Path], None]
 CHANGES = [grow, shrink, empty, rewrite, copy_over]
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from tests.http.changes import Change, delete, empty, grow, rewrite, shrink
 from tests.http.conftest import Made
 from tests.http.peers import RawServer, answer, head_of, length_of, verdict
 
@@ -17,24 +18,6 @@ from outhaul.testing import Answer, FakeClock, FlakyServer
 
 LATER = TaskTrigger.one_time(timedelta(minutes=1))
 BIG = 32 * 1024 * 1024
-
-
-def grow(path: Path) -> None:
-    with path.open("ab") as file:
-        file.write(b"more")
-
-
-def shrink(path: Path) -> None:
-    os.truncate(path, path.stat().st_size - 1)
-
-
-def empty(path: Path) -> None:
-    os.truncate(path, 0)
-
-
-def rewrite(path: Path) -> None:
-    with path.open("r+b") as file:
-        file.write(b"other")
 
 
 def replace(path: Path) -> None:
@@ -53,16 +36,11 @@ def replace_by_link(path: Path) -> None:
     path.symlink_to(other)
 
 
-def delete(path: Path) -> None:
-    path.unlink()
-
-
 def make_directory(path: Path) -> None:
     path.unlink()
     path.mkdir()
 
 
-Change = Callable[[Path], None]
 CHANGES = [grow, shrink, empty, rewrite, replace, replace_by_link]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
@@ -77,12 +78,18 @@ def log() -> Log:
     return Log()
 
 
-@pytest.fixture
-async def fed(log: Log) -> AsyncIterator[Feed]:
-    fed = Feed(cast("WorkManager", log), heartbeat_s=NEVER_S)
+@contextlib.asynccontextmanager
+async def fed_by(log: object, *, heartbeat_s: float = NEVER_S) -> AsyncIterator[Feed]:
+    fed = Feed(cast("WorkManager", log), heartbeat_s=heartbeat_s)
     fed.start()
     yield fed
     await fed.close()
+
+
+@pytest.fixture
+async def fed(log: Log) -> AsyncIterator[Feed]:
+    async with fed_by(log) as fed:
+        yield fed
 
 
 async def turns(number: int) -> None:
@@ -176,22 +183,20 @@ async def test_a_reader_that_begins_now_is_told_where_now_is(fed: Feed, log: Log
 
 async def test_a_heartbeat_tells_how_far_the_log_was_looked_through(log: Log) -> None:
     """Else who waits for something rare comes back with a number that is long gone."""
-    fed = Feed(cast("WorkManager", log), heartbeat_s=0.01)
-    fed.start()
-    frames = fed.frames(EventsQuery(after=0, tag="rare"))
-    assert await anext(frames) == PROLOGUE
-    log.write("a", "a", "a")
-    await until(fed, 3)
-    assert await anext(frames) == b":\nid: 3\n\n"
-    assert await anext(frames) == b":\n\n"
-    log.write("rare")
-    await until(fed, 4)
-    chunk = await anext(frames)
-    while chunk == b":\n\n":
+    async with fed_by(log, heartbeat_s=0.01) as fed:
+        frames = fed.frames(EventsQuery(after=0, tag="rare"))
+        assert await anext(frames) == PROLOGUE
+        log.write("a", "a", "a")
+        await until(fed, 3)
+        assert await anext(frames) == b":\nid: 3\n\n"
+        assert await anext(frames) == b":\n\n"
+        log.write("rare")
+        await until(fed, 4)
         chunk = await anext(frames)
-    assert numbers(chunk) == [4]
-    await frames.aclose()
-    await fed.close()
+        while chunk == b":\n\n":
+            chunk = await anext(frames)
+        assert numbers(chunk) == [4]
+        await frames.aclose()
 
 
 async def test_what_is_gone_is_said_before_the_stream_begins(fed: Feed, log: Log) -> None:

@@ -5,26 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import cast
 
 import pytest
-from tests.service.test_feed import ALL, NEVER_S, Log, numbers, until
+from tests.service.test_feed import ALL, Log, fed_by, numbers, until
 
-from outhaul import Stats, TaskEvent, WorkManager
+from outhaul import Stats, TaskEvent
 from outhaul.errors import InternalError
 from outhaul.service import feed
 from outhaul.service.feed import PROLOGUE, Feed, frame_of
 from outhaul.service.specs import EventsQuery
 
 CHUNK_BYTES = 700
-
-
-@contextlib.asynccontextmanager
-async def fed_by(log: object) -> AsyncIterator[Feed]:
-    fed = Feed(cast("WorkManager", log), heartbeat_s=NEVER_S)
-    fed.start()
-    yield fed
-    await fed.close()
 
 
 async def is_current(fed: Feed) -> None:
@@ -63,31 +54,29 @@ async def test_a_chunk_is_bounded_whether_of_the_log_or_of_the_ring(
         await frames.aclose()
 
 
-async def test_the_ring_holds_so_many_events_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feed, "RING_EVENTS_MAX", 8)
-    log = Log()
-    async with fed_by(log) as fed:
-        frames = fed.frames(EventsQuery())
+@contextlib.asynccontextmanager
+async def with_fifty_events(log: Log) -> AsyncIterator[Feed]:
+    """Written while somebody follows, so that they are in the ring."""
+    async with fed_by(log) as fed, contextlib.aclosing(fed.frames(EventsQuery())) as frames:
         await anext(frames)
         await is_current(fed)
         log.write(*"a" * 50)
         await until(fed, 50)
+        yield fed
+
+
+async def test_the_ring_holds_so_many_events_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed, "RING_EVENTS_MAX", 8)
+    async with with_fifty_events(Log()) as fed:
         assert [entry.seq for entry in fed._ring] == list(range(43, 51))
-        await frames.aclose()
 
 
 async def test_the_ring_holds_so_many_bytes_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feed, "RING_BYTES_MAX", 1000)
     log = Log()
-    async with fed_by(log) as fed:
-        frames = fed.frames(EventsQuery())
-        await anext(frames)
-        await is_current(fed)
-        log.write(*"a" * 50)
-        await until(fed, 50)
+    async with with_fifty_events(log) as fed:
         held = sum(len(entry.frame) for entry in fed._ring)
         assert 1000 - len(frame_of(log.events_[-1])) < held <= 1000
-        await frames.aclose()
 
 
 async def test_who_wants_the_log_up_to_its_end_gets_what_the_ring_has_not_yet() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextlib
 import json
 import signal
 import socket
@@ -71,17 +72,26 @@ async def test_a_port_that_is_taken_is_said(tmp_path: Path, folder: Path) -> Non
     assert ended[2].count("\n") == 1
 
 
-async def test_sigterm_finishes_what_runs_and_says_that_it_is_not_ready(served: Serve) -> None:
-    (served.folder / "root" / "large.bin").write_bytes(bytes(20_000_000))
+@contextlib.asynccontextmanager
+async def sending(
+    served: Serve, size: int, *, bytes_per_s: float
+) -> AsyncIterator[tuple[FlakyServer, aiohttp.ClientSession]]:
+    """Where `large.bin` goes, as the task `x`, and where it was posted."""
+    path = served.folder / "root" / "large.bin"
+    path.write_bytes(bytes(size))
     async with (
-        FlakyServer(bytes_per_s=10e6) as server,
+        FlakyServer(bytes_per_s=bytes_per_s) as server,
         aiohttp.ClientSession(served.url) as session,
     ):
-        path = str(served.folder / "root" / "large.bin")
-        worker = {"type": "http_upload", "url": server.url, "file_path": path}
+        worker = {"type": "http_upload", "url": server.url, "file_path": str(path)}
         async with session.post("/v1/tasks", json={"worker": worker, "task_id": "x"}) as answer:
             assert answer.status == 201
         await server.wait_requests()
+        yield server, session
+
+
+async def test_sigterm_finishes_what_runs_and_says_that_it_is_not_ready(served: Serve) -> None:
+    async with sending(served, 20_000_000, bytes_per_s=10e6) as (server, session):
         served.signal(signal.SIGTERM)
         assert "finishing what runs" in await served.line()
         async with session.get("/readyz") as ready:  # over the connection that is kept
@@ -94,16 +104,7 @@ async def test_sigterm_finishes_what_runs_and_says_that_it_is_not_ready(served: 
 
 
 async def test_a_second_sigterm_ends_at_once_and_the_work_is_kept(served: Serve) -> None:
-    (served.folder / "root" / "large.bin").write_bytes(bytes(50_000_000))
-    async with (
-        FlakyServer(bytes_per_s=1e6) as server,
-        aiohttp.ClientSession(served.url) as session,
-    ):
-        path = str(served.folder / "root" / "large.bin")
-        worker = {"type": "http_upload", "url": server.url, "file_path": path}
-        async with session.post("/v1/tasks", json={"worker": worker, "task_id": "x"}) as answer:
-            assert answer.status == 201
-        await server.wait_requests()
+    async with sending(served, 50_000_000, bytes_per_s=1e6):
         served.signal(signal.SIGTERM)
         assert "once more ends at once" in await served.line()
         served.signal(signal.SIGTERM)

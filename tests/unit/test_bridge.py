@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import threading
 from typing import TYPE_CHECKING, Any, cast
@@ -75,43 +76,46 @@ class StoppingWork:
 
 
 @pytest.fixture
-def core() -> Iterator[BreakingCore]:
-    core = BreakingCore()
-    yield core
-    os.close(core.reading)
-    os.close(core.writing)
+def core() -> BreakingCore:
+    return BreakingCore()
 
 
 @pytest.fixture
 async def bridge(core: BreakingCore) -> AsyncIterator[Bridge]:
+    with bridged(core, StoppingWork()) as bridge:
+        yield bridge
+
+
+@contextlib.contextmanager
+def bridged(core: BreakingCore, work: StoppingWork) -> Iterator[Bridge]:
+    """The core's descriptors are closed in the end."""
     loop = asyncio.get_running_loop()
-    yield bridge_to(core, StoppingWork())
-    loop.remove_reader(core.reading)
-
-
-def bridge_to(core: BreakingCore, work: StoppingWork) -> Bridge:
     runner, resolver = cast("CallbackRunner", work), cast("SecretResolver", work)
-    return Bridge(cast("Core", core), runner, resolver, asyncio.get_running_loop())
+    try:
+        yield Bridge(cast("Core", core), runner, resolver, loop)
+    finally:
+        loop.remove_reader(core.reading)
+        os.close(core.reading)
+        os.close(core.writing)
 
 
 async def test_whoever_waits_for_a_core_that_breaks_is_told_and_so_is_whoever_asks_later(
     core: BreakingCore,
 ) -> None:
-    loop = asyncio.get_running_loop()
     work = StoppingWork()
-    bridge = bridge_to(core, work)
-    waiting = [bridge.call(core.ask), asyncio.ensure_future(bridge.wait(core.ask))]
-    await asyncio.sleep(0)
-    assert len(core.asked) == 2
-    core.breaks()
-    for question in waiting:
+    with bridged(core, work) as bridge:
+        waiting = [bridge.call(core.ask), asyncio.ensure_future(bridge.wait(core.ask))]
+        await asyncio.sleep(0)
+        assert len(core.asked) == 2
+        core.breaks()
+        for question in waiting:
+            with pytest.raises(InternalError, match="a thread ended"):
+                await asyncio.wait_for(question, 5)
         with pytest.raises(InternalError, match="a thread ended"):
-            await asyncio.wait_for(question, 5)
-    with pytest.raises(InternalError, match="a thread ended"):
-        bridge.call(core.ask)
-    assert work.is_stopped
-    await bridge.close(grace_ms=0)  # there is nothing left to close
-    assert not loop.remove_reader(core.reading)
+            bridge.call(core.ask)
+        assert work.is_stopped
+        await bridge.close(grace_ms=0)  # there is nothing left to close
+        assert not asyncio.get_running_loop().remove_reader(core.reading)
 
 
 @pytest.mark.parametrize(
@@ -224,11 +228,8 @@ async def test_a_request_that_cannot_be_passed_on_takes_no_other_along(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     core, work = BusyCore(), ClumsyWork()
-    bridge = bridge_to(core, work)
-    core.breaks()
-    bridge._drain()
+    with bridged(core, work) as bridge:
+        core.breaks()
+        bridge._drain()
     assert work.keys == [1, 2, 3, 4, 5]
     assert "our own mistake" in caplog.text
-    asyncio.get_running_loop().remove_reader(core.reading)
-    os.close(core.reading)
-    os.close(core.writing)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
-from tests.unit.test_bridge import BreakingCore, Reply, StoppingWork, bridge_to
+from tests.unit.test_bridge import BreakingCore, Reply, StoppingWork, bridged
 
 from outhaul.bridge import Bridge
 from outhaul.errors import InternalError, QueueFullError
@@ -39,18 +38,14 @@ class EndingCore(BreakingCore):
 
 
 @pytest.fixture
-def core() -> Iterator[EndingCore]:
-    core = EndingCore()
-    yield core
-    os.close(core.reading)
-    os.close(core.writing)
+def core() -> EndingCore:
+    return EndingCore()
 
 
 @pytest.fixture
 async def bridge(core: EndingCore) -> AsyncIterator[Bridge]:
-    loop = asyncio.get_running_loop()
-    yield bridge_to(core, StoppingWork())
-    loop.remove_reader(core.reading)
+    with bridged(core, StoppingWork()) as bridge:
+        yield bridge
 
 
 async def test_a_wait_that_is_cancelled_is_taken_back(core: EndingCore, bridge: Bridge) -> None:
