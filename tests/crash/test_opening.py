@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import random
 import sqlite3
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.crash.processes import ROOT
+from tests.crash.processes import said_by_nobody
 
 from outhaul import PythonWorker, WorkManager
 from outhaul.errors import StoreCorruptError, StoreError, StoreTooNewError, StoreUnavailableError
@@ -223,14 +221,9 @@ async def test_a_read_only_file_system_is_named(
     assert contents(folder) == {"work.db": a_store}
 
 
-AS_NOBODY = """
-import asyncio, os, sys
+OPENING = """
 from outhaul import WorkManager
 from outhaul.errors import StoreUnavailableError
-if os.getuid() == 0:
-    os.setgroups([])
-    os.setgid(65534)
-    os.setuid(65534)
 
 async def main():
     try:
@@ -267,9 +260,7 @@ def test_a_lack_of_rights_is_named_and_changes_nothing(
         if file_mode is not None:
             path.chmod(file_mode)
         folder.chmod(folder_mode)
-        command = [sys.executable, "-c", AS_NOBODY, str(path)]
-        env = os.environ | {"PYTHONPATH": str(ROOT / "python")}
-        said = subprocess.run(command, check=True, capture_output=True, text=True, env=env).stdout
+        said = said_by_nobody(OPENING, str(path))
         assert str(path) in said
         assert "can be written" in said
         folder.chmod(0o755)

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import pytest
-from tests.crash.processes import ROOT
+from tests.crash.processes import said_by_nobody
 
-AS_NOBODY = """
-import asyncio, os, sys
+ENQUEUEING = """
 from outhaul import NativeWorker, Stats, WorkManager
 from outhaul.errors import SourcePermissionError
-if os.getuid() == 0:
-    os.setgroups([])
-    os.setgid(65534)
-    os.setuid(65534)
 
 async def main():
     worker = NativeWorker.http_upload(url="https://127.0.0.1:9/", file_path=sys.argv[2])
@@ -52,11 +44,9 @@ def test_what_may_not_be_read_is_refused_and_nothing_is_stored(
         photo.write_bytes(b"hello")
         photo.chmod(file_mode)
         folder.chmod(folder_mode)
-        command = [sys.executable, "-c", AS_NOBODY, str(Path(top, "work.db")), str(photo)]
-        env = os.environ | {"PYTHONPATH": str(ROOT / "python")}
         try:
-            ran = subprocess.run(command, check=True, capture_output=True, text=True, env=env)
+            said = said_by_nobody(ENQUEUEING, str(Path(top, "work.db")), str(photo))
         finally:
             folder.chmod(0o755)  # to be tidied up
-    assert ran.stdout.startswith("file_path: ")
-    assert "Permission denied" in ran.stdout
+    assert said.startswith("file_path: ")
+    assert "Permission denied" in said
