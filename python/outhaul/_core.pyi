@@ -96,7 +96,7 @@ class Core:
         """A descriptor that is readable while `poll` has something; never to be closed."""
     def poll(
         self, limit: int
-    ) -> tuple[list[_Reply], list[_Callback], list[_Secrets], list[_Stop], list[str]]:
+    ) -> tuple[list[_Reply], list[_Callback], list[_Secrets], list[_Stop], list[bytes], list[str]]:
         """What has gathered, of each kind at most `limit` (at least 1).
 
         If more is left, the descriptor stays readable.
@@ -105,7 +105,8 @@ class Core:
             Answers `(ticket, value, None)` or `(ticket, None, (code, argument, message))`;
             callbacks to run `(key, attempt, callback_id, input, task_id)`;
             secrets to resolve `(key, attempt, [(source, name, prefix)])`;
-            callbacks to stop `(key, attempt, reason)`; messages for the log.
+            callbacks to stop `(key, attempt, reason)`;
+            tasks that have failed, each an encoded map; messages for the log.
         """
     def enqueue(self, first: int, specs: Sequence[bytes]) -> None:
         """Stores a task each, under tickets that follow each other from `first` on.

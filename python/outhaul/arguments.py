@@ -86,13 +86,18 @@ def absolute_path(name: str, value: object) -> str:
     return os.path.abspath(path)  # noqa: PTH100 — Path.resolve() would follow links
 
 
+def several(name: str, value: object, what: str) -> Iterable[Any]:
+    """`value`, which must be a collection or an iterator, and not of characters."""
+    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+        raise wrong_type(name, value, f"a list of {what}")
+    return value
+
+
 def directories(name: str, value: object) -> list[str]:
     """Paths of directories, at least one; of `None`, none."""
     if value is None:
         return []
-    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
-        raise wrong_type(name, value, "a list of directories")
-    if paths := [absolute_path(name, path) for path in value]:
+    if paths := [absolute_path(name, path) for path in several(name, value, "directories")]:
         return paths
     raise InvalidArgumentError(
         "is empty: name a directory, or leave it out to allow any file", argument=name
@@ -117,9 +122,11 @@ def boolean(name: str, value: object) -> bool:
 
 
 def integer(name: str, value: object, *, least: int, most: int) -> int:
-    """`value`, which must be an integer in that range."""
-    if type(value) is not int:  # a bool is no number here
-        raise wrong_type(name, value, "an integer")
+    """`value`, which must be an integer in that range; a plain one of a subclass's."""
+    if type(value) is not int:
+        if not isinstance(value, int) or isinstance(value, bool):  # which is no number here
+            raise wrong_type(name, value, "an integer")
+        value = int.__int__(value)
     if not least <= value <= most:
         raise InvalidArgumentError(f"is {_shown(value)}: use {least} to {most}", argument=name)
     return value

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from outhaul._native import release_locks_after_fork
 from outhaul.errors import ForkedError, ManagerClosedError, OuthaulError, WrongLoopError, from_core
+from outhaul.failures import log_failed
 from outhaul.wire import SecretSource
 
 if TYPE_CHECKING:
@@ -270,11 +271,13 @@ class Bridge:
         runner, resolver = self._runner, self._resolver
         assert runner is not None
         assert resolver is not None
-        replies, callbacks, secrets, stops, errors = self.core.poll(BATCH_MAX)
+        replies, callbacks, secrets, stops, failed, errors = self.core.poll(BATCH_MAX)
         self._answer(replies)
         _pass_on(callbacks, runner.run)
         _pass_on(secrets, resolver.resolve)
         _pass_on(stops, runner.stop)
+        for task in failed:
+            log_failed(task)
         for error in errors:
             _LOG.error("%s", error)
 

@@ -204,8 +204,15 @@ class Callbacks:
                 if self._active_by_task_id.get(task_id) is this:  # else its loop is gone
                     del self._active_by_task_id[task_id]
         except BaseException as error:
-            self._report(error, context, bridge)
-            if not isinstance(error, (Exception, asyncio.CancelledError)):
+            try:
+                self._report(error, context, bridge)
+            except BaseException:
+                # A type or a log of the user's has raised, perhaps before the report; to report
+                # again changes nothing.
+                message = "the callback raised something that cannot be looked at"
+                bridge.core.failed(key, attempt, message, retry=True)
+                raise
+            if not issubclass(type(error), (Exception, asyncio.CancelledError)):
                 raise
         else:
             if result == FALSE:

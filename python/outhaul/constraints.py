@@ -38,7 +38,8 @@ class Constraints(Value[ConstraintsSpec]):
             network_type: The network it needs; `None` is the worker's default: `CONNECTED` for HTTP
                 (a loopback address counts as always connected), none for a Python worker.
             battery_not_low: Whether it waits while the battery is at 15 % or less and not on mains;
-                a host without a battery never makes it wait.
+                a host without a battery never makes it wait, nor does one whose battery is not
+                read: only Linux's is.
             requires_network: Another name for `CONNECTED` (`True`) and `NOT_REQUIRED` (`False`).
             unknown: Refused.
 

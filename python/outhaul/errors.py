@@ -166,7 +166,10 @@ class WrongLoopError(OuthaulError, RuntimeError):
 
 
 class ForkedError(OuthaulError, RuntimeError):
-    """A manager does not survive a fork: open one in the child."""
+    """A manager does not survive a fork: open it after the fork, or start the child by spawn.
+
+    The child may open other stores, but none that was open at the fork.
+    """
 
     code = "FORKED"
 

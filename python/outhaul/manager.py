@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 import msgspec
 
-from outhaul.arguments import text, unknown_keyword, wrong_type
+from outhaul.arguments import several, text, unknown_keyword, wrong_type
 from outhaul.callbacks import Callbacks
 from outhaul.errors import ManagerClosedError
 from outhaul.handle import ACCEPTED, KEPT, TaskHandle, handles
@@ -73,7 +73,7 @@ class WorkManager(Reads):
         Args:
             path: The store: a file on a local disk, made with mode 0600 where it is missing.
             max_concurrent: Attempts under way at once, 1 to 4096.
-            max_per_host: Of these, transfers to one host, 1 to 4096.
+            max_per_host: Of these, transfers to one origin (scheme, host and port), 1 to 4096.
             max_pending: Tasks that wait at once, 1 to 2**31; one more is a `QueueFullError`.
             retention: How long tasks are kept that have ended.
             durability: What a commit survives: `fsync` power loss, `os` only `kill -9`.
@@ -111,7 +111,13 @@ class WorkManager(Reads):
         )
         self._callbacks = Callbacks(workers)
         self._lookups = SecretLookups(secrets)
-        self._signals = signals or HostSignals()
+        for argument, given, methods in (
+            ("signals", signals, ("start", "close")),
+            ("clock", clock, ("native", "start", "close")),
+        ):
+            if given is not None and not all(hasattr(given, method) for method in methods):
+                raise wrong_type(argument, given, f"an object with {' and '.join(methods)}")
+        self._signals = HostSignals() if signals is None else signals
 
     @property
     def allowed_roots(self) -> Sequence[str]:
@@ -130,9 +136,10 @@ class WorkManager(Reads):
         plain one in a thread. `False` or an exception means another attempt by the task's policy;
         `PermanentFailure` ends the task; anything else is its result.
         """
+        name = text("name", name)  # now: `@manager.worker` would take the function for it
 
         def register(callback: _Function) -> _Function:
-            self._callbacks.register(text("name", name), callback)
+            self._callbacks.register(name, callback)
             return callback
 
         return register
@@ -152,6 +159,9 @@ class WorkManager(Reads):
     ) -> TaskHandle:
         """Stores a task. When this returns, the task is on disk and will be done.
 
+        A call that is cancelled may have stored it all the same: give the task an id, and enqueue
+        it again.
+
         Args:
             task_id: The caller's id, unique among live tasks: 1 to 512 bytes of UTF-8, no control
                 characters, not of the form that outhaul makes (`oh_` and 13 characters). `None`
@@ -162,7 +172,9 @@ class WorkManager(Reads):
             existing_policy: What happens when a live task has that id.
             retry: What happens when an attempt fails.
             tag: A label shared by related tasks: 1 to 512 bytes of UTF-8, no control characters.
-            priority: Larger goes first among tasks that are ready; signed 32-bit.
+            priority: Larger goes first among ready tasks to the same host, or of the same callback;
+                a level is worth a minute of waiting. Signed 32-bit. Between hosts and callbacks
+                there is taking turns.
             unknown: Refused.
 
         Raises:
@@ -212,7 +224,8 @@ class WorkManager(Reads):
         """Ends the live task with that id for good. Returns whether there was one."""
         bridge = self._here()
         answer = await bridge.call(bridge.core.cancel, task_id=text("task_id", task_id))
-        return _NUMBER.decode(answer) == 1
+        # One that was on its way and the one that it was to replace are two.
+        return _NUMBER.decode(answer) > 0
 
     async def cancel_by_tag(self, tag: str) -> int:
         """Ends every live task with that tag. Returns how many."""
@@ -239,8 +252,9 @@ class WorkManager(Reads):
     async def drain(self) -> None:
         """Waits until the attempts under way have ended, and starts no further one.
 
-        Not until the manager is closed and opened again. Enqueueing still works, and another
-        process may take over what waits.
+        Not until the manager is closed and opened again. Enqueueing still works; another process
+        takes over what waits once this one is closed. A callback of the manager's own, which is
+        under way, must not wait for it.
         """
         bridge = self._here()
         await bridge.wait(bridge.core.drain)
@@ -249,7 +263,9 @@ class WorkManager(Reads):
         """Waits until nothing runs and nothing that is due can run.
 
         A task that is due later does not count, nor one that waits for a constraint or for a
-        callback that is not registered. In a process that does not run tasks, every due one counts.
+        callback that is not registered, or for the time that a server has asked for its host. In a
+        process that does not run tasks, every due one counts. A callback of the manager's own must
+        not wait for it.
         """
         bridge = self._here()
         await bridge.wait(bridge.core.wait_idle)
@@ -258,7 +274,7 @@ class WorkManager(Reads):
 def _encoded(tasks: Iterable[Task]) -> Iterator[list[bytes]]:
     """Tasks as they cross to the core, a few at a time."""
     part: list[bytes] = []
-    for at, task in enumerate(tasks):
+    for at, task in enumerate(several("tasks", tasks, "tasks")):
         if not isinstance(task, Task):
             raise wrong_type(f"tasks[{at}]", task, "a Task")
         part.append(task.encoded)

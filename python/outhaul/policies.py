@@ -12,9 +12,9 @@ from outhaul.arguments import (
     duration_ms,
     integer,
     number,
+    several,
     text,
     unknown_keyword,
-    wrong_type,
 )
 from outhaul.errors import InvalidArgumentError
 from outhaul.wire import MULTIPLIER_MAX, RETRIES_MAX, RetrySpec
@@ -94,6 +94,11 @@ class AddressPolicy(msgspec.Struct, frozen=True):
     It judges every address that is connected to, whatever name or redirect led there. Addresses
     that can never be meant (multicast, unspecified, a cloud's metadata) are refused by both.
 
+    Transfers use the proxies that the environment names (`HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`,
+    but for `NO_PROXY` and loopback). A proxy looks names up by itself: a strict policy also looks
+    each up here, and judges what it finds, before the proxy is asked; who can change what a name
+    leads to in between is not caught. Without a proxy, or with `NO_PROXY=*`, there is no such gap.
+
     Attributes:
         is_strict: Whether only public addresses are allowed.
         allow: Networks (CIDR) that are allowed whatever else holds.
@@ -114,9 +119,7 @@ class AddressPolicy(msgspec.Struct, frozen=True):
 
 
 def _networks(allow: Iterable[str]) -> tuple[str, ...]:
-    if isinstance(allow, str):
-        raise wrong_type("allow", allow, "a list of networks")
-    return tuple(text("allow", network) for network in allow)
+    return tuple(text("allow", network) for network in several("allow", allow, "networks"))
 
 
 class Limits(msgspec.Struct, frozen=True):

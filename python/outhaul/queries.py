@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from outhaul.arguments import choice, integer, optional_text
+from outhaul.arguments import boolean, choice, integer, optional_text, several
 from outhaul.model import (
     KEY_MAX,
     PAGE,
@@ -68,9 +68,12 @@ class Queries:
         limit: int,
     ) -> list[TaskRecord]:
         """The first tasks that match with a key above `after`. No status means any."""
-        answer = await self.bridge.call(
+        answer = await self.bridge.wait(
             self.bridge.core.ask_tasks,
-            statuses=[choice("statuses", status, TaskStatus).value for status in statuses],
+            statuses=[
+                choice("statuses", status, TaskStatus).value
+                for status in several("statuses", statuses, "statuses")
+            ],
             tag=optional_text("tag", tag),
             prefix=optional_text("prefix", prefix),
             after=integer("after", after, least=0, most=KEY_MAX),
@@ -82,7 +85,7 @@ class Queries:
         self, *, statuses: Iterable[TaskStatus] = (), tag: str | None = None
     ) -> list[TaskRecord]:
         """All tasks that match, oldest first. No status means any."""
-        wanted = tuple(statuses)
+        wanted = tuple(several("statuses", statuses, "statuses"))
         found: list[TaskRecord] = []
         after = 0
         while True:
@@ -94,11 +97,11 @@ class Queries:
 
     async def tags(self) -> list[str]:
         """Every tag of a stored task, sorted."""
-        return _TAGS.decode(await self.bridge.call(self.bridge.core.ask_tags))
+        return _TAGS.decode(await self.bridge.wait(self.bridge.core.ask_tags))
 
     async def stats(self) -> Stats:
         """How many tasks stand where."""
-        return _STATS.decode(await self.bridge.call(self.bridge.core.ask_counts))
+        return _STATS.decode(await self.bridge.wait(self.bridge.core.ask_counts))
 
     async def events(
         self,
@@ -126,6 +129,7 @@ class Queries:
         if after is None:
             after = _NUMBER.decode(await self.bridge.call(self.bridge.core.ask_last_event))
         after = integer("after", after, least=0, most=SEQ_MAX)
+        skip_pruned, follow = boolean("skip_pruned", skip_pruned), boolean("follow", follow)
         # "From the beginning" means from the first event that is left, so no page misses any.
         skip_pruned = skip_pruned or after == 0
         while True:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, cast
 
 import msgspec
 
@@ -46,12 +46,14 @@ def encoded(answer: object) -> bytes:
 
 def permanent_failure(error: BaseException) -> PermanentFailure | None:
     """The failure for good that this is, or that a `TaskGroup` has in its group."""
-    found: BaseException | None = error
-    if isinstance(error, BaseExceptionGroup):
-        found = error.subgroup(PermanentFailure)
-        while isinstance(found, BaseExceptionGroup):
-            found = found.exceptions[0]
-    return found if isinstance(found, PermanentFailure) else None
+    left = [error]
+    while left:  # not by `subgroup`, which calls code of the user's
+        each = left.pop(0)
+        if issubclass(type(each), PermanentFailure):
+            return cast("PermanentFailure", each)
+        if issubclass(type(each), BaseExceptionGroup):
+            left += BaseExceptionGroup.exceptions.__get__(each)
+    return None
 
 
 def _is_surely_too_large(answer: object) -> bool:

@@ -72,7 +72,9 @@ class Task(Value[TaskSpec]):
             existing_policy: What happens when a live task has that id.
             retry: What happens when an attempt fails.
             tag: A label shared by related tasks: 1 to 512 bytes of UTF-8, no control characters.
-            priority: Larger goes first among tasks that are ready; signed 32-bit.
+            priority: Larger goes first among ready tasks to the same host, or of the same callback;
+                a level is worth a minute of waiting. Signed 32-bit. Between hosts and callbacks
+                there is taking turns.
             unknown: Refused.
 
         Raises:

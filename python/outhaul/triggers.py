@@ -13,9 +13,12 @@ if TYPE_CHECKING:
 
 
 class TaskTrigger(Value[OneTimeSpec]):
-    """When a task runs. Made by `one_time`."""
+    """When a task runs. Made by `one_time`; by itself it is at once."""
 
     __slots__ = ("wire",)
+
+    def __init__(self) -> None:
+        self.wire = OneTimeSpec()
 
     @classmethod
     def one_time(

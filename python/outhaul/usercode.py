@@ -177,13 +177,18 @@ def is_being_cancelled() -> bool:
 
 def described(error: BaseException) -> str:
     """The type of an exception and what it says."""
-    return f"{type(error).__name__}: {said(error)}"
+    try:
+        kind = str.__str__(type(error).__name__)
+    except BaseException:  # noqa: BLE001 — as in `said`
+        kind = "an exception without a name"
+    # A time-out has nothing to say by itself, and the word for it.
+    return f"{kind}: {said(error) or ('timeout' if isinstance(error, TimeoutError) else '')}"
 
 
 def said(error: BaseException) -> str:
     """What an exception says: at most 500 characters that UTF-8 can carry."""
     try:
-        text = str(error)[:MESSAGE_CHARS_MAX]
+        text = str.__str__(str(error))[:MESSAGE_CHARS_MAX]
     except BaseException:  # noqa: BLE001 — the user's code, while an attempt waits for a report
         text = "its text cannot be had"
     return text.encode(errors="replace").decode()

@@ -62,6 +62,14 @@ class NativeWorker(Value[HttpUploadSpec]):
 
     __slots__ = ("wire",)
 
+    def __init__(self, *_: object, **__: object) -> None:
+        """Says how one is made.
+
+        Raises:
+            InvalidTypeError: Always.
+        """
+        raise InvalidTypeError("is made by NativeWorker.http_upload(...)", argument="NativeWorker")
+
     @property
     def encoded(self) -> bytes:
         """The bytes that cross to the core and are stored."""
@@ -119,7 +127,7 @@ class NativeWorker(Value[HttpUploadSpec]):
             body = one_of("body", body, BODIES)
         if file_field_name is not None:
             field_name = _from_alias(field_name, file_field_name)
-        worker = cls()
+        worker = cls.__new__(cls)
         worker.wire = HttpUploadSpec(
             url=text("url", url),
             file_path=absolute_path("file_path", file_path),
@@ -153,7 +161,9 @@ class PythonWorker(Value[PythonSpec]):
             callback_id: The name given to `@manager.worker(...)`.
             input: What the callback is given: `None`, booleans, numbers, strings, bytes, and lists
                 and dictionaries of them; at most 1,008 KiB encoded. Encoded now: a later change of
-                the object does not reach the task.
+                the object does not reach the task. What MessagePack has no type for arrives as what
+                stands for it: a tuple or a set as a list, a dataclass as a dictionary, an enum as
+                its value, a `Decimal`, a UUID or a time without a zone as a string.
             unknown: Refused.
 
         Raises:

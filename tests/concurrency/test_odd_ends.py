@@ -8,7 +8,16 @@ from typing import Any
 
 import pytest
 
-from outhaul import EventKind, PythonWorker, Retention, RetryPolicy, TaskContext, WorkManager
+from outhaul import (
+    EventKind,
+    NativeWorker,
+    PythonWorker,
+    Retention,
+    RetryPolicy,
+    TaskContext,
+    TaskStatus,
+    WorkManager,
+)
 from outhaul.testing import FakeClock
 
 
@@ -85,3 +94,20 @@ async def test_signals_that_cannot_start_or_end_leave_nothing_open(
     workers = {"echo": echo}
     async with WorkManager(tmp_path / "w.db", workers=workers) as manager:  # the lock is free
         assert (await (await manager.enqueue(None, PythonWorker("echo", 5))).result()).success
+
+
+async def test_a_cancel_of_a_task_that_is_being_replaced_says_that_there_was_one(
+    tmp_path: Path,
+) -> None:
+    """The stored one and the one that is on its way are two, and both end."""
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(b"hello")
+    async with WorkManager(tmp_path / "work.db", run=False) as manager:
+        worker = NativeWorker.http_upload(url="http://127.0.0.1:1/", file_path=photo)
+        for _ in range(20):
+            await manager.enqueue("x", worker)
+            other, was_there = await asyncio.gather(
+                manager.enqueue("x", worker, existing_policy="replace"), manager.cancel("x")
+            )
+            assert was_there
+            assert await other.status() == TaskStatus.CANCELLED

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from outhaul._native import Core
 
 Reply = tuple[int, bytes | None, tuple[str, str, str] | None]
+Batch = tuple[list[Reply], list[Any], list[Any], list[Any], list[bytes], list[str]]
 
 
 class BreakingCore:
@@ -56,10 +57,10 @@ class BreakingCore:
     def breaks(self) -> None:
         os.write(self.writing, b"x")
 
-    def poll(self, limit: int) -> tuple[list[Reply], list[Any], list[Any], list[Any], list[str]]:
+    def poll(self, limit: int) -> Batch:
         assert limit
         os.read(self.reading, 1)
-        return [(EVERYBODY, None, ("INTERNAL", "", "a thread ended"))], [], [], [], []
+        return [(EVERYBODY, None, ("INTERNAL", "", "a thread ended"))], [], [], [], [], []
 
 
 class StoppingWork:
@@ -203,10 +204,10 @@ async def test_an_enqueue_from_another_thread_is_refused_in_the_middle_of_a_turn
 class BusyCore(BreakingCore):
     """A core that asks for several things at once."""
 
-    def poll(self, limit: int) -> tuple[list[Reply], list[Any], list[Any], list[Any], list[str]]:
+    def poll(self, limit: int) -> Batch:
         super().poll(limit)
         runs = [(key, 1, "work", b"", "x") for key in (1, 2, 3)]
-        return [], runs, [(4, 1, [])], [(5, 1, "cancelled")], []
+        return [], runs, [(4, 1, [])], [(5, 1, "cancelled")], [], []
 
 
 class ClumsyWork(StoppingWork):

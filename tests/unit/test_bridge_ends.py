@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
 
 import pytest
-from tests.unit.test_bridge import BreakingCore, Reply, StoppingWork, bridged
+from tests.unit.test_bridge import Batch, BreakingCore, Reply, StoppingWork, bridged
 
 from outhaul.bridge import Bridge
 from outhaul.errors import InternalError, QueueFullError
@@ -32,9 +31,9 @@ class EndingCore(BreakingCore):
         self.replies = [(ticket, None, ("QUEUE_FULL", "", "the queue is full"))]
         self.breaks()  # the descriptor is readable
 
-    def poll(self, limit: int) -> tuple[list[Reply], list[Any], list[Any], list[Any], list[str]]:
+    def poll(self, limit: int) -> Batch:
         broken = super().poll(limit)
-        return (self.replies, [], [], [], []) if self.replies else broken
+        return (self.replies, [], [], [], [], []) if self.replies else broken
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.unit.odd_errors import ODD
 
 from outhaul import (
     EventKind,
@@ -45,6 +46,26 @@ async def test_a_task_of_the_same_id_has_another_idempotency_key(manager: WorkMa
     for _ in range(2):
         assert (await outcome(manager, work)).success
     assert len(set(keys)) == 2
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("kind", ["a coroutine function", "a plain function"])
+@pytest.mark.parametrize("odd", ODD)
+async def test_an_exception_that_cannot_be_described_ends_its_task_all_the_same(
+    manager: WorkManager, kind: str, odd: str
+) -> None:
+    make, said = ODD[odd]
+    asyncio.get_running_loop().set_exception_handler(lambda _, __: None)
+
+    async def waits(_: object, __: TaskContext) -> None:
+        raise make()
+
+    def plain(_: object, __: TaskContext) -> None:
+        raise make()
+
+    event = await outcome(manager, waits if kind == "a coroutine function" else plain)
+    assert event.kind is EventKind.FAILED
+    assert said in event.message
 
 
 class EndOfAll(BaseException):

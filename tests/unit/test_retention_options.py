@@ -44,6 +44,17 @@ async def test_what_has_failed_and_what_is_done_are_kept_each_for_its_time(
         assert {record.task_id for record in found} == {left, "waits"}
 
 
+async def test_a_store_that_is_only_opened_for_moments_is_cleaned_too(tmp_path: Path) -> None:
+    keep = Retention(completed=0, completed_max=0, failed=0)
+    for number in range(9):
+        async with WorkManager(
+            tmp_path / "w.db", workers={"good": good}, retention=keep
+        ) as manager:
+            await (await manager.enqueue(f"task {number}", PythonWorker("good"))).result()
+    async with WorkManager(tmp_path / "w.db", run=False) as manager:
+        assert (await manager.stats()).completed <= 2  # of the last openings
+
+
 def test_two_that_keep_the_same_are_equal_and_say_what_they_keep() -> None:
     assert Retention(completed=60) == Retention(completed=60.0) != Retention(completed=61)
     assert len({Retention(), Retention()}) == 1

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 
 # How the command spells what an application says.
-_IN_PYTHON, _AS_OPTION = "allow_http=True", "--allow-http"
+_AS_OPTIONS = {
+    "allow_http=True": "--allow-http",
+    'Secret.env("NAME"), Secret.file("/path") or Secret.provider("name")': "env:NAME or file:/path",
+}
 
 
 class ExitStatus(enum.IntEnum):
@@ -59,7 +62,10 @@ def run(
 
 
 def _failed(error: Exception, safe: str | None) -> ExitStatus:
-    complain(str(error).replace(_IN_PYTHON, _AS_OPTION))
+    message = str(error)
+    for in_python, as_option in _AS_OPTIONS.items():
+        message = message.replace(in_python, as_option)
+    complain(message)
     if isinstance(error, (ValueError, TypeError, FileNotFoundError, PermissionError)):
         return ExitStatus.USAGE
     if safe is not None and not isinstance(error, StoreError):  # which keeps no promise

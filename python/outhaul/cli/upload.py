@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Final, cast
 import typer
 
 from outhaul.cli.report import JsonReporter, PlainReporter
-from outhaul.cli.session import ExitStatus, complain, run, usage
+from outhaul.cli.session import ExitStatus, complain, counted, run, usage
 from outhaul.errors import InvalidArgumentError, OuthaulError
+from outhaul.model import ScheduleResult
 from outhaul.policies import RetryPolicy
 from outhaul.secrets import Secret
 from outhaul.tasks import Task, task_id_for
@@ -101,6 +102,7 @@ def upload(
             is_stored = True
             if detach:
                 return _detached(names.values(), handles, as_json=as_json)
+            _tell_kept(handles)
             held = zip(handles, names.values(), strict=True)
             name_of = {handle.key: name for handle, name in held}
             return await _attended(works, name_of, after=before.last_event, as_json=as_json)
@@ -131,6 +133,15 @@ def _detached(names: Iterable[str], handles: Sequence[Held], *, as_json: bool) -
     for name, handle in zip(names, handles, strict=True):
         said.enqueued(name, handle.task_id, handle.schedule_result.value)
     return ExitStatus.OK
+
+
+def _tell_kept(handles: Sequence[Held]) -> None:
+    kept = sum(handle.schedule_result is ScheduleResult.KEPT for handle in handles)
+    if kept:
+        complain(
+            f"{counted(kept, 'file')} stored by an earlier run, with the options of that run; "
+            "to change these, cancel the tasks first"
+        )
 
 
 async def _attended(works: Works, names: Mapping[int, str], *, after: int, as_json: bool) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 import msgspec
 from aiohttp import web
 
-from outhaul.arguments import duration_ms, integer, wrong_type
+from outhaul.arguments import boolean, duration_ms, integer, several, text, wrong_type
 from outhaul.errors import InvalidArgumentError
 from outhaul.manager import WorkManager
 from outhaul.service.access import guard
@@ -65,12 +65,12 @@ def create_app(
     """
     if not isinstance(manager, WorkManager):
         raise wrong_type("manager", manager, "a WorkManager")
-    for name, given in (("allow_secrets", allow_secrets), ("hosts", hosts)):
-        if isinstance(given, str):  # which is a collection of strings, too
-            raise wrong_type(name, given, "a list of names")
-    if not trusted:
+    if not boolean("trusted", trusted):
         _check(manager)
-    handlers = Handlers(manager, frozenset(map(_secret, allow_secrets)))
+    if hosts is not None:
+        hosts = [text("hosts", host) for host in several("hosts", hosts, "names")]
+    secrets = several("allow_secrets", allow_secrets, "names")
+    handlers = Handlers(manager, frozenset(map(_secret, secrets)))
     heartbeat_s = duration_ms("heartbeat", heartbeat, least_ms=1) / 1000
     feed = Feed(manager, heartbeat_s=heartbeat_s)
     streams = Streams(
@@ -138,6 +138,14 @@ def _check(manager: WorkManager) -> None:
         )
 
 
-def _secret(allowed: str) -> tuple[str, str]:
-    source, colon, name = allowed.partition(":")
-    return (source, name) if colon and source in _SOURCES else ("env", allowed)
+def _secret(allowed: object) -> tuple[str, str]:
+    whole = text("allow_secrets", allowed)
+    source, colon, name = whole.partition(":")
+    if not colon or source not in _SOURCES:  # a variable's name may have a colon in it, too
+        source, name = "env", whole
+    if not name:
+        raise InvalidArgumentError(
+            f"{whole!r} names no secret: write env:NAME, file:/path or provider:name",
+            argument="allow_secrets",
+        )
+    return source, name

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
 
 _LOG: Final = logging.getLogger("outhaul.service")
+_SECURITY_LOG: Final = logging.getLogger("outhaul.security")
 
 CONTENT_TYPE: Final = "application/problem+json"
 
@@ -125,6 +126,8 @@ _SAID: Final = {
 
 def _of_error(error: errors.OuthaulError) -> Refused:
     status = next(status for kind, status in _STATUS_OF if isinstance(error, kind))
+    if isinstance(error, errors.SecurityViolationError):
+        _SECURITY_LOG.warning("refused: %s", error)
     if status >= http.HTTPStatus.INTERNAL_SERVER_ERROR:
         _LOG.error("%s: %s", error.code, error)
     return Refused(status, error.code, error.message, field=field_of(error.argument))

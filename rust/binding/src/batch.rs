@@ -27,11 +27,15 @@ pub(crate) enum PyReplyValue {
 }
 
 /// What `poll` gives.
-pub(crate) type PyBatch = (Vec<PyReply>, Vec<PyCallback>, Vec<PySecrets>, Vec<PyStop>, Vec<String>);
+pub(crate) type PyBatch =
+    (Vec<PyReply>, Vec<PyCallback>, Vec<PySecrets>, Vec<PyStop>, Vec<Py<PyBytes>>, Vec<String>);
 
 /// Copies everything once.
 pub(crate) fn to_python(py: Python<'_>, batch: Batch) -> PyBatch {
-    let Batch { replies, callbacks, secrets, stops, errors } = batch;
+    let Batch { replies, callbacks, secrets, stops, failed, failed_more, mut errors } = batch;
+    if failed_more > 0 {
+        errors.push(format!("{failed_more} more tasks have failed than are logged"));
+    }
     let bytes = |bytes: &[u8]| PyBytes::new(py, bytes).unbind();
     let reply = |(ticket, reply): (Ticket, Reply)| match reply {
         Ok(ReplyValue::Packed(answer)) => {
@@ -60,6 +64,7 @@ pub(crate) fn to_python(py: Python<'_>, batch: Batch) -> PyBatch {
             })
             .collect(),
         stops.into_iter().map(|(key, attempt, why)| (key, attempt, stop_reason(why))).collect(),
+        failed.iter().map(|task| bytes(task)).collect(),
         errors,
     )
 }

@@ -17,7 +17,7 @@ def manager(monkeypatch: pytest.MonkeyPatch) -> type[FakeManager]:
     FakeManager.endings = [event(1), event(2)]
     FakeManager.log, FakeManager.stats_after, FakeManager.refusal = [], [], None
     FakeManager.calls, FakeManager.tasks, FakeManager.pending = [], [], []
-    FakeManager.troubles, FakeManager.newest = [], []
+    FakeManager.troubles, FakeManager.newest, FakeManager.kept = [], [], set()
     monkeypatch.setattr(outhaul, "WorkManager", FakeManager, raising=False)
     return FakeManager
 

@@ -66,6 +66,7 @@ class FakeManager:
         troubles: What becomes of asking for progress.
         pending: What is left, each time somebody asks.
         newest: How one task stands, each time somebody asks.
+        kept: Keys of tasks that were stored before.
     """
 
     endings: list[Happening]
@@ -74,6 +75,7 @@ class FakeManager:
     stats_after: list[Stats]
     pending: list[list[TaskRecord]]
     newest: list[TaskRecord]
+    kept: set[int]
     refusal: OuthaulError | None
     calls: list[tuple[object, ...]]
     tasks: list[Task]
@@ -92,7 +94,9 @@ class FakeManager:
         if self.refusal is not None:
             raise self.refusal
         self.tasks.extend(tasks)
-        return [FakeHandle(key, f"t{key}") for key in range(1, len(tasks) + 1)]
+        result = {True: ScheduleResult.KEPT, False: ScheduleResult.ACCEPTED}
+        keys = range(1, len(tasks) + 1)
+        return [FakeHandle(key, f"t{key}", result[key in self.kept]) for key in keys]
 
     async def progress(self) -> AsyncIterator[TaskProgress]:
         self.calls.append(("progress",))

@@ -48,6 +48,23 @@ def test_options_reach_the_task(manager: type[FakeManager], db: str) -> None:
     ]
 
 
+def test_files_of_an_earlier_run_are_told(manager: type[FakeManager], db: str) -> None:
+    """Their options are of that run: what is said now does not count."""
+    manager.kept, manager.endings = {2, 3}, [event(1), event(2), event(3)]
+    ended = command(db, "upload", "/a.jpg", "/b.jpg", "/c.jpg", "--to", URL, "--tag", "new")
+    assert (ended.exit_code, len(ended.stdout.splitlines())) == (0, 3)
+    assert ended.stderr.startswith("outhaul: 2 files stored by an earlier run")
+
+
+def test_a_credential_in_plain_text_is_told_how_the_command_names_one(
+    manager: type[FakeManager], db: str
+) -> None:
+    way = 'Secret.env("NAME"), Secret.file("/path") or Secret.provider("name") instead'
+    manager.refusal = PlainSecretError(f"would be stored: pass {way}")
+    ended = command(db, "upload", "/a.jpg", "--to", URL)
+    assert (ended.exit_code, "pass env:NAME or file:/path instead" in ended.stderr) == (2, True)
+
+
 def test_one_failure_is_told_and_exits_with_1(manager: type[FakeManager], db: str) -> None:
     manager.endings = [event(1), event(2, EventKind.FAILED, **FAILED)]
     ended = command(db, "upload", "/a.jpg", "/b.jpg", "--to", URL)

@@ -16,6 +16,7 @@ use crate::model::{
 impl Engine {
     /// Begins every attempt that may begin now.
     pub(super) fn claim(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        self.open_lanes(now);
         self.schedule.advance(now.wall_ms);
         while self.claims
             && let Some(key) = self.schedule.take()
@@ -157,6 +158,7 @@ impl Engine {
         live.run_at = at;
         live.failure = Some(Arc::new(failure.clone()));
         self.outages.note(&live, failure, now);
+        self.hold(&live, failure, now);
         let detail = EventDetail { retry_at_ms: Some(at), ..failed(live.attempt, failure) };
         record(effects, now, EventKind::RetryScheduled, key, detail);
         effects.push(Effect::Update(live.clone()));

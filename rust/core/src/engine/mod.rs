@@ -12,6 +12,7 @@ mod admit;
 mod attempts;
 mod cancel;
 mod effect;
+mod holds;
 mod jitter;
 mod lanes;
 mod live;
@@ -23,7 +24,7 @@ mod suspects;
 pub use effect::{Arrival, Effect, End, Input, NewTask, Scheduled, StopReason};
 pub use lanes::{lane_of_callback, lane_of_origin};
 pub use live::{Live, LiveTable};
-pub use retry::CRASHES_MAX;
+pub use retry::{CRASHES_MAX, longest_wait_ms};
 
 use crate::model::constraint::{Needs, SIGNALS_KNOWN};
 use crate::model::event::EventDetail;
@@ -31,6 +32,7 @@ use crate::model::{Epoch, EventKind, Failure, Now, Step, TaskKey};
 #[cfg(test)]
 use crate::schedule::Waiting;
 use crate::schedule::{Config as ScheduleConfig, Counts, Schedule};
+use holds::Holds;
 use jitter::Jitter;
 use lanes::Callbacks;
 use outages::Outages;
@@ -77,6 +79,7 @@ pub struct Engine {
     /// The constraint bits that do not hold.
     unmet: Needs,
     outages: Outages,
+    holds: Holds,
     suspects_running: usize,
     /// Tasks that wait and that an observer does not have.
     waiting_elsewhere: usize,
@@ -108,6 +111,7 @@ impl Engine {
             claims: false,
             unmet: SIGNALS_KNOWN,
             outages: Outages::default(),
+            holds: Holds::default(),
             suspects_running: 0,
             waiting_elsewhere: 0,
         }
@@ -128,9 +132,9 @@ impl Engine {
         self.schedule.counts()
     }
 
-    /// When a tick is next of use: the earliest time a delayed task is due.
+    /// When a tick is next of use: a delayed task is due, or a host may be asked again.
     pub fn next_due_ms(&self) -> Option<i64> {
-        self.schedule.next_due_ms()
+        [self.schedule.next_due_ms(), self.holds.next_ms()].into_iter().flatten().min()
     }
 
     /// What a pending task waits for.

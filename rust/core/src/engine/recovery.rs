@@ -57,7 +57,10 @@ impl Engine {
                 self.table.put(live);
             }
             TaskStatus::Running => self.rescue(live, now, effects),
-            TaskStatus::Pending => self.wait(live, now),
+            TaskStatus::Pending => {
+                self.hold_again(&live, now);
+                self.wait(live, now);
+            }
             _ => self.table.put(live),
         }
     }

@@ -36,14 +36,24 @@ pub(super) fn after_attempt(
     match outcome {
         Outcome::Succeeded(success) => Next::Complete(success),
         Outcome::Retry(failure) if task.attempt < task.attempts_max => {
-            let uncounted = task.attempts_max.saturating_sub(retry.max_retries.saturating_add(1));
-            let counted = task.attempt.saturating_sub(uncounted).max(1);
-            let wait = wait_ms(retry, counted, failure.retry_after_ms, jitter);
+            let wait = wait_ms(retry, counted(task, retry), failure.retry_after_ms, jitter);
             Next::Retry { at: now_ms.saturating_add(wait), failure }
         }
         Outcome::Retry(failure) | Outcome::Failed(failure) => Next::Fail(failure),
         Outcome::Interrupted(why) => Next::Release(why),
     }
+}
+
+/// How many attempts at a task have counted, the last one among them.
+fn counted(task: &Live, retry: &RetrySpec) -> u32 {
+    let uncounted = task.attempts_max.saturating_sub(retry.max_retries.saturating_add(1));
+    task.attempt.saturating_sub(uncounted).max(1)
+}
+
+/// The longest that a task may have been made to wait after its last attempt, in milliseconds.
+pub fn longest_wait_ms(task: &Live, retry: &RetrySpec) -> i64 {
+    let asked = task.failure.as_ref().and_then(|failure| failure.retry_after_ms);
+    wait_ms(retry, counted(task, retry), asked, 1.0)
 }
 
 /// The wait before the retry that follows the `attempt`-th counted attempt, in milliseconds:

@@ -8,10 +8,11 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use rustc_hash::FxHashSet;
+use serde::Serialize;
 
 use crate::engine::StopReason;
 use crate::model::spec::SecretRef;
-use crate::model::{Fault, FaultCode, TaskKey};
+use crate::model::{Failure, Fault, FaultCode, TaskKey};
 use crate::sync;
 
 /// The number of a call that waits for its answer. Given by the caller, ascending.
@@ -56,6 +57,22 @@ pub struct SecretRequest {
     pub secrets: Vec<SecretRef>,
 }
 
+/// A task has failed for good: for the log, whoever else hears of it.
+#[derive(Debug, Serialize)]
+pub(super) struct FailedTask {
+    /// Which task.
+    pub key: TaskKey,
+    /// By which attempt.
+    pub attempt: u32,
+    /// The task's id, as the user knows it.
+    pub task_id: String,
+    /// Why.
+    pub failure: Failure,
+}
+
+/// At most this many of them wait for a log that is slower; the rest are counted.
+const FAILED_MAX: usize = 1_000;
+
 /// Everything since the last drain.
 #[derive(Debug, Default)]
 pub struct Batch {
@@ -67,6 +84,10 @@ pub struct Batch {
     pub secrets: VecDeque<SecretRequest>,
     /// Callbacks to stop.
     pub stops: Vec<(TaskKey, u32, StopReason)>,
+    /// Tasks that have failed, each encoded.
+    pub failed: VecDeque<Vec<u8>>,
+    /// How many more, of which nothing is told.
+    pub failed_more: usize,
     /// What went wrong without anybody having asked: for the log.
     pub errors: Vec<String>,
 }
@@ -74,8 +95,13 @@ pub struct Batch {
 impl Batch {
     /// The length of the longest kind.
     fn longest(&self) -> usize {
-        let lengths =
-            [self.replies.len(), self.callbacks.len(), self.secrets.len(), self.stops.len()];
+        let lengths = [
+            self.replies.len(),
+            self.callbacks.len(),
+            self.secrets.len(),
+            self.stops.len(),
+            self.failed.len(),
+        ];
         lengths.into_iter().max().unwrap_or_default()
     }
 
@@ -100,6 +126,8 @@ impl Batch {
             callbacks,
             secrets: first(&mut self.secrets, max),
             stops: self.stops.extract_if(.., goes).take(max).collect(),
+            failed: first(&mut self.failed, max),
+            failed_more: std::mem::take(&mut self.failed_more),
             errors: std::mem::take(&mut self.errors),
         }
     }
@@ -109,6 +137,7 @@ impl Batch {
             && self.callbacks.is_empty()
             && self.secrets.is_empty()
             && self.stops.is_empty()
+            && self.failed.is_empty()
             && self.errors.is_empty()
     }
 }
@@ -151,6 +180,20 @@ impl Completions {
     /// Tells of an error that no call is answered with.
     pub(super) fn report(&self, error: impl ToString) {
         self.push(|batch| batch.errors.push(error.to_string()));
+    }
+
+    /// Tells of tasks that have failed.
+    pub(super) fn tell_failed(&self, failed: Vec<FailedTask>) {
+        self.push(|batch| {
+            for task in failed {
+                match rmp_serde::to_vec_named(&task) {
+                    Ok(encoded) if batch.failed.len() < FAILED_MAX => {
+                        batch.failed.push_back(encoded);
+                    }
+                    _ => batch.failed_more = batch.failed_more.saturating_add(1),
+                }
+            }
+        });
     }
 
     /// Takes what has gathered, of each kind at most `max`. The descriptor is quiet until the next

@@ -314,7 +314,7 @@ impl AdmissionQueue {
 /// What is said of a file that does not open.
 pub(super) fn not_answered(timeout: Duration) -> String {
     format!(
-        "cannot be opened: its file system has not answered for {} s; look after the mount",
+        "timeout: it cannot be opened, its file system has not answered for {} s; look after the mount",
         timeout.as_secs()
     )
 }

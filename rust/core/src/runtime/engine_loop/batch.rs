@@ -9,10 +9,10 @@ use serde_bytes::ByteBuf;
 
 use super::EngineLoop;
 use super::publish::{Action, Claim, Publication};
-use crate::engine::{Arrival, Decision, Effect, Input, NewTask, Scheduled};
+use crate::engine::{Arrival, Decision, Effect, End, Input, NewTask, Scheduled};
 use crate::model::task_id::{id_of, next_key};
 use crate::model::{Fault, FaultCode, Now, TaskKey, TaskStatus};
-use crate::runtime::completions::{self, Reply};
+use crate::runtime::completions::{self, FailedTask, Reply};
 use crate::runtime::inbox::Op;
 use crate::runtime::progress_board::AttemptPercent;
 use crate::runtime::replies::pack;
@@ -225,10 +225,16 @@ impl EngineLoop {
                 Effect::Stop { key, attempt: number, why } => {
                     publication.actions.push(Action::Stop { key, number, why });
                 }
-                Effect::Finish { key, status, attempt, .. } => {
+                Effect::Finish { key, status, attempt, end, .. } => {
                     publication.ended.push(key);
-                    if status == TaskStatus::Completed {
-                        publication.completed.push((key, attempt, 100));
+                    match end {
+                        End::Success(_) => publication.completed.push((key, attempt, 100)),
+                        End::Failure(failure) if status == TaskStatus::Failed => {
+                            let named = self.parts.store.body(key)?.and_then(|body| body.task_id);
+                            let task_id = id_of(key, named.as_deref());
+                            publication.failed.push(FailedTask { key, attempt, task_id, failure });
+                        }
+                        End::Failure(_) => {}
                     }
                 }
                 Effect::Record { .. } => publication.news = true,

@@ -78,6 +78,7 @@ impl EngineLoop {
         if !self.is_runner() {
             return Ok(());
         }
+        self.prune_at_close()?;
         let now = self.parts.situation.now();
         self.parts.store.begin()?;
         if self.is_superseded()? {

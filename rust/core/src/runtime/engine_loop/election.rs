@@ -6,16 +6,27 @@ use rustc_hash::FxHashMap;
 
 use super::EngineLoop;
 use super::publish::{Action, Publication};
-use crate::engine::{Effect, Engine, Input, Live, StopReason};
+use crate::engine::{Effect, Engine, Input, Live, StopReason, longest_wait_ms};
+use crate::model::spec::TaskSpec;
 use crate::model::task_id::time_of;
-use crate::model::{Epoch, Fault, FaultCode, InterruptReason, Now, TaskStatus};
+use crate::model::{Epoch, Fault, FaultCode, InterruptReason, Now, TaskStatus, UnixMillis};
 use crate::store::{Store, StoreError};
 
 /// How long the loop waits after a transaction that failed.
 const AFTER_FAILURE: Duration = Duration::from_millis(500);
 
+/// The same failure is reported again after this long.
+const REPORT_AGAIN: Duration = Duration::from_mins(1);
+
+/// At most this many different ones are reported within it.
+const REPORTED_MAX: usize = 32;
+
 /// Before the first look whether others have committed.
 const NO_VERSION: i64 = i64::MIN;
+
+/// The longest wait before a retry that nobody wonders about, in milliseconds: the default
+/// policy's, with all that may be added.
+const LIKELY_WAIT_MS: i64 = 70 * 60_000;
 
 /// How often a standby tries to become the runner.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
@@ -24,7 +35,7 @@ impl EngineLoop {
     /// A transaction failed. Where it had begun, the engine may know what the store does not:
     /// before the next one it is built again from disk.
     pub(super) fn after_failure(&mut self, fault: &Fault) {
-        self.parts.completions.report(fault);
+        self.report_at_times(fault);
         if fault.code == FaultCode::StoreTooNew {
             self.stop_claiming(); // and so never runs again
             if self.is_runner() {
@@ -38,10 +49,21 @@ impl EngineLoop {
         }
         std::thread::sleep(AFTER_FAILURE);
         if let Err(error) = self.parts.store.reopen() {
-            self.parts.completions.report(error);
+            self.report_at_times(&error);
         }
         // Of another connection, which counts again.
         self.data_version = NO_VERSION;
+    }
+
+    /// Reports what goes wrong each time that it is tried, but the same only once a minute: on a
+    /// disk that is full a log would have no room either.
+    fn report_at_times(&mut self, error: &impl ToString) {
+        let said = error.to_string();
+        self.reported.retain(|_, at| at.elapsed() < REPORT_AGAIN);
+        if !self.reported.contains_key(&said) && self.reported.len() < REPORTED_MAX {
+            self.parts.completions.report(&said);
+            self.reported.insert(said, Instant::now());
+        }
     }
 
     /// Becomes the runner, if this process is meant to run tasks and nobody else does.
@@ -140,11 +162,18 @@ impl EngineLoop {
         Ok(())
     }
 
-    /// Tasks that were enqueued in the future, under a clock that was wrong, wait for as long as
-    /// they were to wait, from now on.
-    fn set_right(&self, rows: &mut [Live], now: Now) -> Result<Vec<Effect>, StoreError> {
+    /// Tasks that were enqueued, or failed, under a clock that was wrong wait for as long as they
+    /// were to wait, from now on.
+    fn set_right(&mut self, rows: &mut [Live], now: Now) -> Result<Vec<Effect>, StoreError> {
         let mut effects = Vec::new();
         for live in rows {
+            if live.failure.is_some() {
+                if let Some(run_at) = self.latest_retry(live, now)? {
+                    live.run_at = run_at;
+                    effects.push(Effect::Update(live.clone()));
+                }
+                continue;
+            }
             // A key never tells an earlier time than that of its task, and is looked at for
             // nothing.
             if live.run_at <= now.wall_ms || time_of(live.key) <= now.wall_ms {
@@ -159,6 +188,18 @@ impl EngineLoop {
             }
         }
         Ok(effects)
+    }
+
+    /// When a task that waits for a retry is due at the latest, where it would wait for longer.
+    fn latest_retry(&mut self, live: &Live, now: Now) -> Result<Option<UnixMillis>, StoreError> {
+        // Its policy is not looked for where the wait may well be right.
+        if live.run_at <= now.wall_ms.saturating_add(LIKELY_WAIT_MS) {
+            return Ok(None);
+        }
+        let Some(body) = self.parts.store.body(live.key)? else { return Ok(None) };
+        let Ok(spec) = TaskSpec::read(&body.spec) else { return Ok(None) };
+        let latest = now.wall_ms.saturating_add(longest_wait_ms(live, &spec.retry));
+        Ok(Some(latest).filter(|latest| *latest < live.run_at))
     }
 
     /// Notes a stop for each attempt under way here that the store does not know as such any more.

@@ -87,6 +87,8 @@ pub(super) struct EngineLoop {
     idle: Vec<Ticket>,
     closing: Option<(Ticket, Instant)>,
     pruning: Pruning,
+    /// The failures that were reported last, and when.
+    reported: FxHashMap<String, Instant>,
     /// When an observer last asked the store how many tasks wait.
     counted: Option<Instant>,
 }
@@ -109,6 +111,7 @@ impl EngineLoop {
             idle: Vec::new(),
             closing: None,
             pruning: Pruning::new(parts.keep),
+            reported: FxHashMap::default(),
             counted: None,
             parts,
         };

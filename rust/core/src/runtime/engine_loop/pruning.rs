@@ -23,6 +23,9 @@ const REST: Duration = Duration::from_mins(10);
 /// The next walk begins after this many new events, or after [`REST`].
 const REST_EVENTS: i64 = 1_000_000;
 
+/// A close is held up by at most this much.
+const AT_CLOSE: Duration = Duration::from_millis(100);
+
 /// At most this many free pages are given back after a piece.
 const VACUUM_PAGES: u32 = 200;
 
@@ -34,11 +37,13 @@ pub(super) struct Pruning {
     at: Option<(Instant, i64)>,
     /// Whether the last piece found something to delete, or looked for what to.
     was_useful: bool,
+    /// Whether no walk was ended since the opening.
+    is_first: bool,
 }
 
 impl Pruning {
     pub(super) fn new(keep: Retention) -> Self {
-        Self { keep, walk: None, at: None, was_useful: false }
+        Self { keep, walk: None, at: None, was_useful: false, is_first: true }
     }
 
     fn is_due(&self, is_idle: bool, last_seq: i64) -> bool {
@@ -66,6 +71,16 @@ impl EngineLoop {
         }
     }
 
+    /// Before the close: where the store was not open for long enough, what of the first walk a
+    /// moment is enough for. So a store that is only ever opened for moments is cleaned, too.
+    pub(super) fn prune_at_close(&mut self) -> Result<(), StoreError> {
+        let until = Instant::now() + AT_CLOSE;
+        while self.pruning.is_first && Instant::now() < until {
+            self.prune_piece()?;
+        }
+        Ok(())
+    }
+
     fn prune_piece(&mut self) -> Result<(), StoreError> {
         let store = &mut self.parts.store;
         let mut walk = match self.pruning.walk.take() {
@@ -79,7 +94,9 @@ impl EngineLoop {
         if pruned.tasks > 0 {
             store.vacuum(VACUUM_PAGES)?;
         }
-        if !pruned.is_over {
+        if pruned.is_over {
+            self.pruning.is_first = false;
+        } else {
             self.pruning.walk = Some(walk);
         }
         self.checkpoint();

@@ -5,7 +5,7 @@ use crate::engine::StopReason;
 use crate::model::spec::{RetrySpec, TaskSpec, WorkerSpec};
 use crate::model::task_id::id_of;
 use crate::model::{ErrorCode, Failure, Outcome, TaskKey};
-use crate::runtime::completions::{Reply, Ticket};
+use crate::runtime::completions::{FailedTask, Reply, Ticket};
 use crate::runtime::inbox::Op;
 use crate::runtime::launcher::Attempt;
 use crate::runtime::progress_board::AttemptPercent;
@@ -21,6 +21,8 @@ pub(super) struct Publication {
     pub(super) ended: Vec<TaskKey>,
     /// Attempts that completed their task, whose 100 % may be shown.
     pub(super) completed: Vec<AttemptPercent>,
+    /// Tasks that have failed.
+    pub(super) failed: Vec<FailedTask>,
     /// Whether an event was recorded.
     pub(super) news: bool,
 }
@@ -68,6 +70,7 @@ impl EngineLoop {
         }
         let replies = publication.replies;
         self.parts.completions.push(|batch| batch.replies.extend(replies));
+        self.parts.completions.tell_failed(publication.failed);
         for action in publication.actions {
             match action {
                 Action::Start(claim) => self.start(claim),

@@ -89,9 +89,8 @@ impl Readers {
         let waiting = Arc::new(AtomicBool::new(false));
         let reader = Reader::open(path)?;
         let thread = ReaderThread::new(reader, &situation, &supervisor.completions, &waiting);
-        let prompt = ReaderHandle::start("outhaul-read", &supervisor, move |inbox| {
-            thread.run(None, &inbox);
-        })?;
+        let prompt =
+            ReaderHandle::start("outhaul-read", &supervisor, move |inbox| thread.run(&inbox))?;
         let (path, long) = (path.to_owned(), Mutex::new(Long::NotStarted));
         Ok(Self { path, situation, supervisor, prompt, long, waiting })
     }
@@ -124,7 +123,7 @@ impl Readers {
                     (Ok(reader), first) => {
                         let nobody = Arc::default();
                         let thread = ReaderThread::new(reader, &situation, &completions, &nobody);
-                        return thread.run(Some(first), &inbox);
+                        return thread.run_long(first, &inbox);
                     }
                     (Err(error), Message::Ask(ticket, _)) => {
                         completions.reply(ticket, Err(error.into()));
@@ -138,6 +137,9 @@ impl Readers {
 
     pub(super) fn abandon(&self, ticket: Ticket) {
         self.prompt.send(Message::Abandon(ticket));
+        if let Long::Started(long) = &*sync::lock(&self.long) {
+            long.send(Message::Abandon(ticket));
+        }
     }
 
     /// Tells that something was committed, if anybody waits for it.

@@ -1,10 +1,11 @@
 //! A reading thread, from inside.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use serde::Serialize;
 
 use super::Query;
@@ -60,9 +61,42 @@ impl ReaderThread {
         }
     }
 
-    /// Begins with `first`, where that has been received already.
-    pub(super) fn run(mut self, mut first: Option<Message>, inbox: &Receiver<Message>) {
-        while let Some(first) = first.take().or_else(|| inbox.recv().ok()) {
+    /// For questions that take long: looks before each whether somebody still waits for it. Begins
+    /// with a message that was received before.
+    pub(super) fn run_long(mut self, first: Message, inbox: &Receiver<Message>) {
+        let mut questions = VecDeque::new();
+        let mut next = Some(first);
+        loop {
+            let mut abandoned = FxHashSet::default();
+            for message in next.take().into_iter().chain(inbox.try_iter()) {
+                match message {
+                    Message::Ask(ticket, query) => questions.push_back((ticket, query)),
+                    Message::Abandon(ticket) => drop(abandoned.insert(ticket)),
+                    Message::Committed(_) => {}
+                    Message::Stop => {
+                        for (ticket, _) in questions {
+                            self.completions.reply(ticket, Err(closed()));
+                        }
+                        return;
+                    }
+                }
+            }
+            if !abandoned.is_empty() {
+                questions.retain(|(ticket, _)| !abandoned.contains(ticket));
+            }
+            match questions.pop_front() {
+                Some((ticket, query)) => self.ask(ticket, query),
+                None => match inbox.recv() {
+                    Ok(message) => next = Some(message),
+                    Err(_) => return,
+                },
+            }
+        }
+    }
+
+    /// For questions that take no time, and the calls that wait for news.
+    pub(super) fn run(mut self, inbox: &Receiver<Message>) {
+        while let Ok(first) = inbox.recv() {
             let mut committed = Committed::Nothing;
             for message in std::iter::once(first).chain(inbox.try_iter()).take(MESSAGES_MAX) {
                 match message {
@@ -200,5 +234,51 @@ impl Committed {
             (Self::Nothing, Some(keys)) => *self = Self::Ended(keys),
             (Self::Anything, _) | (_, None) => *self = Self::Anything,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+    use crate::runtime::ManualClock;
+    use crate::store::sqlite::{Durability, SqliteStore};
+
+    /// The tickets that are answered, and whether that is an answer, when all this has arrived
+    /// before the first question was begun.
+    fn answered(messages: Vec<Message>) -> Vec<(Ticket, bool)> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("work.db");
+        let _store = SqliteStore::open(&path, Durability::Os).unwrap();
+        let completions = Completions::new().unwrap();
+        let situation = Arc::new(SharedSituation::new(Arc::new(ManualClock::new(0)), 0));
+        let reader = Reader::open(&path).unwrap();
+        let thread = ReaderThread::new(reader, &situation, &completions, &Arc::default());
+        let (sender, inbox) = channel();
+        let mut messages = messages.into_iter();
+        let first = messages.next().unwrap();
+        for message in messages {
+            sender.send(message).unwrap();
+        }
+        drop(sender);
+        thread.run_long(first, &inbox);
+        let replies = completions.drain(usize::MAX).replies;
+        replies.into_iter().map(|(ticket, reply)| (ticket, reply.is_ok())).collect()
+    }
+
+    fn ask(ticket: Ticket) -> Message {
+        Message::Ask(ticket, Query::Counts)
+    }
+
+    #[test]
+    fn a_long_question_that_nobody_waits_for_is_not_looked_into() {
+        let said = answered(vec![ask(1), ask(2), ask(3), Message::Abandon(2), Message::Abandon(9)]);
+        assert_eq!(said, [(1, true), (3, true)]);
+    }
+
+    #[test]
+    fn a_close_waits_for_no_long_question_that_was_not_begun() {
+        assert_eq!(answered(vec![ask(1), ask(2), Message::Stop]), [(1, false), (2, false)]);
     }
 }

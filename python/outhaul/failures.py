@@ -1,0 +1,47 @@
+"""Tasks that fail for good are logged, whoever else hears of it: logger `outhaul.tasks`."""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+import msgspec
+
+from outhaul.model import ErrorCode
+
+_LOG: Final = logging.getLogger("outhaul.tasks")
+
+
+class _Failure(msgspec.Struct, frozen=True):
+    code: ErrorCode
+    http_status: int | None
+    message: str
+
+
+class _FailedTask(msgspec.Struct, frozen=True):
+    key: int
+    attempt: int
+    task_id: str
+    failure: _Failure
+
+
+_DECODER: Final = msgspec.msgpack.Decoder(_FailedTask)
+
+
+def log_failed(encoded: bytes) -> None:
+    """Logs at ERROR that a task has failed, with its facts as attributes of the record."""
+    failed = _DECODER.decode(encoded)
+    failure = failed.failure
+    _LOG.error(
+        "%s: failed at attempt %d: %s",
+        failed.task_id,
+        failed.attempt,
+        failure.message,
+        extra={
+            "task_id": failed.task_id,
+            "key": failed.key,
+            "attempt": failed.attempt,
+            "error_code": failure.code.value,
+            "http_status": failure.http_status,
+        },
+    )
