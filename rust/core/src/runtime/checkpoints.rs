@@ -2,11 +2,11 @@
 //! waits for it, and the rest by the engine loop, between two commits.
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
 use super::replies::no_thread;
-use crate::model::Fault;
+use crate::model::{Fault, FaultCode};
 use crate::store::StoreError;
 use crate::store::sqlite::{Checkpointer, CheckpointsDue, SqliteStore};
 
@@ -39,9 +39,14 @@ impl Checkpoints {
                 Some(worker) => worker,
                 None => Worker::start(&self.path)?,
             };
-            // Full: a checkpoint is already asked for.
-            let _ = worker.requests.try_send(());
-            self.worker = Some(worker);
+            match worker.requests.try_send(()) {
+                // Full: a checkpoint is already asked for.
+                Ok(()) | Err(TrySendError::Full(())) => self.worker = Some(worker),
+                Err(TrySendError::Disconnected(())) => {
+                    let message = "the thread that moves the WAL has ended: another is started";
+                    return Err(Fault::new(FaultCode::Internal, "", message));
+                }
+            }
         }
         if let Some(done) = self.worker.as_ref().and_then(|worker| worker.done.try_recv().ok()) {
             done?;

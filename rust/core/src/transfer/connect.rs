@@ -17,7 +17,7 @@ use super::io::{AnswerFirst, Stream};
 use super::proxy::{Proxies, Proxy};
 use super::target::{Target, known_addresses};
 use super::tls::Tls;
-use crate::model::ErrorCode;
+use crate::model::{ErrorCode, UnixMillis};
 
 /// The next address is tried beside one that has not answered for this long (SOURCE: RFC 8305 §5).
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
@@ -43,21 +43,28 @@ impl Connector {
         &self.addresses
     }
 
-    /// A stream to `target`, encrypted where it must be, within `most`.
+    /// A stream to `target`, encrypted where it must be, within `most`. `now` is the wall clock, for
+    /// a proxy's `Retry-After` that names a date.
     pub(crate) async fn connect(
         &self,
         target: &Target,
         proxy: Option<&Proxy>,
         most: Duration,
+        now: UnixMillis,
     ) -> Result<Stream, AttemptError> {
-        let stream = tokio::time::timeout(most, self.open(target, proxy)).await;
+        let stream = tokio::time::timeout(most, self.open(target, proxy, now)).await;
         stream.unwrap_or_else(|_| Err(AttemptError::timeout("timeout while connecting")))
     }
 
-    async fn open(&self, target: &Target, proxy: Option<&Proxy>) -> Result<Stream, AttemptError> {
+    async fn open(
+        &self,
+        target: &Target,
+        proxy: Option<&Proxy>,
+        now: UnixMillis,
+    ) -> Result<Stream, AttemptError> {
         let stream = match proxy {
             None => self.reach(target).await?,
-            Some(proxy) => self.reach_through(proxy, target).await?,
+            Some(proxy) => self.reach_through(proxy, target, now).await?,
         };
         if target.is_secure() { self.tls.wrap(stream, target.host()).await } else { Ok(stream) }
     }
@@ -67,7 +74,12 @@ impl Connector {
         connect_any(self.permitted(found)?).await
     }
 
-    async fn reach_through(&self, proxy: &Proxy, target: &Target) -> Result<Stream, AttemptError> {
+    async fn reach_through(
+        &self,
+        proxy: &Proxy,
+        target: &Target,
+        now: UnixMillis,
+    ) -> Result<Stream, AttemptError> {
         // The operator named the proxy: the policy is about targets.
         if self.addresses.is_strict() {
             self.permitted(self.resolve(target.host(), target.port()).await?)?;
@@ -76,7 +88,7 @@ impl Connector {
         if proxy.is_secure {
             stream = self.tls.wrap(stream, &proxy.host).await?;
         }
-        if target.is_secure() { proxy.tunnel(stream, target).await } else { Ok(stream) }
+        if target.is_secure() { proxy.tunnel(stream, target, now).await } else { Ok(stream) }
     }
 
     /// The addresses that may be connected to; a name is not asked for again, so what was judged

@@ -4,7 +4,7 @@
 //! ```text
 //! mod         Transfers::upload: idle or new connection, redirects, verdict
 //! exchange    one request on one connection, driven by the caller; idle: those kept open
-//! connect     resolve → guard (judge) → socket → proxy (proxy_env) → tls
+//! connect     resolve → guard (judge) → socket → proxy (proxy_env, tunnel) → tls
 //! body        frames by offset · buffer: reused, counted · counter: what was sent · timer: time-outs
 //! target · headers · redirect · retry_after · outcome · redact      pure; targets: the last one read
 //! io          a socket on which an answer wins over a broken pipe · flushed: what of it has left us
@@ -37,6 +37,7 @@ mod target;
 mod targets;
 mod timer;
 mod tls;
+mod tunnel;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -227,7 +228,8 @@ impl Transfers {
                 Ok(answer) => return Ok(answer),
             }
         }
-        let stream = self.connector.connect(to, proxy, job.timeouts.connect).await?;
+        let (most, now) = (job.timeouts.connect, self.clock.now().wall_ms);
+        let stream = self.connector.connect(to, proxy, most, now).await?;
         let new = Connection::open(stream, self.frame_bytes).await?;
         match self.ask_over(new, job, from, to, proxy).await {
             Err(Broken::Stale) => Err(AttemptError::network("the connection was closed at once")),

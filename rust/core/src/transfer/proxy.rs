@@ -1,16 +1,9 @@
-//! The proxies that the environment names, and tunnels through them.
-
-use std::future::{Ready, ready};
-use std::task::{Context, Poll};
+//! The proxies that the environment names.
 
 use http::{HeaderValue, Uri};
-use hyper_util::client::legacy::connect::proxy::Tunnel;
-use hyper_util::rt::TokioIo;
-use tower_service::Service;
 use url::Host;
 
 use super::attempt_error::AttemptError;
-use super::io::Stream;
 use super::proxy_env::ProxyEnv;
 use super::target::Target;
 use crate::model::ErrorCode;
@@ -27,7 +20,6 @@ pub(crate) struct Proxy {
     pub(crate) is_secure: bool,
     /// The value of `Proxy-Authorization`.
     pub(crate) authorization: Option<HeaderValue>,
-    uri: Uri,
 }
 
 impl Proxies {
@@ -69,61 +61,14 @@ impl Proxies {
             return Err(AttemptError::failed(ErrorCode::NetworkError, message));
         };
         let port = uri.port_u16().unwrap_or(if is_secure { 443 } else { 80 });
-        Ok(Some(Proxy { host, port, is_secure, authorization: found.basic_auth().cloned(), uri }))
-    }
-}
-
-impl Proxy {
-    /// Asks the proxy at the other end of `stream` for a way to `target`.
-    pub(crate) async fn tunnel(
-        &self,
-        stream: Stream,
-        target: &Target,
-    ) -> Result<Stream, AttemptError> {
-        let target: Uri = target
-            .origin()
-            .parse()
-            .map_err(|_| AttemptError::network("the target is not a URI"))?;
-        let mut tunnel = Tunnel::new(self.uri.clone(), Connected(Some(stream)));
-        if let Some(authorization) = &self.authorization {
-            tunnel = tunnel.with_auth(authorization.clone());
-        }
-        let tunnelled = tunnel.call(target).await;
-        let failed =
-            |error| AttemptError::network(format!("the proxy gave no way through: {error}"));
-        Ok(tunnelled.map_err(failed)?.into_inner())
-    }
-}
-
-/// A connection that is already there, as the tunnel wants it.
-struct Connected(Option<Stream>);
-
-impl Service<Uri> for Connected {
-    type Response = TokioIo<Stream>;
-    type Error = std::io::Error;
-    type Future = Ready<Result<Self::Response, Self::Error>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _: Uri) -> Self::Future {
-        let stream = self.0.take().map(TokioIo::new);
-        ready(stream.ok_or_else(|| std::io::ErrorKind::NotConnected.into()))
+        Ok(Some(Proxy { host, port, is_secure, authorization: found.basic_auth().cloned() }))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
-
     use super::*;
     use crate::transfer::AddressPolicy;
-    use crate::transfer::connect::Connector;
-    use crate::transfer::tls::Tls;
 
     fn target(url: &str) -> Target {
         Target::parse(url, true, &AddressPolicy::permissive()).unwrap()
@@ -230,56 +175,5 @@ mod tests {
             let found = way(&proxies("proxy.example", no), url);
             assert_eq!(found.is_none(), is_direct, "{no} {url}");
         }
-    }
-
-    /// What a proxy hears from a client that connects to `url`, when it answers `answer`.
-    async fn heard(url: &str, answer: &'static str) -> (String, Result<Stream, AttemptError>) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let hearing = tokio::spawn(async move {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            let mut text = vec![0; 4096];
-            let read = stream.read(&mut text).await.unwrap();
-            stream.write_all(answer.as_bytes()).await.unwrap();
-            String::from_utf8_lossy(&text[..read]).into_owned()
-        });
-        let proxies = proxies(&format!("http://bob:hunter22@127.0.0.1:{port}"), "");
-        let (addresses, tls) = (AddressPolicy::permissive(), Tls::new(None).unwrap());
-        let connector = Connector::new(addresses, proxies, tls);
-        let target = target(url);
-        let proxy = connector.proxies.route(&target).unwrap();
-        let most = Duration::from_secs(3);
-        let connected = connector.connect(&target, proxy.as_ref(), most).await;
-        (hearing.await.unwrap(), connected)
-    }
-
-    #[tokio::test]
-    async fn https_goes_through_a_tunnel_and_a_refusal_tells_no_credentials() {
-        let refusal = "HTTP/1.1 407 Proxy Authentication Required\r\n\r\n";
-        let (text, connected) = heard("https://files.example/up", refusal).await;
-        assert!(text.starts_with("CONNECT files.example:443 HTTP/1.1\r\n"), "{text}");
-        assert!(text.contains("Basic Ym9iOmh1bnRlcjIy"), "{text}");
-        let Err(AttemptError::Retry(failure)) = connected else {
-            panic!("a way through a closed door")
-        };
-        assert!(failure.message.contains("proxy authorization required"), "{}", failure.message);
-        assert!(!failure.message.contains("hunter22") && !failure.message.contains("Ym9i"));
-    }
-
-    #[tokio::test]
-    async fn a_strict_policy_judges_a_name_here_before_the_proxy_is_asked() {
-        let target = target("https://files.invalid/up"); // a name that nobody may have
-        let mut said = Vec::new();
-        for addresses in [AddressPolicy::strict(), AddressPolicy::permissive()] {
-            let nobody = proxies("http://127.0.0.1:1", "");
-            let connector = Connector::new(addresses, nobody, Tls::new(None).unwrap());
-            let proxy = connector.proxies.route(&target).unwrap();
-            let connected =
-                connector.connect(&target, proxy.as_ref(), Duration::from_secs(20)).await;
-            let Err(AttemptError::Retry(failure)) = connected else { panic!("a way to nowhere") };
-            said.push(failure.message);
-        }
-        assert!(said[0].starts_with("files.invalid does not resolve"), "{said:?}");
-        assert!(said[1].starts_with("cannot connect to 127.0.0.1:1"), "{said:?}");
     }
 }
