@@ -6,7 +6,7 @@ use super::effect::{Effect, End, StopReason};
 use super::live::Live;
 use super::retry::{Next, after_attempt};
 use super::{Engine, failed, record};
-use crate::model::constraint::{NETWORK, Needs, SIGNALS_KNOWN};
+use crate::model::constraint::{BATTERY_NOT_LOW, NETWORK, Needs, SIGNALS_KNOWN};
 use crate::model::event::EventDetail;
 use crate::model::spec::RetrySpec;
 use crate::model::{
@@ -169,7 +169,15 @@ impl Engine {
     fn release(&mut self, key: TaskKey, why: InterruptReason, now: Now, out: &mut Vec<Effect>) {
         let Some(mut live) = self.back_to_pending(key, Step::Interrupt) else { return };
         live.attempts_max = live.attempts_max.saturating_add(1);
-        let message = why.message().to_owned();
+        let lost = live.needs & self.unmet;
+        let message = match why {
+            InterruptReason::ConstraintLost if lost & NETWORK != 0 => "interrupted: no network",
+            InterruptReason::ConstraintLost if lost & BATTERY_NOT_LOW != 0 => {
+                "interrupted: the battery is low"
+            }
+            _ => why.message(),
+        };
+        let message = message.to_owned();
         let detail = EventDetail { attempt: live.attempt, message, ..EventDetail::default() };
         record(out, now, EventKind::Interrupted, key, detail);
         out.push(Effect::Update(live.clone()));

@@ -1,6 +1,7 @@
 //! One table, one rule.
 
 mod bounds;
+mod holds;
 mod outages;
 mod suspects;
 

@@ -111,3 +111,22 @@ fn what_is_first_known_of_the_host_is_no_change() {
     engine.recover([waits], NOW);
     assert_eq!(signals(&mut engine, 0, 0).effects, []);
 }
+
+#[test]
+fn an_attempt_that_is_cut_short_says_what_was_lost() {
+    for (bit, said) in [(NETWORK, "no network"), (BATTERY_NOT_LOW, "the battery is low")] {
+        let mut engine = runner(4);
+        signals(&mut engine, 0, 0);
+        let both = NewTask { needs: NETWORK | BATTERY_NOT_LOW, ..task() };
+        assert_eq!(add(&mut engine, both, 1, None).starts(), [(1, 1)]);
+        let heard = signals(&mut engine, bit, 5_000);
+        let message = |effect: &Effect| match effect {
+            Effect::Record { kind: EventKind::Interrupted, detail, .. } => {
+                Some(detail.message.clone())
+            }
+            _ => None,
+        };
+        let messages: Vec<_> = heard.effects.iter().filter_map(message).collect();
+        assert_eq!(messages, [format!("interrupted: {said}")]);
+    }
+}
