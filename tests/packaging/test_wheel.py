@@ -91,6 +91,15 @@ def test_it_holds_the_package_and_nothing_else(wheel: Path) -> None:
     assert len([name for name in names if name.endswith(".so")]) == 1
 
 
+def test_it_names_its_licences_and_has_their_texts(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        (metadata,) = [name for name in archive.namelist() if name.endswith("/METADATA")]
+        assert b"License-Expression: Apache-2.0 OR MIT" in archive.read(metadata)
+        for text in ("LICENSE-APACHE", "LICENSE-MIT"):
+            found = archive.read(metadata.replace("METADATA", f"licenses/{text}"))
+            assert found == (ROOT / text).read_bytes()
+
+
 def test_an_upload_works_where_only_the_wheel_is(scripts: Path, tmp_path: Path) -> None:
     said = output(scripts / "python", "-IWerror", "-c", UPLOAD, cwd=tmp_path).split()
     assert said[:3] == ["completed", "2", "256000"]
