@@ -87,7 +87,7 @@ soak: setup
 # One wheel for every Python from 3.11 (abi3).
 wheel: dist/.stamp
 
-dist/.stamp: .venv/.deps $(RUST) $(PACKAGE) README.md
+dist/.stamp: .venv/.deps $(RUST) $(PACKAGE) README.md $(wildcard LICENSE-*)
 	@mkdir -p dist && rm -f dist/*.whl
 	PIP_QUIET=1 $(BIN)/maturin build --release --quiet --out dist
 	@touch $@

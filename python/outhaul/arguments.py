@@ -152,9 +152,10 @@ def duration_ms(name: str, value: object, *, least_ms: int = 0) -> int:
     if not least_ms <= ms <= DURATION_MS_MAX:  # false for NaN, too
         seconds = value.total_seconds() if isinstance(value, timedelta) else value
         least = "0" if least_ms == 0 else f"at least {least_ms / 1000:g} s"
-        raise InvalidArgumentError(
-            f"is {_shown(seconds)} s: use {least} and at most 10 years", argument=name
+        allowed = (
+            f"{least} and at most 10 years" if least_ms >= 0 else "at most 10 years either way"
         )
+        raise InvalidArgumentError(f"is {_shown(seconds)} s: use {allowed}", argument=name)
     return math.ceil(ms)
 
 

@@ -276,10 +276,8 @@ class Bridge:
         _pass_on(callbacks, runner.run)
         _pass_on(secrets, resolver.resolve)
         _pass_on(stops, runner.stop)
-        for task in failed:
-            log_failed(task)
-        for error in errors:
-            _LOG.error("%s", error)
+        _pass_on(((task,) for task in failed), log_failed)
+        _pass_on((("%s", error) for error in errors), _LOG.error)
 
     def _answer(self, replies: Iterable[Reply]) -> None:
         waiting = self._waiting

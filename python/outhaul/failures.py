@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from outhaul.human import printable
 from outhaul.model import ErrorCode
 
 _LOG: Final = logging.getLogger("outhaul.tasks")
@@ -29,19 +30,20 @@ _DECODER: Final = msgspec.msgpack.Decoder(_FailedTask)
 
 
 def log_failed(encoded: bytes) -> None:
-    """Logs at ERROR that a task has failed, with its facts as attributes of the record."""
+    """Logs at ERROR that a task has failed, with its facts as the record's `outhaul`."""
     failed = _DECODER.decode(encoded)
     failure = failed.failure
+    facts = {
+        "task_id": failed.task_id,
+        "key": failed.key,
+        "attempt": failed.attempt,
+        "error_code": failure.code.value,
+        "http_status": failure.http_status,
+    }
     _LOG.error(
         "%s: failed at attempt %d: %s",
-        failed.task_id,
+        printable(failed.task_id),
         failed.attempt,
-        failure.message,
-        extra={
-            "task_id": failed.task_id,
-            "key": failed.key,
-            "attempt": failed.attempt,
-            "error_code": failure.code.value,
-            "http_status": failure.http_status,
-        },
+        printable(failure.message),
+        extra={"outhaul": facts},  # under one name, since an application may have its own
     )

@@ -1,4 +1,4 @@
-"""Amounts and durations as people read them."""
+"""Amounts, durations and foreign words as people read them."""
 
 from __future__ import annotations
 
@@ -44,3 +44,10 @@ def duration_human(duration_ms: int) -> str:
     if hours:
         return f"{hours} h {minutes:02} min"
     return f"{minutes} min {seconds:02} s" if minutes else f"{seconds} s"
+
+
+def printable(text: str) -> str:
+    """Text that cannot steer a terminal or forge a line: names and servers' words are not ours."""
+    if text.isprintable():
+        return text
+    return "".join(ch if ch.isprintable() else "\N{REPLACEMENT CHARACTER}" for ch in text)

@@ -48,11 +48,11 @@ def permanent_failure(error: BaseException) -> PermanentFailure | None:
     """The failure for good that this is, or that a `TaskGroup` has in its group."""
     left = [error]
     while left:  # not by `subgroup`, which calls code of the user's
-        each = left.pop(0)
+        each = left.pop()
         if issubclass(type(each), PermanentFailure):
             return cast("PermanentFailure", each)
         if issubclass(type(each), BaseExceptionGroup):
-            left += BaseExceptionGroup.exceptions.__get__(each)
+            left += reversed(BaseExceptionGroup.exceptions.__get__(each))
     return None
 
 

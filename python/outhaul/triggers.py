@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from outhaul.arguments import Value, duration_ms, unknown_keyword
+from outhaul.errors import InvalidTypeError
 from outhaul.wire import OneTimeSpec
 
 if TYPE_CHECKING:
@@ -17,7 +18,16 @@ class TaskTrigger(Value[OneTimeSpec]):
 
     __slots__ = ("wire",)
 
-    def __init__(self) -> None:
+    def __init__(self, *given: object, **named: object) -> None:
+        """At once: anything else is made by `one_time`.
+
+        Raises:
+            InvalidTypeError: It is given anything.
+        """
+        if given or named:
+            raise InvalidTypeError(
+                "takes nothing: write TaskTrigger.one_time(...)", argument="TaskTrigger"
+            )
         self.wire = OneTimeSpec()
 
     @classmethod
@@ -37,6 +47,6 @@ class TaskTrigger(Value[OneTimeSpec]):
         """
         if unknown:
             raise unknown_keyword(cls.one_time, unknown)
-        trigger = cls()
+        trigger = cls.__new__(cls)
         trigger.wire = OneTimeSpec(initial_delay_ms=duration_ms("initial_delay", initial_delay))
         return trigger

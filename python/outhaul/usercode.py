@@ -182,7 +182,7 @@ def described(error: BaseException) -> str:
     except BaseException:  # noqa: BLE001 — as in `said`
         kind = "an exception without a name"
     # A time-out has nothing to say by itself, and the word for it.
-    return f"{kind}: {said(error) or ('timeout' if isinstance(error, TimeoutError) else '')}"
+    return f"{kind}: {said(error) or ('timeout' if issubclass(type(error), TimeoutError) else '')}"
 
 
 def said(error: BaseException) -> str:

@@ -78,8 +78,9 @@ async def test_run_until_idle_waits_for_a_retry_that_is_due_later(folder: Path) 
 
 async def test_a_file_that_does_not_arrive_is_told_to_the_caller(folder: Path) -> None:
     async with FlakyServer(script=[Answer(status=401)]) as server:
-        status, out, _ = await command(folder, "upload", "a b.jpg", "--to", server.url)
+        status, out, err = await command(folder, "upload", "a b.jpg", "--to", server.url)
     assert (status, out) == (1, "failed     a b.jpg  HTTP_CLIENT_ERROR: HTTP 401 Unauthorized\n")
+    assert err == ""  # once is enough
 
 
 async def test_ctrl_c_leaves_work_that_run_goes_on_with(folder: Path) -> None:

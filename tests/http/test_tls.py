@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from pathlib import Path
 
@@ -69,6 +70,37 @@ async def test_an_untrusted_server_gets_nothing_and_is_not_tried_again(
         assert event.error_code is ErrorCode.TLS_ERROR
         assert "certificate" in event.message
         assert not server.requests
+
+
+def ask_for_a_certificate(listener: socket.socket, tls: ssl.SSLContext) -> str:
+    """Says to one client why it is refused, which asyncio does not: it closes without an alert."""
+    with listener:
+        stream, _ = listener.accept()
+    stream.settimeout(10)
+    try:
+        with tls.wrap_socket(stream, server_side=True) as secure:
+            secure.recv(1)
+    except ssl.SSLError as error:
+        return str(error)
+    return "nothing was refused"
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_a_server_that_wants_a_client_certificate_is_not_tried_again(
+    ca: trustme.CA, ca_file: Path, tmp_path: Path, make: Made, version: ssl.TLSVersion
+) -> None:
+    tls = serving(ca, "127.0.0.1")
+    tls.minimum_version = tls.maximum_version = version
+    tls.verify_mode = ssl.CERT_REQUIRED
+    listener = socket.create_server(("127.0.0.1", 0))
+    told = asyncio.create_task(asyncio.to_thread(ask_for_a_certificate, listener, tls))
+    async with WorkManager(tmp_path / "work.db", ca_file=ca_file) as manager:
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}/"
+        worker = NativeWorker.http_upload(url=url, file_path=make())
+        event = await (await manager.enqueue("x", worker)).result()
+    assert "did not return a certificate" in await told
+    assert (event.kind, event.attempt) == (EventKind.FAILED, 1)
+    assert event.error_code is ErrorCode.TLS_ERROR
 
 
 async def test_plain_text_where_tls_was_meant_is_an_error_of_tls_or_network(

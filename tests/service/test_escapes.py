@@ -75,6 +75,19 @@ async def test_no_path_leads_out_of_the_root(
     assert await is_untouched(service)
 
 
+async def test_a_path_that_leads_out_is_told_to_the_operator_on_one_line(
+    service: Service, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """S-348."""
+    path = f"{folder}/../forged\nERROR:root: all is lost"
+    assert (await service.enqueue(service.upload(NOWHERE, path))).status == 403
+    (said,) = [record for record in caplog.records if record.name == "outhaul.security"]
+    assert said.levelname == "WARNING"
+    message = said.getMessage()
+    assert message.startswith("127.0.0.1 POST: ")
+    assert "forged\ufffdERROR:root: all is lost" in message
+
+
 async def test_swapping_a_link_during_the_check_does_not_escape(
     service: Service, server: FlakyServer, folder: Path, outside: Path
 ) -> None:

@@ -30,6 +30,12 @@ class _ClasslessError(Exception):
         raise TypeError("no class")
 
 
+class _ClasslessExit(SystemExit):
+    @property  # type: ignore[misc]  # nobody should
+    def __class__(self) -> type:
+        raise TypeError("no class")
+
+
 class _OddText(str):
     __slots__ = ()
 
@@ -47,10 +53,11 @@ def _wrong_derive() -> Exception:
 
 
 # With what is said of each.
-ODD: dict[str, tuple[Callable[[], Exception], str]] = {
+ODD: dict[str, tuple[Callable[[], BaseException], str]] = {
     "a group that cannot be split": (_wrong_derive, "for good"),
     "a type without a name": (_NamelessError, ""),
     "an object without a class": (_ClasslessError, ""),
+    "an exit without a class": (_ClasslessExit, ""),
     "a text that has no bytes": (_UnspeakableError, "odd"),
     "a time-out that says nothing": (TimeoutError, "TimeoutError: timeout"),
 }

@@ -20,6 +20,9 @@ def manager(**options: Any) -> WorkManager:  # noqa: ANN401 — the table's
 @pytest.mark.parametrize(
     ("make", "argument", "fix"),
     [
+        pytest.param(
+            lambda: TaskTrigger(initial_delay=5), "TaskTrigger", "one_time", id="a bare trigger"
+        ),
         pytest.param(NativeWorker, "NativeWorker", "http_upload", id="a worker that does nothing"),
         pytest.param(
             lambda: manager(allowed_roots=Path("/srv")),

@@ -45,9 +45,13 @@ async def test_a_failure_is_logged_with_its_facts(
     first, second = told(caplog)
     assert first.levelno == second.levelno == logging.ERROR
     assert first.getMessage() == "sent: failed at attempt 1: HTTP 404 Not Found: gone"
-    facts = first.__dict__
-    assert (facts["task_id"], facts["key"], facts["attempt"]) == ("sent", sent.key, 1)
-    assert (facts["error_code"], facts["http_status"]) == ("HTTP_CLIENT_ERROR", 404)
+    assert first.__dict__["outhaul"] == {
+        "task_id": "sent",
+        "key": sent.key,
+        "attempt": 1,
+        "error_code": "HTTP_CLIENT_ERROR",
+        "http_status": 404,
+    }
     assert second.getMessage() == f"{called.task_id}: failed at attempt 1: it is bad"
 
 
@@ -59,3 +63,28 @@ async def test_what_is_cancelled_is_no_failure(
         assert await manager.cancel("x")
         await manager.stats()
     assert told(caplog) == []
+
+
+async def forges(_: object, __: TaskContext) -> None:
+    raise PermanentFailure("bad\nERROR:root: all is lost")
+
+
+async def test_a_log_that_raises_takes_no_other_line_along_and_no_text_makes_a_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def has_no_room(record: logging.LogRecord) -> bool:
+        if record.getMessage().startswith("first"):
+            raise OSError("no room")
+        return True
+
+    caplog.handler.addFilter(has_no_room)
+    try:
+        async with WorkManager(tmp_path / "w.db", workers={"forges": forges}) as manager:
+            for name in ("first", "second"):
+                await manager.enqueue(name, PythonWorker("forges"))
+            await manager.wait_idle()
+            await manager.stats()
+    finally:
+        caplog.handler.removeFilter(has_no_room)
+    (only,) = told(caplog)
+    assert only.getMessage() == "second: failed at attempt 1: bad\ufffdERROR:root: all is lost"

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from rich import progress as rich_progress
 
-from outhaul.cli.render import printable
 from outhaul.cli.report import PlainReporter
-from outhaul.human import bytes_human
+from outhaul.human import bytes_human, printable
 from outhaul.model import EventKind, TaskEvent, TaskProgress
 
 if TYPE_CHECKING:

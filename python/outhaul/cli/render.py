@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import typer
 
+from outhaul.human import printable
 from outhaul.model import EventKind, TaskEvent, TaskRecord
 
 if TYPE_CHECKING:
@@ -119,10 +120,3 @@ def reason(happened: TaskEvent) -> str:
 def clock(when: datetime | None) -> str:
     """A time as the user's wall shows it; nothing where there is none."""
     return "" if when is None else when.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-
-
-def printable(text: str) -> str:
-    """Text that cannot steer a terminal: names and servers' words are not ours."""
-    if text.isprintable():
-        return text
-    return "".join(ch if ch.isprintable() else "\N{REPLACEMENT CHARACTER}" for ch in text)

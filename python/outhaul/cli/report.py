@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import typer
 
-from outhaul.cli.render import clock, echo_json, event_json, printable, reason
+from outhaul.cli.render import clock, echo_json, event_json, reason
+from outhaul.human import printable
 from outhaul.model import EventKind
 
 if TYPE_CHECKING:

@@ -65,7 +65,7 @@ def run_tasks(
             complain(f"not ended: {after.live}; `{ask}` says what they wait for")
         return ExitStatus.FAILED if log.unsuccessful else ExitStatus.OK
 
-    run(work(), stored=lambda: place.safe)
+    run(work(), stored=lambda: place.safe, tells_failures=True)
 
 
 class _Log:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import enum
+import logging
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
-from outhaul.cli.render import printable
 from outhaul.cli.signals import Signals
 from outhaul.cli.streams import OutputError
 from outhaul.errors import OuthaulError, StoreError
+from outhaul.human import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterator
 
 
 # How the command spells what an application says.
@@ -37,6 +39,7 @@ def run(
     *,
     stored: Callable[[], str | None] | None = None,
     unsure: str = "",
+    tells_failures: bool = False,
 ) -> NoReturn:
     """Runs a verb to its end and leaves with its status.
 
@@ -44,9 +47,10 @@ def run(
         work: The verb. What it returns is the exit status.
         stored: Says where the work is safe, once it is. Told to a user whose verb is cut short.
         unsure: Told to one who stops it before.
+        tells_failures: Whether the verb itself says which tasks fail, so that the log need not.
     """
     status: int
-    with Signals() as signals:
+    with Signals() as signals, _log_of_failures(disabled=tells_failures):
         try:
             with asyncio.Runner(loop_factory=_loop_factory()) as runner:
                 status = runner.run(signals.stoppable(work))
@@ -59,6 +63,16 @@ def run(
                     complain(f"interrupted: {safe or unsure}")
                 status = signals.status
     raise typer.Exit(int(status))
+
+
+@contextlib.contextmanager
+def _log_of_failures(*, disabled: bool) -> Iterator[None]:
+    log = logging.getLogger("outhaul.tasks")
+    before, log.disabled = log.disabled, disabled or log.disabled
+    try:
+        yield
+    finally:
+        log.disabled = before
 
 
 def _failed(error: Exception, safe: str | None) -> ExitStatus:

@@ -107,7 +107,12 @@ def upload(
             name_of = {handle.key: name for handle, name in held}
             return await _attended(works, name_of, after=before.last_event, as_json=as_json)
 
-    run(work(), stored=lambda: place.safe if is_stored else None, unsure=place.unsure)
+    run(
+        work(),
+        stored=lambda: place.safe if is_stored else None,
+        unsure=place.unsure,
+        tells_failures=True,
+    )
 
 
 def parse_header(text: str) -> tuple[str, str | SecretRef]:

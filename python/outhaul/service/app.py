@@ -60,7 +60,8 @@ def create_app(
         streams_max: At most so many streams at once.
 
     Raises:
-        InvalidArgumentError: The manager would send any file, or to any address.
+        InvalidArgumentError: The manager would send any file, or to any address; or a value that
+            means nothing here.
         InvalidTypeError: A wrong type.
     """
     if not isinstance(manager, WorkManager):

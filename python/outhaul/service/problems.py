@@ -14,6 +14,7 @@ import msgspec
 from aiohttp import web
 
 from outhaul import errors, wire
+from outhaul.human import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -104,6 +105,9 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
     except Refused as refused:
         return refused.response()
     except errors.OuthaulError as error:
+        if isinstance(error, errors.SecurityViolationError):
+            said = printable(str(error))
+            _SECURITY_LOG.warning("%s %s: %s", request.remote, request.method, said)
         return _of_error(error).response()
     except web.HTTPException as error:
         if error.status < http.HTTPStatus.BAD_REQUEST:
@@ -126,8 +130,6 @@ _SAID: Final = {
 
 def _of_error(error: errors.OuthaulError) -> Refused:
     status = next(status for kind, status in _STATUS_OF if isinstance(error, kind))
-    if isinstance(error, errors.SecurityViolationError):
-        _SECURITY_LOG.warning("refused: %s", error)
     if status >= http.HTTPStatus.INTERNAL_SERVER_ERROR:
         _LOG.error("%s: %s", error.code, error)
     return Refused(status, error.code, error.message, field=field_of(error.argument))

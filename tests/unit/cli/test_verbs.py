@@ -10,9 +10,10 @@ from tests.unit.cli.fakes import FAILED, RECORD, FakeManager, command, event
 from typer.testing import CliRunner
 
 from outhaul import EventKind, Stats, TaskRecord, TaskStatus, WaitingOn
-from outhaul.cli import render, run_tasks
+from outhaul.cli import run_tasks
 from outhaul.cli.app import app
 from outhaul.errors import StoreFullError
+from outhaul.human import printable
 
 WAITS_FOR_NETWORK = msgspec.structs.replace(RECORD, waiting_on=WaitingOn.NETWORK)
 NEEDS_THE_APPLICATION = msgspec.structs.replace(RECORD, waiting_on=WaitingOn.LIMIT, worker="python")
@@ -195,8 +196,5 @@ def test_the_db_may_come_from_the_environment(manager: type[FakeManager], db: st
 
 
 def test_names_and_servers_cannot_steer_the_terminal() -> None:
-    assert (
-        render.printable("a\x1b[2Jb\nc")
-        == "a\N{REPLACEMENT CHARACTER}[2Jb\N{REPLACEMENT CHARACTER}c"
-    )
-    assert render.printable("été [bold]") == "été [bold]"
+    assert printable("a\x1b[2Jb\nc") == "a\N{REPLACEMENT CHARACTER}[2Jb\N{REPLACEMENT CHARACTER}c"
+    assert printable("été [bold]") == "été [bold]"

@@ -46,7 +46,13 @@ impl Engine {
         effects: &mut Vec<Effect>,
     ) {
         let jitter = self.jitter.next();
-        let Some(live) = self.fenced(key, attempt) else { return };
+        if self.fenced(key, attempt).is_none() {
+            return;
+        }
+        if let Outcome::Retry(failure) = &outcome {
+            self.hold(key, failure, now);
+        }
+        let Some(live) = self.table.get(key) else { return };
         match after_attempt(live, outcome, retry, jitter, now.wall_ms) {
             Next::Complete(success) => self.complete(key, success, now, effects),
             Next::Fail(failure) => self.fail(key, failure, now, effects),
@@ -158,7 +164,6 @@ impl Engine {
         live.run_at = at;
         live.failure = Some(Arc::new(failure.clone()));
         self.outages.note(&live, failure, now);
-        self.hold(&live, failure, now);
         let detail = EventDetail { retry_at_ms: Some(at), ..failed(live.attempt, failure) };
         record(effects, now, EventKind::RetryScheduled, key, detail);
         effects.push(Effect::Update(live.clone()));
@@ -170,14 +175,12 @@ impl Engine {
         let Some(mut live) = self.back_to_pending(key, Step::Interrupt) else { return };
         live.attempts_max = live.attempts_max.saturating_add(1);
         let lost = live.needs & self.unmet;
-        let message = match why {
-            InterruptReason::ConstraintLost if lost & NETWORK != 0 => "interrupted: no network",
-            InterruptReason::ConstraintLost if lost & BATTERY_NOT_LOW != 0 => {
-                "interrupted: the battery is low"
-            }
-            _ => why.message(),
+        let which = match why {
+            InterruptReason::ConstraintLost if lost & NETWORK != 0 => " (no network)",
+            InterruptReason::ConstraintLost if lost & BATTERY_NOT_LOW != 0 => " (a low battery)",
+            _ => "",
         };
-        let message = message.to_owned();
+        let message = format!("{}{which}", why.message());
         let detail = EventDetail { attempt: live.attempt, message, ..EventDetail::default() };
         record(out, now, EventKind::Interrupted, key, detail);
         out.push(Effect::Update(live.clone()));

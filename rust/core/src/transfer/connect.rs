@@ -1,42 +1,35 @@
 //! From a target to a stream: resolve, judge every address, connect to a judged one, encrypt.
 
-use std::fmt;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use url::Host;
 
 use super::attempt_error::AttemptError;
 use super::guard::AddressPolicy;
 use super::io::{AnswerFirst, Stream};
+use super::lookups::Lookups;
 use super::proxy::{Proxies, Proxy};
-use super::target::{Target, known_addresses};
+use super::target::Target;
 use super::tls::Tls;
 use crate::model::{ErrorCode, UnixMillis};
 
 /// The next address is tried beside one that has not answered for this long (SOURCE: RFC 8305 §5).
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
 
-/// At most this many names are looked up at once. A look-up takes a thread of those that files are
-/// opened on, for as long as the name servers do not answer.
-const LOOKUPS_MAX: usize = 16;
-
 /// Opens connections.
 pub(crate) struct Connector {
     addresses: AddressPolicy,
     pub(crate) proxies: Proxies,
     tls: Tls,
-    lookups: Arc<Semaphore>,
+    lookups: Lookups,
 }
 
 impl Connector {
     pub(crate) fn new(addresses: AddressPolicy, proxies: Proxies, tls: Tls) -> Self {
-        Self { addresses, proxies, tls, lookups: Arc::new(Semaphore::new(LOOKUPS_MAX)) }
+        Self { addresses, proxies, tls, lookups: Lookups::new() }
     }
 
     pub(crate) const fn addresses(&self) -> &AddressPolicy {
@@ -70,7 +63,7 @@ impl Connector {
     }
 
     async fn reach(&self, target: &Target) -> Result<Stream, AttemptError> {
-        let found = self.resolve(target.host(), target.port()).await?;
+        let found = self.lookups.addresses(target.host(), target.port()).await?;
         connect_any(self.permitted(found)?).await
     }
 
@@ -82,9 +75,10 @@ impl Connector {
     ) -> Result<Stream, AttemptError> {
         // The operator named the proxy: the policy is about targets.
         if self.addresses.is_strict() {
-            self.permitted(self.resolve(target.host(), target.port()).await?)?;
+            self.permitted(self.lookups.addresses(target.host(), target.port()).await?)?;
         }
-        let mut stream = connect_any(self.resolve(&proxy.host, proxy.port).await?).await?;
+        let mut stream =
+            connect_any(self.lookups.addresses(&proxy.host, proxy.port).await?).await?;
         if proxy.is_secure {
             stream = self.tls.wrap(stream, &proxy.host).await?;
         }
@@ -108,22 +102,6 @@ impl Connector {
             }
             _ => Ok(permitted),
         }
-    }
-
-    async fn resolve(&self, host: &Host, port: u16) -> Result<Vec<SocketAddr>, AttemptError> {
-        let known = known_addresses(host);
-        if !known.is_empty() {
-            return Ok(known.into_iter().map(|ip| SocketAddr::new(ip, port)).collect());
-        }
-        let (name, unknown) = (host.to_string(), |error: &dyn fmt::Display| {
-            AttemptError::network(format!("{host} does not resolve: {error}"))
-        });
-        let turn = Arc::clone(&self.lookups).acquire_owned().await.map_err(|e| unknown(&e))?;
-        let found = tokio::task::spawn_blocking(move || {
-            let _turn = turn; // until the name servers have answered, whoever still waits for it
-            Ok((name.as_str(), port).to_socket_addrs()?.collect())
-        });
-        found.await.map_err(|e| unknown(&e))?.map_err(|e: io::Error| unknown(&e))
     }
 }
 

@@ -20,6 +20,8 @@ use super::flushed::{Flushed, IsFlushed};
 use super::io::Stream;
 use super::outcome::HttpAnswer;
 use super::timer::RequestTimer;
+use super::tls;
+use crate::model::ErrorCode;
 use crate::model::outcome::RESPONSE_BYTES_MAX;
 
 type Driver = http1::Connection<TokioIo<Flushed>, UploadBody>;
@@ -99,7 +101,7 @@ impl Connection {
                 if is_reused && !was_much_sent && in_flight.counter.failure().is_none() {
                     return Err(Broken::Stale);
                 }
-                return Err(in_flight.lost(describe(error.error())).into());
+                return Err(in_flight.lost_by(error.error()).into());
             }
         };
         let (answer, is_whole) = in_flight.read(response).await?;
@@ -176,10 +178,14 @@ impl InFlight {
     ) -> Result<bool, AttemptError> {
         while to_the_end || to.len() <= RESPONSE_BYTES_MAX {
             let next = pin!(poll_fn(|cx| Pin::new(&mut *from).poll_frame(cx)));
-            match self.until(next).await? {
-                None => return Ok(true),
-                Some(Err(error)) => return Err(self.lost(describe(&error))),
-                Some(Ok(frame)) => {
+            let is_enough = to.len() > RESPONSE_BYTES_MAX;
+            match self.until(next).await {
+                Ok(None) => return Ok(true),
+                // It said yes, and what is kept of it is here.
+                Err(_) | Ok(Some(Err(_))) if is_enough => return Ok(false),
+                Err(ended) => return Err(ended),
+                Ok(Some(Err(error))) => return Err(self.lost_by(&error)),
+                Ok(Some(Ok(frame))) => {
                     let data: Bytes = frame.into_data().unwrap_or_default();
                     let room = (RESPONSE_BYTES_MAX + 1).saturating_sub(to.len());
                     to.extend_from_slice(data.get(..room.min(data.len())).unwrap_or_default());
@@ -218,6 +224,14 @@ impl InFlight {
         .await
     }
 
+    /// Why the connection ended: the source, if it was that, else what the connection says.
+    fn lost_by(&self, error: &hyper::Error) -> AttemptError {
+        if self.counter.failure().is_none() && tls::wants_certificate(error) {
+            return AttemptError::failed(ErrorCode::TlsError, tls::NO_CERTIFICATE);
+        }
+        self.lost(describe(error))
+    }
+
     /// Why the connection ended: the source, if it was that, else `otherwise`.
     fn lost(&self, otherwise: impl Into<String>) -> AttemptError {
         self.counter.failure().map_or_else(|| AttemptError::network(otherwise), AttemptError::from)
@@ -235,6 +249,9 @@ fn describe(error: &hyper::Error) -> String {
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
         if let Some(cause) = cause.downcast_ref::<std::io::Error>() {
+            if cause.kind() == std::io::ErrorKind::UnexpectedEof {
+                return "the connection was lost: the server closed it".to_owned();
+            }
             return format!("the connection was lost: {cause}");
         }
         source = cause.source();

@@ -4,7 +4,7 @@
 //! ```text
 //! mod         Transfers::upload: idle or new connection, redirects, verdict
 //! exchange    one request on one connection, driven by the caller; idle: those kept open
-//! connect     resolve → guard (judge) → socket → proxy (proxy_env, tunnel) → tls
+//! connect     lookups → guard (judge) → socket → proxy (proxy_env, tunnel) → tls
 //! body        frames by offset · buffer: reused, counted · counter: what was sent · timer: time-outs
 //! target · headers · redirect · retry_after · outcome · redact      pure; targets: the last one read
 //! io          a socket on which an answer wins over a broken pipe · flushed: what of it has left us
@@ -27,6 +27,7 @@ mod guard;
 pub mod headers;
 mod idle;
 mod io;
+mod lookups;
 mod outcome;
 mod proxy;
 mod proxy_env;

@@ -42,7 +42,16 @@ impl Redactor {
         all_pieces.extend(at_proxy.into_iter().flat_map(pieces));
         let values =
             headers.iter().filter_map(ResolvedHeader::secret_values).map(|[_, whole]| whole);
-        credentials.extend(values.chain(at_proxy).filter_map(basic).flatten());
+        let mut decoded = Vec::new();
+        for [user, password, pair] in values.filter_map(basic) {
+            // Many an API has a key for the user, and a password that means nothing.
+            decoded.extend([user].into_iter().filter(|user| !is_word(user)));
+            decoded.extend([password, pair]);
+        }
+        // Who it is that a proxy knows may be told.
+        let at_proxy = at_proxy.and_then(basic);
+        decoded.extend(at_proxy.into_iter().flat_map(|[_, password, pair]| [password, pair]));
+        credentials.extend(decoded.into_iter().filter(|part| part.len() >= PIECE_CHARS_MIN));
         credentials.retain(|secret| !secret.is_empty());
         let mut secrets = [credentials.as_slice(), &all_pieces].concat();
         credentials.retain(|secret| secret.len() >= PIECE_CHARS_MIN);
@@ -97,14 +106,14 @@ impl Redactor {
     }
 }
 
-/// The user and the password that a value of `Basic` credentials holds, together, and the password.
-/// SOURCE: RFC 7617 §2.
-fn basic(value: &str) -> Option<[String; 2]> {
+/// The user and the password that a value of `Basic` credentials holds, each and together. SOURCE:
+/// RFC 7617 §2.
+fn basic(value: &str) -> Option<[String; 3]> {
     let (scheme, encoded) = value.split_once(' ')?;
     let decoded = STANDARD.decode(encoded.trim()).ok()?;
     let pair = String::from_utf8(decoded).ok()?;
-    let (_, password) = pair.split_once(':').filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
-    Some([password.to_owned(), pair])
+    let (user, password) = pair.split_once(':').filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
+    Some([user.to_owned(), password.to_owned(), pair])
 }
 
 /// The parts of a secret that a server may repeat by themselves: the words of `Bearer abc`, and the
@@ -189,6 +198,24 @@ mod tests {
         let mut body = said.as_bytes().to_vec();
         redactor.mask_credentials(&mut body, false);
         assert!(!String::from_utf8(body).unwrap().contains("orse"));
+    }
+
+    #[test]
+    fn a_key_that_stands_where_the_user_does_is_hidden_and_a_password_of_a_letter_is_not() {
+        let target = Target::parse("https://example.com/", false, &AddressPolicy::strict());
+        let target = target.unwrap();
+        for (encoded, said, hidden) in [
+            (
+                "c2tfbGl2ZV9hYmNkZWYxMjM6",
+                "no quota for sk_live_abcdef123",
+                "no quota for [redacted]",
+            ),
+            ("c2tfbGl2ZV9hYmNkZWYxMjM6WA==", "X-Plan: sk_live_abcdef123", "X-Plan: [redacted]"),
+        ] {
+            let headers = [ResolvedHeader::secret("X", "Basic ", encoded)];
+            let redactor = Redactor::new(&headers, [&target, &target], None);
+            assert_eq!(redactor.clean(said), hidden);
+        }
     }
 
     #[test]

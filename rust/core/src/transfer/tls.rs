@@ -101,6 +101,22 @@ fn system_roots() -> Result<RootCertStore, AttemptError> {
     }
 }
 
+/// What is said where a server asks for a client's certificate.
+pub(crate) const NO_CERTIFICATE: &str =
+    "TLS: the server wants a client certificate, and outhaul has none to show";
+
+/// Whether a connection ended because the server wants a client's certificate. With TLS 1.3 that is
+/// known only after the handshake. SOURCE: RFC 8446 §6.2.
+pub(crate) fn wants_certificate(error: &(dyn std::error::Error + 'static)) -> bool {
+    use rustls::{AlertDescription, Error as Tls};
+    let wanted = Tls::AlertReceived(AlertDescription::CertificateRequired);
+    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    causes.any(|cause| {
+        let of_io = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        of_io.and_then(|inner| inner.downcast_ref::<Tls>()) == Some(&wanted)
+    })
+}
+
 /// What a failed handshake means: a certificate that is not trusted stays so, a lost record not.
 fn refused(error: &io::Error, host: &Host) -> AttemptError {
     use rustls::{AlertDescription, Error as Tls};
@@ -120,12 +136,14 @@ fn refused(error: &io::Error, host: &Host) -> AttemptError {
                 AlertDescription::HandshakeFailure
                 | AlertDescription::ProtocolVersion
                 | AlertDescription::InsufficientSecurity
-                | AlertDescription::CertificateRequired
                 | AlertDescription::NoApplicationProtocol,
             )),
         ) => {
             let message = format!("TLS: {host} and outhaul have no protocol in common: {reason}");
             AttemptError::failed(ErrorCode::TlsError, message)
+        }
+        Some(Tls::AlertReceived(AlertDescription::CertificateRequired)) => {
+            AttemptError::failed(ErrorCode::TlsError, NO_CERTIFICATE)
         }
         _ => AttemptError::network(format!("TLS: the handshake with {host} failed: {error}")),
     }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use outhaul_core::model::ErrorCode;
+use outhaul_core::model::outcome::RESPONSE_BYTES_MAX;
 use tokio::io::AsyncReadExt;
 
 use crate::kit::*;
@@ -81,6 +82,26 @@ async fn an_answer_that_never_ends_is_a_timeout() {
     })
     .await;
     times_out(&kit, &url, "answer", millis(200)).await;
+}
+
+#[tokio::test]
+async fn a_yes_that_is_longer_than_what_is_kept_need_not_end() {
+    for goes_on in [true, false] {
+        let mut kit = Kit::new(&bytes(1_000));
+        kit.timeouts.response = millis(200);
+        let url = serve(move |mut stream, _| async move {
+            read_request(&mut stream).await.unwrap();
+            let long = "y".repeat(RESPONSE_BYTES_MAX + 1);
+            say(&mut stream, "HTTP/1.1 200 OK\r\nContent-Length: 10000000\r\n\r\n").await;
+            say(&mut stream, &long).await;
+            if goes_on {
+                tokio::time::sleep(millis(5_000)).await;
+            }
+        })
+        .await;
+        let success = succeeded(kit.send(kit.raw(&url)).await);
+        assert_eq!((success.body.len(), success.body_truncated), (RESPONSE_BYTES_MAX, true));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -114,7 +114,7 @@ fn what_is_first_known_of_the_host_is_no_change() {
 
 #[test]
 fn an_attempt_that_is_cut_short_says_what_was_lost() {
-    for (bit, said) in [(NETWORK, "no network"), (BATTERY_NOT_LOW, "the battery is low")] {
+    for (bit, said) in [(NETWORK, "no network"), (BATTERY_NOT_LOW, "a low battery")] {
         let mut engine = runner(4);
         signals(&mut engine, 0, 0);
         let both = NewTask { needs: NETWORK | BATTERY_NOT_LOW, ..task() };
@@ -127,6 +127,6 @@ fn an_attempt_that_is_cut_short_says_what_was_lost() {
             _ => None,
         };
         let messages: Vec<_> = heard.effects.iter().filter_map(message).collect();
-        assert_eq!(messages, [format!("interrupted: {said}")]);
+        assert_eq!(messages, [format!("interrupted: a constraint no longer holds ({said})")]);
     }
 }

@@ -41,7 +41,7 @@ impl EngineLoop {
     /// The last transaction: what still runs is released, and the runner signs off.
     pub(super) fn close(mut self) {
         if let Err(fault) = self.sign_off() {
-            // What still ran is rescued by the next runner, as after a crash.
+            // Where that was not stored, what still ran is rescued by the next runner.
             self.parts.store.rollback();
             self.parts.completions.report(fault);
         }
@@ -78,7 +78,6 @@ impl EngineLoop {
         if !self.is_runner() {
             return Ok(());
         }
-        self.prune_at_close()?;
         let now = self.parts.situation.now();
         self.parts.store.begin()?;
         if self.is_superseded()? {
@@ -89,6 +88,7 @@ impl EngineLoop {
         effects.extend(self.engine.interrupt_all(InterruptReason::Shutdown, now));
         self.parts.store.apply(&effects)?;
         self.parts.store.end_epoch(self.epoch, now.wall_ms)?;
-        Ok(self.parts.store.commit()?)
+        self.parts.store.commit()?;
+        Ok(self.prune_at_close()?)
     }
 }

@@ -170,7 +170,7 @@ impl EngineLoop {
         }
         self.try_to_run()?;
         let now = self.parts.situation.now();
-        let due = self.engine.next_due_ms().is_some_and(|due| due <= now.wall_ms);
+        let due = self.engine.is_due(now);
         // Where there is something to do its transaction looks, which has to lock anyway.
         let news = ops.is_empty() && self.foreign_news()?;
         let held = self.parts.board.held(|key, number| {
