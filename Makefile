@@ -14,7 +14,7 @@ setup: .venv/.built
 .venv/.deps: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "outhaul needs Python 3.11 or newer; " \
 		f"{sys.executable} is {sys.version.split()[0]}. Try: make setup PYTHON=python3.12")'
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
 	$(PIP) install 'pip>=25.1'
 	$(PIP) install --group dev
 	@touch $@
@@ -72,7 +72,7 @@ bench-full:
 instructions: setup
 	$(BIN)/python -m tests.performance.instructions
 
-# Every benchmark runs once, so that none rots.
+# Every benchmark runs once, with the peers that are installed, so that none rots.
 bench-smoke: setup
 	$(BIN)/python -m pytest benches --quiet --no-header --benchmark-disable
 

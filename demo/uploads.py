@@ -23,12 +23,13 @@ if TYPE_CHECKING:
     from demo.views import View
 
 TAG: Final = "demo"
+UNDER_WAY_MAX: Final = 3
 RETRY: Final = RetryPolicy(max_retries=10, initial_delay=0.2, max_delay=1.0)
 
 
 async def upload_all(store: str, folder: Path, url: str) -> bool:
     """Uploads what is not yet there; says whether everything arrived."""
-    async with WorkManager(store, max_per_host=3) as manager:
+    async with WorkManager(store, max_per_host=UNDER_WAY_MAX) as manager:
         if not await manager.get_tasks_by_tag(TAG, statuses=TaskStatus):
             await manager.enqueue_all(tasks(folder, url))
         console = Console()

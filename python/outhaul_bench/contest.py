@@ -144,7 +144,7 @@ class Goal:
             self._compared(results) if self.peers else (self._alone(results), "", True)
         )
         if measured is None:
-            return Verdict(text, None, None, against)
+            return Verdict(text, None, False if self.of in results.failed else None, against)
         is_met: bool | None = (
             measured >= self.target if self.at_least else measured <= self.target
         ) and self.of not in results.failed
@@ -161,24 +161,26 @@ class Goal:
     def _compared(self, results: Results) -> tuple[float | None, str, bool]:
         """Against the hardest of the peers, who that is, and whether all of them were here."""
         measured: dict[str, float] = {}
-        missing = []
+        missing, late = [], []
         ours = results.by_round(self.of, self.member)
         for name in self.peers:
             if max(results.late_ms.get(name, ()), default=0) > self.peers_late_ms_max:
+                late.append(name)
                 continue
             theirs = results.by_round(name, self.member)
-            # Round by round: what disturbs one contender has usually disturbed its neighbour.
+            # Round by round: what disturbs a round disturbs all of it.
             pairs = [(ours[turn], theirs[turn]) for turn in ours if theirs.get(turn)]
             if pairs:
                 compared = [a - b if self.is_difference else a / b for a, b in pairs]
                 measured[name] = self.statistic(compared)
             else:
                 missing.append(name)
+        left_out = f"; left out, its loop was late: {', '.join(late)}" if late else ""
         if not measured:
-            return None, ", ".join(self.peers), False
+            return None, f"{', '.join(self.peers)}{left_out}", False
         hardest = (min if self.at_least else max)(measured, key=measured.__getitem__)
         without = f"; without {', '.join(missing)}" if missing else ""
-        return measured[hardest], f"{hardest}{without}", not missing
+        return measured[hardest], f"{hardest}{without}{left_out}", not missing
 
 
 def p99(values: list[float]) -> float:
@@ -255,7 +257,7 @@ class Contest:
             sample[ROUND] = turn
             results.late_ms.setdefault(contender.name, []).extend(sample.pop("late_ms", []))
             results.setdefault(contender.name, []).append(sample)
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)  # somebody may still be dying in it
         time.sleep(0.1)  # what the last one left behind settles
 
 

@@ -11,6 +11,7 @@ import platform
 import ssl
 import statistics
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ def provenance(folder: Path) -> dict[str, Any]:
         "commit": _commit(),
         "extension": _extension(),
         "cpu": _cpu(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": os.cpu_count() if sys.platform == "darwin" else len(os.sched_getaffinity(0)),
         "load_at_start": [round(load, 2) for load in os.getloadavg()],
         "kernel": platform.release(),
         "congestion_control": _read(CONGESTION),
@@ -43,7 +44,7 @@ def provenance(folder: Path) -> dict[str, Any]:
         "python": platform.python_version(),
         "openssl": ssl.OPENSSL_VERSION,
         "sqlite_of_python": __import__("sqlite3").sqlite_version,
-        "sqlite_settings": "synchronous=FULL for outhaul (fsync) and every peer but flexiq",
+        "sqlite_settings": "synchronous=FULL for outhaul (fdatasync) and all but flexiq's SQLite",
         "packages": {name: _version(name) for name in _PACKAGES},
         "programs": {
             name: _said(path, flag).split("\n")[0]
@@ -116,13 +117,14 @@ def summary(console: Console, verdicts: dict[str, list[Verdict]], late_ms: list[
     for name, judged in verdicts.items():
         for verdict in judged:
             table.add_row(name, *_line(verdict))
-    lag = _quantiles(late_ms)
-    table.add_row(
-        "all",
-        "loop lag p99 <= 5, max <= 20 ms",
-        f"{lag['p99']:.1f}, {lag['max']:.1f}",
-        _word(is_met=lag["p99"] <= 5 and lag["max"] <= 20),
-    )
+    if late_ms:
+        lag = _quantiles(late_ms)
+        table.add_row(
+            "all",
+            "loop lag p99 <= 5, max <= 20 ms",
+            f"{lag['p99']:.1f}, {lag['max']:.1f}",
+            _word(is_met=lag["p99"] <= 5 and lag["max"] <= 20),
+        )
     console.print(table)
 
 
@@ -136,7 +138,7 @@ def _quantiles(late_ms: list[float]) -> dict[str, float]:
 
 def _word(*, is_met: bool | None) -> str:
     if is_met is None:
-        return "[yellow]ok, of those here[/]"
+        return "[yellow]ok against those installed[/]"
     return "[green]ok[/]" if is_met else "[red]miss[/]"
 
 
@@ -208,7 +210,9 @@ def _file_system(folder: Path) -> str:
     """An fsync on a tmpfs costs nothing and proves nothing."""
     best = ("", "unknown")
     for line in _read(Path("/proc/mounts")).splitlines():
-        mount, kind = line.split()[1:3]
+        if len(parts := line.split()) < 3:
+            continue
+        mount, kind = parts[1:3]
         if folder.resolve().is_relative_to(mount) and len(mount) >= len(best[0]):
             best = (mount, kind)
     return best[1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib.util
+import signal
 import sys
 import tempfile
 import time
@@ -48,13 +49,29 @@ def arguments(given: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="instead of each contest's own number")
     parser.add_argument("--tiny", action="store_true", help="seconds in all, figures worthless")
     parser.add_argument("--congestion", help="set tcp_congestion_control for the run (root)")
-    parser.add_argument("--dir", help="where stores and files go: a real disk, 3 GB free")
+    parser.add_argument("--dir", help="where stores and files go: a real disk, 5 GB free")
     parser.add_argument("--out", type=Path, default=Path("outhaul-bench"), help="for the results")
     found = parser.parse_args(given)
     for name in found.names:
         if not any(known.startswith(name) for known in names):
-            parser.error(f"no benchmark is called {name}: choose of {', '.join(names)}")
+            parser.error(f"no benchmark is called {name}: choose one of {', '.join(names)}")
     return found
+
+
+@contextlib.contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """A closed terminal, or who ends us, has put back what was set, and nobody measures on."""
+
+    def end(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    endings = (signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(number, end) for number in endings]
+    try:
+        yield
+    finally:
+        for number, handler in zip(endings, before, strict=True):
+            signal.signal(number, handler)
 
 
 def main(given: Sequence[str] | None = None) -> int:
@@ -71,18 +88,24 @@ def main(given: Sequence[str] | None = None) -> int:
     began = time.monotonic()
     judged: dict[str, list[Verdict]] = {}
     late_ms: list[float] = []
-    with congestion(found.congestion), tempfile.TemporaryDirectory(dir=found.dir) as folder:
+    with (
+        _ended_in_order(),
+        congestion(found.congestion),
+        tempfile.TemporaryDirectory(dir=found.dir) as folder,
+    ):
         workshop = Workshop(Path(folder))
         about = report.provenance(workshop.folder)
         console.print(" · ".join(f"{key} {about[key]}" for key in
             ("commit", "cpu", "cores", "kernel", "congestion_control", "file_system")))  # fmt: skip
+        if about["file_system"] == "tmpfs":
+            console.print("This is memory, where durability costs nothing: name a disk with --dir.")
         for contest in chosen:
             with console.status(contest.name) as status:
                 results = contest.hold(workshop, found.rounds or contest.rounds, status.update)
             verdicts = [goal.judge(results) for goal in contest.goals]
-            report.show(console, contest, results, verdicts)
             if not found.tiny:
                 report.save(found.out, contest, results, verdicts, about)
+            report.show(console, contest, results, verdicts)
             judged[contest.name] = verdicts
             late_ms += results.late_ms.get(OURS, [])
     report.summary(console, judged, late_ms)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import ssl
 import subprocess
 import sys
@@ -38,7 +39,8 @@ def running(certificate: str = "", key: str = "", within: tuple[str, ...] = ()) 
 def totals(url: str, ca_file: str = "") -> dict[str, int]:
     """What the sink has counted since it began."""
     context = ssl.create_default_context(cafile=ca_file) if ca_file else None
-    with urllib.request.urlopen(url, context=context) as answer:
+    handlers = [urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)]
+    with urllib.request.build_opener(*handlers).open(url, timeout=30) as answer:
         counted: dict[str, int] = json.loads(answer.read())
     return counted
 
@@ -58,6 +60,7 @@ def main() -> None:
     """Says the port on its first line, and ends with its standard input."""
     from outhaul._native import serve_sink  # noqa: PLC0415 — in the sink's process only
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # which is for who reads the figures
     print(serve_sink(*sys.argv[1:]), flush=True)
     sys.stdin.read()
 

@@ -59,12 +59,14 @@ def _small(count: int) -> Contest:
 
 
 def _many(size: int) -> Contest:
+    aiohttp = (clients.AIOHTTP.name, clients.AIOHTTP_PIECES.name)
     return Contest(
         name="upload-many",
         title=f"{MANY} multipart uploads of {size // MIB} MiB at once",
         contenders=(
             Contender("outhaul", f"{__name__}:upload_all", {"limit": MANY}),
             clients.AIOHTTP,
+            clients.AIOHTTP_PIECES,
             clients.AIOHTTP_ASYNCIO,
             clients.AIOFASTNET_SENDFILE,
             clients.PYREQWEST,
@@ -75,7 +77,7 @@ def _many(size: int) -> Contest:
         ),
         columns=LARGE_COLUMNS,
         goals=(
-            Goal("throughput / aiohttp", "mb_s", 2.5, peers=("aiohttp",)),
+            Goal("throughput / aiohttp", "mb_s", 2.5, peers=aiohttp),
             Goal("loop lag p99, ms", "late_ms", 3, at_least=False, statistic=p99),
         ),
         setup=lambda workshop: served(workshop, size, count=MANY),

@@ -7,6 +7,7 @@ from typing import Any
 
 from outhaul_bench import sink
 from outhaul_bench.contest import Contender, Contest, Goal, loop_goals
+from outhaul_bench.contests import clients
 from outhaul_bench.contests.files import served
 from outhaul_bench.contests.uploads import LARGE_COLUMNS
 from outhaul_bench.measure import GIB, MIB, LagTicker, Usage, first_file, paths_in
@@ -19,8 +20,11 @@ def contests(*, tiny: bool = False) -> list[Contest]:
 
 _CONTENDERS = (
     Contender("outhaul", f"{__name__}:upload"),
-    Contender("aiohttp", "outhaul_bench.peers.aiohttp_client:upload", needs=("aiohttp",)),
+    clients.AIOHTTP,
+    clients.AIOHTTP_PIECES,
 )
+
+_FORMS = (clients.AIOHTTP.name, clients.AIOHTTP_PIECES.name)
 
 
 def _plain(size: int) -> Contest:
@@ -30,8 +34,8 @@ def _plain(size: int) -> Contest:
         contenders=_CONTENDERS,
         columns=LARGE_COLUMNS,
         goals=(
-            Goal("throughput / aiohttp", "mb_s", 1.5, peers=("aiohttp",)),
-            Goal("CPU seconds / aiohttp", "cpu_s", 0.6, at_least=False, peers=("aiohttp",)),
+            Goal("throughput / aiohttp", "mb_s", 1.5, peers=_FORMS),
+            Goal("CPU seconds / aiohttp", "cpu_s", 0.6, at_least=False, peers=_FORMS),
             Goal("RSS growth, MiB", "rss_growth_mib", 16, at_least=False, statistic=max),
             *loop_goals(),
         ),

@@ -49,7 +49,7 @@ def _contest(name: str, title: str, shared: dict[str, Any]) -> Contest:
         title=title,
         contenders=(
             Contender("outhaul", f"{__name__}:outhaul", shared),
-            Contender("aiohttp, pure Python", f"{__name__}:pure_python", shared, _PURE),
+            Contender("aiohttp, plain Python", f"{__name__}:pure_python", shared, _PURE),
         ),
         columns=_COLUMNS,
         goals=(),

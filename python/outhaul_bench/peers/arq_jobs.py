@@ -12,10 +12,11 @@ from arq.connections import RedisSettings
 from arq.constants import default_queue_name
 
 from outhaul_bench.drive import Put
+from outhaul_bench.peers.elsewhere import ON_UVLOOP
 from outhaul_bench.peers.reports import report
 from outhaul_bench.peers.servers import PLACE
 
-WORKER = ("arq", f"{__name__}.WorkerSettings")
+WORKER = (ON_UVLOOP, "arq", f"{__name__}.WorkerSettings")
 _REDIS = RedisSettings.from_dsn(os.environ[PLACE])
 
 

@@ -16,6 +16,10 @@ from outhaul_bench.peers.servers import PLACE
 
 WORKER = ("dramatiq", __name__, "--threads", "8")
 
+# Of the worker, which is started with them: at its defaults it fetches 16 jobs at a time, and naps
+# for up to a second once there was none.
+os.environ |= {"dramatiq_queue_prefetch": "256", "dramatiq_worker_timeout": "5"}
+
 broker = RedisBroker(url=os.environ[PLACE])
 dramatiq.set_broker(broker)
 

@@ -27,6 +27,8 @@ from outhaul_bench.peers.servers import PLACE, SERVERS
 
 _PATIENCE_S = 30.0
 _SETTLES_S = 0.5
+# Runs the program of a library that runs on asyncio's own loop by itself.
+ON_UVLOOP = "outhaul_bench.peers.on_uvloop"
 
 
 class Peer(Protocol):
@@ -145,7 +147,10 @@ async def dispatch(
     async with _running(folder, server, peer, threads) as (put, reports):
 
         async def put_and_start() -> float:
+            before = time.monotonic()
             await put(drive.PAYLOAD)
-            return await reports.next()
+            began = await reports.next()
+            assert began >= before, "another job's beginning"
+            return began
 
         return await drive.dispatch(put_and_start, count)

@@ -1,4 +1,4 @@
-"""What no client can beat without another kernel: a thread, a socket, and nothing else."""
+"""What one thread with a socket does, and nothing else: who reads while it writes can beat it."""
 
 from __future__ import annotations
 

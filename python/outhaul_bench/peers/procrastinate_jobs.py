@@ -10,10 +10,13 @@ from typing import Any
 from procrastinate import App, PsycopgConnector
 
 from outhaul_bench.drive import Put
+from outhaul_bench.peers.elsewhere import ON_UVLOOP
 from outhaul_bench.peers.reports import report
 from outhaul_bench.peers.servers import PLACE
 
-WORKER = ("procrastinate", "--app", f"{__name__}.app", "worker", "--concurrency", "256")
+WORKER = (
+    ON_UVLOOP, "procrastinate", "--app", f"{__name__}.app", "worker", "--concurrency", "256",
+)  # fmt: skip
 
 app = App(connector=PsycopgConnector(conninfo=os.environ[PLACE], min_size=4, max_size=16))
 

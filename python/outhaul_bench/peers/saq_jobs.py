@@ -10,12 +10,14 @@ from typing import Any
 from saq import Queue
 
 from outhaul_bench.drive import Put
+from outhaul_bench.peers.elsewhere import ON_UVLOOP
 from outhaul_bench.peers.reports import report
 from outhaul_bench.peers.servers import PLACE
 
-WORKER = ("saq", f"{__name__}.settings")
+WORKER = (ON_UVLOOP, "saq", f"{__name__}.settings")
 
-queue = Queue.from_url(os.environ[PLACE])
+# At its default 20 calls of it are under way at once, and the others wait.
+queue = Queue.from_url(os.environ[PLACE], max_concurrent_ops=512)
 
 
 async def noop(context: Any, *, payload: dict[str, Any]) -> None:  # noqa: ARG001 — it does nothing
