@@ -66,4 +66,4 @@ def test_a_peer_that_kept_its_loop_from_others_does_not_count_where_loops_have_t
     results = _results(outhaul=[10], free=[5], late=[8])
     results.late_ms = {"free": [1.0, 2.0], "late": [1.0, 90.0]}
     goal = Goal("rate", "rate", 2, peers=("free", "late"), peers_late_ms_max=20)
-    assert goal.judge(results).against == "free"
+    assert goal.judge(results).against == "free; left out, its loop was late: late"
