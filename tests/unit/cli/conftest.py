@@ -25,6 +25,8 @@ def manager(monkeypatch: pytest.MonkeyPatch) -> type[FakeManager]:
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """`upload` takes its standard output for one."""
+    import rich  # noqa: F401, PLC0415 — which asks the disk where it is, on the event loop else
+
     stdout = SimpleNamespace(isatty=lambda: True)
     monkeypatch.setattr("outhaul.cli.upload.sys", SimpleNamespace(stdout=stdout))
 
