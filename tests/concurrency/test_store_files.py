@@ -77,6 +77,26 @@ async def test_nothing_is_taken_in_once_the_files_are_gone(
         await manager.enqueue("again", PythonWorker("x"))
 
 
+async def test_what_fails_again_and_again_is_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An outcome is kept until it can be stored, and tried twice a second."""
+    store, go, begun = tmp_path / "work.db", asyncio.Event(), asyncio.Event()
+
+    async def work(_: object, __: object) -> None:
+        begun.set()
+        await go.wait()
+
+    async with WorkManager(store, workers={"work": work}, close_timeout=0) as manager:
+        await manager.enqueue("x", PythonWorker("work"))
+        await begun.wait()
+        take_away(store)
+        go.set()
+        await asyncio.sleep(1.6)  # for three tries: that nothing more is said takes time to see
+        said = [record.getMessage() for record in caplog.records if record.name == "outhaul"]
+    assert len(said) == len(set(said)) > 0
+
+
 async def test_a_store_with_two_names_is_refused(tmp_path: Path) -> None:
     store = tmp_path / "work.db"
     async with WorkManager(store):

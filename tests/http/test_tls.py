@@ -72,7 +72,7 @@ async def test_an_untrusted_server_gets_nothing_and_is_not_tried_again(
         assert not server.requests
 
 
-def ask_for_a_certificate(listener: socket.socket, tls: ssl.SSLContext) -> str:
+def refuse_one(listener: socket.socket, tls: ssl.SSLContext) -> str:
     """Says to one client why it is refused, which asyncio does not: it closes without an alert."""
     with listener:
         stream, _ = listener.accept()
@@ -93,12 +93,29 @@ async def test_a_server_that_wants_a_client_certificate_is_not_tried_again(
     tls.minimum_version = tls.maximum_version = version
     tls.verify_mode = ssl.CERT_REQUIRED
     listener = socket.create_server(("127.0.0.1", 0))
-    told = asyncio.create_task(asyncio.to_thread(ask_for_a_certificate, listener, tls))
+    told = asyncio.create_task(asyncio.to_thread(refuse_one, listener, tls))
     async with WorkManager(tmp_path / "work.db", ca_file=ca_file) as manager:
         url = f"https://127.0.0.1:{listener.getsockname()[1]}/"
         worker = NativeWorker.http_upload(url=url, file_path=make())
         event = await (await manager.enqueue("x", worker)).result()
     assert "did not return a certificate" in await told
+    assert (event.kind, event.attempt) == (EventKind.FAILED, 1)
+    assert event.error_code is ErrorCode.TLS_ERROR
+
+
+async def test_a_server_that_knows_none_of_our_ciphers_is_not_tried_again(
+    ca: trustme.CA, ca_file: Path, tmp_path: Path, make: Made
+) -> None:
+    tls = serving(ca, "127.0.0.1")
+    tls.maximum_version = ssl.TLSVersion.TLSv1_2
+    tls.set_ciphers("AES256-SHA256")
+    listener = socket.create_server(("127.0.0.1", 0))
+    told = asyncio.create_task(asyncio.to_thread(refuse_one, listener, tls))
+    async with WorkManager(tmp_path / "work.db", ca_file=ca_file) as manager:
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}/"
+        worker = NativeWorker.http_upload(url=url, file_path=make())
+        event = await (await manager.enqueue("x", worker)).result()
+    assert "no shared cipher" in await told
     assert (event.kind, event.attempt) == (EventKind.FAILED, 1)
     assert event.error_code is ErrorCode.TLS_ERROR
 

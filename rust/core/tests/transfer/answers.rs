@@ -40,29 +40,24 @@ async fn an_early_refusal_wins_over_the_broken_pipe() {
 #[tokio::test]
 async fn an_early_refusal_stops_the_body() {
     let kit = Kit::new(&bytes(BIG));
-    let (tell, told) = tokio::sync::oneshot::channel();
-    let tell = std::sync::Mutex::new(Some(tell));
-    let url = serve(move |mut stream, _| {
-        let tell = tell.lock().unwrap().take();
-        async move {
-            let seen = read_head(&mut stream).await.unwrap();
-            say(&mut stream, "HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\n").await;
-            // The rest of the answer comes only when no more of the body does.
-            let (mut count, mut buffer) = (seen.body.len(), vec![0; 1024 * 1024]);
-            let quiet = std::time::Duration::from_millis(100);
-            while let Ok(some @ 1..) =
-                tokio::time::timeout(quiet, read_some(&mut stream, &mut buffer)).await
-            {
-                count += some;
-            }
-            say(&mut stream, "no").await;
-            tell.unwrap().send(count).unwrap();
+    let (url, served) = serve_one(|mut stream| async move {
+        let seen = read_head(&mut stream).await.unwrap();
+        say(&mut stream, "HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\n").await;
+        // The rest of the answer comes only when no more of the body does.
+        let (mut count, mut buffer) = (seen.body.len(), vec![0; 1024 * 1024]);
+        let quiet = std::time::Duration::from_millis(100);
+        while let Ok(some @ 1..) =
+            tokio::time::timeout(quiet, read_some(&mut stream, &mut buffer)).await
+        {
+            count += some;
         }
+        say(&mut stream, "no").await;
+        count
     })
     .await;
     let failure = failed(kit.send(kit.raw(&url)).await, ErrorCode::HttpClientError);
     assert_eq!(failure.http_status, Some(401));
-    assert!(told.await.unwrap() < BIG, "the whole body was sent all the same");
+    assert!(served.await.unwrap() < BIG, "the whole body was sent all the same");
 }
 
 #[tokio::test]
@@ -147,29 +142,24 @@ async fn a_long_answer_is_cut() {
 #[tokio::test]
 async fn a_server_that_answers_at_length_before_it_has_everything_gets_everything() {
     let kit = Kit::new(&bytes(BIG));
-    let (tell, told) = tokio::sync::oneshot::channel();
-    let tell = std::sync::Mutex::new(Some(tell));
-    let url = serve(move |mut stream, _| {
-        let tell = tell.lock().unwrap().take();
-        async move {
-            let seen = read_head(&mut stream).await.unwrap();
-            let long = "y".repeat(4 * RESPONSE_BYTES_MAX);
-            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", long.len());
-            say(&mut stream, &(head + &long)).await;
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-            let (mut count, mut buffer) = (seen.body.len(), vec![0; 64 * 1024]);
-            while count < BIG
-                && let some @ 1.. = read_some(&mut stream, &mut buffer).await
-            {
-                count += some;
-            }
-            tell.unwrap().send(count).unwrap();
+    let (url, served) = serve_one(|mut stream| async move {
+        let seen = read_head(&mut stream).await.unwrap();
+        let long = "y".repeat(4 * RESPONSE_BYTES_MAX);
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", long.len());
+        say(&mut stream, &(head + &long)).await;
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        let (mut count, mut buffer) = (seen.body.len(), vec![0; 64 * 1024]);
+        while count < BIG
+            && let some @ 1.. = read_some(&mut stream, &mut buffer).await
+        {
+            count += some;
         }
+        count
     })
     .await;
     let success = succeeded(kit.send(kit.raw(&url)).await);
     assert_eq!((success.body.len(), success.body_truncated), (RESPONSE_BYTES_MAX, true));
-    assert_eq!(told.await.unwrap(), BIG);
+    assert_eq!(served.await.unwrap(), BIG);
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ use outhaul_core::transfer::{
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
 
 pub(crate) const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -155,6 +156,18 @@ where
         }
     });
     format!("http://127.0.0.1:{port}/up")
+}
+
+/// A server for one connection, and what becomes of it there.
+pub(crate) async fn serve_one<F, R>(handle: F) -> (String, JoinHandle<R::Output>)
+where
+    F: FnOnce(TcpStream) -> R + Send + 'static,
+    R: Future<Output: Send> + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let served = tokio::spawn(async move { handle(listener.accept().await.unwrap().0).await });
+    (format!("http://127.0.0.1:{port}/up"), served)
 }
 
 /// A request as it came over the wire.
