@@ -207,7 +207,7 @@ class BusyCore(BreakingCore):
     def poll(self, limit: int) -> Batch:
         super().poll(limit)
         runs = [(key, 1, "work", b"", "x") for key in (1, 2, 3)]
-        return [], runs, [(4, 1, [])], [(5, 1, "cancelled")], [], []
+        return [], runs, [(4, 1, [])], [(5, 1, "cancelled")], [b"6", b"7"], ["the disk is full"]
 
 
 class ClumsyWork(StoppingWork):
@@ -226,11 +226,20 @@ class ClumsyWork(StoppingWork):
 
 
 async def test_a_request_that_cannot_be_passed_on_takes_no_other_along(
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    core, work = BusyCore(), ClumsyWork()
+    core, work, told = BusyCore(), ClumsyWork(), list[bytes]()
+
+    def tell(failed: bytes) -> None:
+        told.append(failed)
+        if failed == b"6":
+            raise OSError("a log that has no room")
+
+    monkeypatch.setattr("outhaul.bridge.log_failed", tell)
     with bridged(core, work) as bridge:
         core.breaks()
         bridge._drain()
     assert work.keys == [1, 2, 3, 4, 5]
-    assert "our own mistake" in caplog.text
+    assert told == [b"6", b"7"]
+    for said in ("our own mistake", "a log that has no room", "the disk is full"):
+        assert said in caplog.text

@@ -57,3 +57,10 @@ def test_raw_bytes_that_are_no_message_are_refused() -> None:
     for wrong in (b"", b"\xc1", b"\x01\x02"):
         with pytest.raises(PermanentFailure, match="the result cannot be stored"):
             encoded(msgspec.Raw(wrong))
+
+
+def test_of_several_failures_for_good_the_first_counts_however_deep_it_is() -> None:
+    first, second = PermanentFailure("first"), PermanentFailure("second")
+    inner = ExceptionGroup("inner", [ValueError(), first])
+    assert results.permanent_failure(ExceptionGroup("all", [inner, second])) is first
+    assert results.permanent_failure(ExceptionGroup("none", [ValueError()])) is None

@@ -171,6 +171,14 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_way_on_which_somebody_speaks_first_is_none() {
+        let early = "HTTP/1.1 200 Connection established\r\n\r\nwelcome";
+        let (_, connected) = heard("https://files.example/up", early).await;
+        let Err(AttemptError::Retry(failure)) = connected else { panic!("a way through") };
+        assert_eq!(failure.message, "the proxy gave no way through: it spoke first");
+    }
+
+    #[tokio::test]
     async fn what_goes_through_a_tunnel_is_the_target_s_and_not_the_proxy_s() {
         let (ours, mut proxy) = tokio::io::duplex(1024);
         let asked = tokio::spawn(async move {
