@@ -381,31 +381,3 @@ async def test_a_refusal_leaves_the_manager_as_it_was(manager: WorkManager, root
     )
     assert [isinstance(answer, SourceNotFoundError) for answer in answers] == [False, True] * 10
     assert await manager.stats() == Stats(pending=10, last_event=10)
-
-
-@pytest.mark.parametrize(
-    ("options", "argument"),
-    [
-        pytest.param({"max_concurrent": 0}, "max_concurrent", id="no attempts"),
-        pytest.param({"max_per_host": "4"}, "max_per_host", id="text"),
-        pytest.param({"max_pending": 0}, "max_pending", id="no tasks"),
-        pytest.param({"durability": "none"}, "durability", id="an unknown durability"),
-        pytest.param({"allowed_roots": ["/no/such/folder"]}, "allowed_roots", id="no such root"),
-        pytest.param({"allowed_roots": [5]}, "allowed_roots", id="a number"),
-        pytest.param({"ca_file": 5}, "ca_file", id="a number for a file"),
-        pytest.param({"workers": {"a": 5}}, "workers['a']", id="a callback that is none"),
-        pytest.param({"workers": {"a": lambda: 5}}, "workers['a']", id="one without arguments"),
-        pytest.param({"workers": "here"}, "workers", id="a word that means nothing"),
-        pytest.param({"secrets": {"a": 5}}, "secrets['a']", id="a provider that is none"),
-        pytest.param({"secrets": [5]}, "secrets", id="providers without names"),
-        pytest.param({"workers": {5: callback}}, "workers", id="a callback's name is text"),
-        pytest.param({"close_timeout": -1}, "close_timeout", id="a negative wait"),
-    ],
-)
-async def test_a_manager_that_makes_no_sense_does_not_open(
-    tmp_path: Path, options: dict[str, Any], argument: str
-) -> None:
-    with pytest.raises(OuthaulError) as refused:
-        async with WorkManager(tmp_path / "other.db", **options):
-            pass
-    assert refused.value.argument == argument

@@ -1,4 +1,4 @@
-"""What is no list, no clock or no name is refused where it is given, with the argument's name."""
+"""What a manager is made with and asked for: a value that means nothing is refused by its name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,15 @@ from typing import Any
 
 import pytest
 
-from outhaul import AddressPolicy, NativeWorker, PythonWorker, Task, TaskTrigger, WorkManager
+from outhaul import (
+    AddressPolicy,
+    NativeWorker,
+    OuthaulError,
+    PythonWorker,
+    Task,
+    TaskTrigger,
+    WorkManager,
+)
 from outhaul.errors import InvalidTypeError
 
 
@@ -76,3 +84,35 @@ def test_a_number_may_be_of_an_enum_and_a_trigger_by_itself_is_at_once() -> None
     assert Task("x", worker, priority=Urgency.HIGH).wire.priority == 7
     assert TaskTrigger() == TaskTrigger.one_time()
     assert Task("x", worker, trigger=TaskTrigger()) == Task("x", worker)
+
+
+async def callback(_: object, __: object) -> None:
+    """Never runs."""
+
+
+@pytest.mark.parametrize(
+    ("options", "argument"),
+    [
+        pytest.param({"max_concurrent": 0}, "max_concurrent", id="no attempts"),
+        pytest.param({"max_per_host": "4"}, "max_per_host", id="text"),
+        pytest.param({"max_pending": 0}, "max_pending", id="no tasks"),
+        pytest.param({"durability": "none"}, "durability", id="an unknown durability"),
+        pytest.param({"allowed_roots": ["/no/such/folder"]}, "allowed_roots", id="no such root"),
+        pytest.param({"allowed_roots": [5]}, "allowed_roots", id="a number"),
+        pytest.param({"ca_file": 5}, "ca_file", id="a number for a file"),
+        pytest.param({"workers": {"a": 5}}, "workers['a']", id="a callback that is none"),
+        pytest.param({"workers": {"a": lambda: 5}}, "workers['a']", id="one without arguments"),
+        pytest.param({"workers": "here"}, "workers", id="a word that means nothing"),
+        pytest.param({"secrets": {"a": 5}}, "secrets['a']", id="a provider that is none"),
+        pytest.param({"secrets": [5]}, "secrets", id="providers without names"),
+        pytest.param({"workers": {5: callback}}, "workers", id="a callback's name is text"),
+        pytest.param({"close_timeout": -1}, "close_timeout", id="a negative wait"),
+    ],
+)
+async def test_a_manager_that_makes_no_sense_does_not_open(
+    tmp_path: Path, options: dict[str, Any], argument: str
+) -> None:
+    with pytest.raises(OuthaulError) as refused:
+        async with WorkManager(tmp_path / "other.db", **options):
+            pass
+    assert refused.value.argument == argument
