@@ -85,6 +85,19 @@ def refuse_one(listener: socket.socket, tls: ssl.SSLContext) -> str:
     return "nothing was refused"
 
 
+async def is_final(tls: ssl.SSLContext, said: str, folder: Path, ca_file: Path, file: Path) -> None:
+    """Whether an upload to a server with these terms fails in its first attempt."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    told = asyncio.create_task(asyncio.to_thread(refuse_one, listener, tls))
+    async with WorkManager(folder / "work.db", ca_file=ca_file) as manager:
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}/"
+        worker = NativeWorker.http_upload(url=url, file_path=file)
+        event = await (await manager.enqueue("x", worker)).result()
+    assert said in await told
+    assert (event.kind, event.attempt) == (EventKind.FAILED, 1)
+    assert event.error_code is ErrorCode.TLS_ERROR
+
+
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 async def test_a_server_that_wants_a_client_certificate_is_not_tried_again(
     ca: trustme.CA, ca_file: Path, tmp_path: Path, make: Made, version: ssl.TLSVersion
@@ -92,15 +105,7 @@ async def test_a_server_that_wants_a_client_certificate_is_not_tried_again(
     tls = serving(ca, "127.0.0.1")
     tls.minimum_version = tls.maximum_version = version
     tls.verify_mode = ssl.CERT_REQUIRED
-    listener = socket.create_server(("127.0.0.1", 0))
-    told = asyncio.create_task(asyncio.to_thread(refuse_one, listener, tls))
-    async with WorkManager(tmp_path / "work.db", ca_file=ca_file) as manager:
-        url = f"https://127.0.0.1:{listener.getsockname()[1]}/"
-        worker = NativeWorker.http_upload(url=url, file_path=make())
-        event = await (await manager.enqueue("x", worker)).result()
-    assert "did not return a certificate" in await told
-    assert (event.kind, event.attempt) == (EventKind.FAILED, 1)
-    assert event.error_code is ErrorCode.TLS_ERROR
+    await is_final(tls, "did not return a certificate", tmp_path, ca_file, make())
 
 
 async def test_a_server_that_knows_none_of_our_ciphers_is_not_tried_again(
@@ -109,15 +114,7 @@ async def test_a_server_that_knows_none_of_our_ciphers_is_not_tried_again(
     tls = serving(ca, "127.0.0.1")
     tls.maximum_version = ssl.TLSVersion.TLSv1_2
     tls.set_ciphers("AES256-SHA256")
-    listener = socket.create_server(("127.0.0.1", 0))
-    told = asyncio.create_task(asyncio.to_thread(refuse_one, listener, tls))
-    async with WorkManager(tmp_path / "work.db", ca_file=ca_file) as manager:
-        url = f"https://127.0.0.1:{listener.getsockname()[1]}/"
-        worker = NativeWorker.http_upload(url=url, file_path=make())
-        event = await (await manager.enqueue("x", worker)).result()
-    assert "no shared cipher" in await told
-    assert (event.kind, event.attempt) == (EventKind.FAILED, 1)
-    assert event.error_code is ErrorCode.TLS_ERROR
+    await is_final(tls, "no shared cipher", tmp_path, ca_file, make())
 
 
 async def test_plain_text_where_tls_was_meant_is_an_error_of_tls_or_network(
